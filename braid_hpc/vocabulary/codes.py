@@ -1,0 +1,120 @@
+"""The closed sets of the vocabulary: event codes, relations, states, outcomes.
+
+The numbers are part of the log format (``docs/log-format.md``) and never change their meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum, StrEnum
+
+__all__ = ["ACTIVITY_KIND", "KIND_PATTERN", "Code", "Outcome", "Relation", "WriterState", "check_kind"]
+
+#: The kind of the graph nodes that ran, as it stands in references (``activity:find-peaks@2``).
+ACTIVITY_KIND = "activity"
+
+#: What a kind may look like. It is closed, so that ``kind:name`` can be told from a name with a colon.
+KIND_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+
+
+class Code(IntEnum):
+    """What one row of a rank log says (column ``code``, uint16)."""
+
+    NAME = 1
+    """A text interned by this writer; its number is the row's ``subject``."""
+    OPEN = 2
+    """The run begins on this writer."""
+    CLOSE = 3
+    """The run ended on this writer; the last row of a log that was closed."""
+    CLOCK = 4
+    """A pair of clocks: ``time`` is monotonic, ``subject`` the same moment in UTC, both nanoseconds."""
+    INFO = 5
+    """One fact about the run or the process: interned key, encoded value."""
+    DECLARE = 10
+    """An occurrence of a version of a record."""
+    DERIVE = 11
+    """Further parents of an earlier occurrence."""
+    TAG = 12
+    """Further tags of an earlier occurrence."""
+    BEGIN = 20
+    """An activity begins."""
+    END = 21
+    """An activity ended; ``subject`` is the sequence of its beginning."""
+    USE = 22
+    """An activity used records after it began."""
+    GENERATE = 23
+    """An activity generated a record that was declared before."""
+    STREAM = 30
+    """A typed table is declared."""
+    ROW = 31
+    """One row of a declared stream."""
+    BATCH = 32
+    """Many rows of a declared stream, as columns."""
+    LOSS = 40
+    """Events that could not be written: how many, and from when to when."""
+    REJECTED = 41
+    """A call whose input was refused; kept with its message and the caller's line."""
+
+
+class Relation(StrEnum):
+    """The edges of the graph, child to parent, by their W3C PROV-DM meaning."""
+
+    DERIVED = "wasDerivedFrom"
+    USED = "used"
+    GENERATED = "wasGeneratedBy"
+    CALLED = "wasStartedBy"
+    """An activity that was begun inside another one."""
+
+
+class Outcome(IntEnum):
+    """How an activity or a writer's part of a run ended (low byte of ``flags`` of END and CLOSE)."""
+
+    OK = 0
+    FAILED = 1
+    EXITED = 2
+    """Left by ``SystemExit`` or ``KeyboardInterrupt``, or ended at interpreter exit."""
+
+
+class WriterState(StrEnum):
+    """What the log of one writer amounts to; ``closed`` and ``ended`` are complete."""
+
+    CLOSED = "closed"
+    ENDED = "ended"
+    OPEN = "open"
+    LOSSY = "lossy"
+    TORN = "torn"
+    CORRUPT = "corrupt"
+    ABSENT = "absent"
+
+    @property
+    def complete(self) -> bool:
+        """Whether a log in this state holds everything its writer recorded."""
+        return self in (WriterState.CLOSED, WriterState.ENDED)
+
+
+def check_kind(kind: str) -> str:
+    """Return `kind` if it can be one.
+
+    Parameters
+    ----------
+    kind : str
+        A proposed kind, such as ``"model"``.
+
+    Returns
+    -------
+    str
+        The same text.
+
+    Raises
+    ------
+    InvalidInputError
+        If it does not match :data:`KIND_PATTERN`, or is the reserved word ``id``.
+    """
+    from braid_hpc.vocabulary.errors import InvalidInputError
+
+    if not isinstance(kind, str) or not KIND_PATTERN.fullmatch(kind) or kind in ("id", ACTIVITY_KIND):
+        raise InvalidInputError(
+            f"{kind!r} cannot be a kind: use lower-case letters, digits, '-' and '_', starting with a letter, "
+            f"at most 32 of them, and not 'id' or 'activity'"
+        )
+    return kind

@@ -1,0 +1,153 @@
+"""What stands in the payload of a row, by event code: the structures of the log format.
+
+Fields are encoded as MessagePack maps by their short names and left out where they hold their default, so that
+a reader of an older minor version can pass over what it does not know.
+
+A *link* says which occurrence is meant: an int is the sequence of an occurrence of the same writer; 24 bytes are
+a writer id (16) and a little-endian sequence (8); a text is a reference that compaction resolves; a list
+``[link]`` of one element means that kind, name and step of every writer of the run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = [
+    "Begin",
+    "Close",
+    "Declaration",
+    "End",
+    "Link",
+    "Links",
+    "Loss",
+    "Rejected",
+    "StreamSchema",
+]
+
+#: See the module's text. ``Any`` because msgspec does not tell str from bytes from list of itself in a union.
+Link = Any
+
+
+class Declaration(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False):
+    """Payload of DECLARE.
+
+    Attributes
+    ----------
+    parents : list of Link
+        Direct parents (relation ``wasDerivedFrom``), in the order given.
+    digest, size, weak
+        The content, see :class:`braid_hpc.vocabulary.identity.Content`; None where there is none.
+    value : object
+        The declared value of a record without bytes of its own.
+    uris : list of str
+        Where the bytes are, in order.
+    tags : dict or None
+        Flat, typed tags.
+    dtype, shape, unit
+        Of an array: NumPy's ``dtype.str``, lengths, a unit symbol.
+    shared : bool
+        Declared with ``same_on_all_ranks=True``.
+    """
+
+    parents: list[Link] = []
+    digest: str | None = None
+    size: int | None = None
+    weak: bool = False
+    value: Any = None
+    uris: list[str] = []
+    tags: dict[str, Any] | None = None
+    dtype: str | None = None
+    shape: list[int] | None = None
+    unit: str | None = None
+    shared: bool = False
+
+
+class Links(msgspec.Struct, omit_defaults=True):
+    """Payload of DERIVE, USE and GENERATE: the records at the other end."""
+
+    links: list[Link] = []
+
+
+class Begin(msgspec.Struct, omit_defaults=True):
+    """Payload of BEGIN.
+
+    Attributes
+    ----------
+    used : list of Link
+        Records used from the start.
+    params : dict or None
+        Parameters by name.
+    function : str or None
+        Qualified name of a decorated function.
+    """
+
+    used: list[Link] = []
+    params: dict[str, Any] | None = None
+    function: str | None = None
+
+
+class End(msgspec.Struct, omit_defaults=True):
+    """Payload of END, where there is something to say.
+
+    Attributes
+    ----------
+    error : str or None
+        Type and message of the exception.
+    result : object
+        What a decorated function returned, if that is a scalar, a short text, or described by type.
+    generated : list of Link
+        Records that the returned object stands for.
+    """
+
+    error: str | None = None
+    result: Any = None
+    generated: list[Link] = []
+
+
+class Close(msgspec.Struct, omit_defaults=True):
+    """Payload of CLOSE: the exception that ended the run, if one did, and how many calls were refused."""
+
+    error: str | None = None
+    rejected: int = 0
+    lost: int = 0
+
+
+class Loss(msgspec.Struct):
+    """Payload of LOSS: events that could not be written, and the range of monotonic times (ns) of their calls."""
+
+    count: int
+    first: int
+    last: int
+    reason: str = ""
+
+
+class Rejected(msgspec.Struct, omit_defaults=True):
+    """Payload of REJECTED: what the call was, why it was refused, where it stands, and what was given."""
+
+    call: str
+    message: str
+    where: str = ""
+    given: str = ""
+
+
+class StreamSchema(msgspec.Struct, omit_defaults=True):
+    """Payload of STREAM.
+
+    Attributes
+    ----------
+    columns : list of (str, str)
+        Name and type of each column; the types are those of :mod:`braid_hpc.log.columns`.
+    units : dict
+        Unit symbol by column name.
+    parents : list of Link
+        Records the whole stream is derived from.
+    tags : dict or None
+        Flat, typed tags.
+    """
+
+    columns: list[tuple[str, str]] = []
+    units: dict[str, str] = {}
+    parents: list[Link] = []
+    tags: dict[str, Any] | None = None
