@@ -1,0 +1,83 @@
+"""The background thread of a log: prepares the next tail, syncs every second, seals what is full.
+
+It shares no lock with the threads that record. It is woken through an eventfd, because the locks of
+:class:`threading.Event` could be held by the very frame that a signal handler interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from braid_hpc.log.writer import RankLog
+
+__all__ = ["Keeper"]
+
+#: Seconds between two looks at the log.
+INTERVAL = 1.0
+
+
+class Keeper(threading.Thread):
+    """The thread; it ends with :meth:`stop`, or when its log is gone.
+
+    Parameters
+    ----------
+    log : RankLog
+        Held weakly.
+    """
+
+    def __init__(self, log: RankLog) -> None:
+        super().__init__(name="braid-keeper", daemon=True)
+        self._log = weakref.ref(log)
+        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._stopping = False
+        self.failures: dict[str, str] = {}
+
+    def run(self) -> None:
+        """Look after the log until it is closed."""
+        # Signals belong to the program's own threads: one that were delivered here would not interrupt their calls.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        while not self._stopping:
+            ready, _, _ = select.select([self._wakeup], [], [], INTERVAL)
+            if ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self._wakeup)
+            log = self._log()
+            if log is None or log.closed or self._stopping:
+                break
+            for step in (log.prepare, log.sync, log.seal):
+                self._take(step.__name__, step)
+            del log
+        os.close(self._wakeup)
+
+    def _take(self, name: str, step: object) -> None:
+        """Take one step; a refusal of the file system is kept for ``braid check`` and tried again next time."""
+        try:
+            step()  # type: ignore[operator]
+        except (OSError, ValueError) as error:
+            self.failures[name] = f"{type(error).__name__}: {error}"
+
+    def wake(self) -> None:
+        """Have the thread look now; callable from anywhere, also from a signal handler."""
+        with contextlib.suppress(OSError):
+            os.eventfd_write(self._wakeup, 1)
+
+    def stop(self, timeout: float = 0.5) -> None:
+        """End the thread.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait for a step that is under way. A step that is left behind does no harm: a tail is
+            removed only when its sealed batch is on disk, and rows found in both count once.
+        """
+        self._stopping = True
+        self.wake()
+        if self.is_alive() and threading.current_thread() is not self:
+            self.join(timeout)

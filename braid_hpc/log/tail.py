@@ -1,0 +1,363 @@
+"""The tail in Python: a mapped file that an event is in when the call returns, also if the process dies then.
+
+Rows have fixed places in a table; payloads follow each other in a heap behind it. A call reserves the next slot
+and the next bytes of the heap together, stores payload and row, and publishes the row by storing its last word:
+sequence and check in one aligned 8-byte store. Whatever is stored into a shared mapping survives the process
+without a system call.
+
+Reservation takes no lock. CPython hands the interpreter to another thread, or to a signal handler, only at calls
+and backward jumps; the four attribute accesses of a reservation have neither between them. If two calls ever got
+the same place all the same, the check of one of them would fail and say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+from _thread import get_ident
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Protocol
+
+from xxhash import xxh3_64_intdigest
+
+from braid_hpc.log.layout import (
+    PAGE,
+    ROW,
+    ROW_BYTES,
+    TAIL_HEADER,
+    TAIL_LOSS,
+    TAIL_LOSS_OFFSET,
+    TailHeader,
+    TailKind,
+    check_word,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["FrameTail", "MappedTail", "Tail", "create_file"]
+
+_HALF = 0xFFFFFFFF00000000
+
+
+class Tail(Protocol):
+    """Where a writer's events go first. ``tests/log/contract.py`` holds every implementation to this."""
+
+    header: TailHeader
+    path: Path
+
+    def append(
+        self, code: int, name: int, subject: int, object: int, other: int, flags: int, payload: bytes
+    ) -> int:
+        """Store one row.
+
+        Parameters
+        ----------
+        code : int
+            The event code, uint16.
+        name, other : int
+            Numbers of interned texts, uint32.
+        subject, object : int
+            uint64, by code.
+        flags : int
+            uint16, by code.
+        payload : bytes
+            Any length.
+
+        Returns
+        -------
+        int
+            The row's sequence number, or 0 if this tail has no room: then, and ever after, nothing is stored.
+        """
+        ...
+
+    @property
+    def fill(self) -> float:
+        """How much of the tail is used, from 0 to 1."""
+        ...
+
+    @property
+    def settled(self) -> bool:
+        """Whether every row that was reserved is published."""
+        ...
+
+    def note_loss(self, count: int, first: int, last: int) -> None:
+        """Write into the header that events were lost (`count`, monotonic ns of the first and the last)."""
+        ...
+
+    def sync(self) -> None:
+        """Bring what was stored to the disk; raises :class:`OSError` where that fails."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file; nothing is appended afterwards."""
+        ...
+
+
+def create_file(path: Path, size: int) -> int:
+    """Create a file with all of its blocks allocated.
+
+    A mapping of a sparse file on a full disk would end the process with SIGBUS; an allocated one cannot.
+
+    Parameters
+    ----------
+    path : Path
+        Must not exist.
+    size : int
+        Bytes.
+
+    Returns
+    -------
+    int
+        A file descriptor, open for reading and writing, not inherited.
+
+    Raises
+    ------
+    OSError
+        If there is no room, no permission, or the file exists; nothing is left behind.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except BaseException:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
+    return descriptor
+
+
+class MappedTail:
+    """A :class:`Tail` in a shared mapping.
+
+    Parameters
+    ----------
+    path : Path
+        The file to create.
+    writer : bytes
+        The writer's 16-byte id.
+    number : int
+        This tail's number.
+    first : int
+        Sequence of its first row.
+    rows : int
+        Slots.
+    heap : int
+        Bytes for payloads; rounded up to whole pages.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be created, allocated or mapped.
+    """
+
+    __slots__ = (
+        "_descriptor",
+        "_first",
+        "_free",
+        "_heap",
+        "_limit",
+        "_map",
+        "_next",
+        "_refused",
+        "_rows",
+        "_view",
+        "_words",
+        "header",
+        "path",
+    )
+
+    def __init__(self, path: Path, writer: bytes, number: int, first: int, rows: int, heap: int) -> None:
+        heap_offset = PAGE + -(-rows * ROW_BYTES // PAGE) * PAGE
+        self.header = TailHeader(writer, number, first, rows, heap_offset, -(-max(heap, 1) // PAGE) * PAGE)
+        self.path = path
+        self._descriptor = create_file(path, self.header.total)
+        try:
+            self._map = mmap.mmap(self._descriptor, self.header.total, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+        except BaseException:
+            os.close(self._descriptor)
+            os.unlink(path)
+            raise
+        # The first store into each page of a shared mapping enters the kernel; do that here, not in the caller.
+        for offset in range(0, self.header.total, PAGE):
+            self._map[offset] = 0
+        self._view = memoryview(self._map)
+        self._words = self._view.cast("Q")
+        self._first = first
+        self._rows = rows
+        self._heap = heap_offset
+        self._limit = self.header.heap_bytes
+        self._next = 0
+        self._free = 0
+        self._refused: list[int] = []
+        packed = self.header.pack()
+        self._view[TAIL_HEADER.size : len(packed)] = packed[TAIL_HEADER.size :]
+        self._view[: TAIL_HEADER.size] = packed[: TAIL_HEADER.size]
+
+    def append(
+        self, code: int, name: int, subject: int, object: int, other: int, flags: int, payload: bytes
+    ) -> int:
+        """Store one row; see :meth:`Tail.append`."""
+        length = len(payload)
+        # No call between these four lines: see the module's text.
+        slot = self._next
+        start = self._free
+        self._next = slot + 1
+        self._free = end = start + length
+        if slot >= self._rows or end > self._limit:
+            # Both counters only grow: from here on nothing fits, not even an empty payload, so that no later row of
+            # this tail overtakes the first row of the next one.
+            self._refused.append(slot)
+            return 0
+        row = ROW.pack(
+            monotonic_ns(), subject, object, name, other, code, flags, get_ident() & 0xFFFFFFFF, start, length, 0
+        )
+        sequence = self._first + slot
+        word = ((xxh3_64_intdigest(row + payload) & _HALF) or (1 << 32)) | (sequence & 0xFFFFFFFF)
+        view = self._view
+        if length:
+            start += self._heap
+            view[start : start + length] = payload
+        start = PAGE + slot * ROW_BYTES
+        view[start : start + 56] = row
+        self._words[(start >> 3) + 7] = word
+        return sequence
+
+    @property
+    def fill(self) -> float:
+        """How much of the tail is used, from 0 to 1."""
+        return min(1.0, max(self._next / self._rows, self._free / self._limit))
+
+    @property
+    def settled(self) -> bool:
+        """Whether every row that was reserved is published."""
+        used = min(self._refused, default=self._next)
+        return 0 not in self._words[PAGE // 8 + 7 : PAGE // 8 + 8 * used : 8].tolist()
+
+    def note_loss(self, count: int, first: int, last: int) -> None:
+        """Write into the header that events were lost."""
+        body = TAIL_LOSS.pack(count, first, last, 0)[:-8]
+        self._view[TAIL_LOSS_OFFSET : TAIL_LOSS_OFFSET + TAIL_LOSS.size] = body + xxh3_64_intdigest(body).to_bytes(
+            8, "little"
+        )
+
+    def sync(self) -> None:
+        """Bring what was stored to the disk.
+
+        Raises
+        ------
+        OSError
+            If the kernel could not write it.
+        """
+        # fdatasync and not msync: both write the dirty pages, but mmap.flush keeps the interpreter locked.
+        os.fdatasync(self._descriptor)
+
+    def rows_view(self) -> memoryview:
+        """Return the whole file as bytes, for sealing.
+
+        Returns
+        -------
+        memoryview
+            uint8, of the file's length.
+        """
+        return self._view
+
+    def close(self) -> None:
+        """Let go of the mapping; later calls of :meth:`append` store nothing."""
+        self._free = self._limit + 1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+            self._words.release()
+            self._view.release()
+            self._map.close()
+
+
+class FrameTail:
+    """A :class:`Tail` that appends by ``write``, for file systems whose mappings are not to be trusted.
+
+    Parameters
+    ----------
+    path, writer, number, first, rows, heap
+        As for :class:`MappedTail`; `rows` and `heap` only bound the file's length.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be created.
+    """
+
+    __slots__ = ("_descriptor", "_first", "_free", "_limit", "_next", "_rows", "header", "path")
+
+    def __init__(self, path: Path, writer: bytes, number: int, first: int, rows: int, heap: int) -> None:
+        self.header = TailHeader(writer, number, first, rows, PAGE, heap, TailKind.FRAMES)
+        self.path = path
+        self._descriptor = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_APPEND, 0o640
+        )
+        self._first = first
+        self._rows = rows
+        self._limit = heap + rows * ROW_BYTES
+        self._next = 0
+        self._free = 0
+        self._write(self.header.pack().ljust(PAGE, b"\0"))
+
+    def append(
+        self, code: int, name: int, subject: int, object: int, other: int, flags: int, payload: bytes
+    ) -> int:
+        """Store one row; see :meth:`Tail.append`."""
+        length = len(payload)
+        slot = self._next
+        start = self._free
+        self._next = slot + 1
+        self._free = end = start + length + ROW_BYTES
+        if slot >= self._rows or end > self._limit:
+            return 0
+        row = ROW.pack(
+            monotonic_ns(), subject, object, name, other, code, flags, get_ident() & 0xFFFFFFFF, 0, length, 0
+        )
+        sequence = self._first + slot
+        word = check_word(sequence, xxh3_64_intdigest(row + payload))
+        try:
+            self._write(row + word.to_bytes(8, "little") + payload)
+        except OSError:
+            # What was written of the frame stays, fails its check, and nothing may follow it in this file.
+            self._free = self._limit + 1
+            raise
+        return sequence
+
+    def _write(self, data: bytes) -> None:
+        written = os.write(self._descriptor, data)
+        if written != len(data):
+            raise OSError(28, f"only {written} of {len(data)} bytes were written", str(self.path))
+
+    @property
+    def fill(self) -> float:
+        """How much of the tail is used, from 0 to 1."""
+        return min(1.0, max(self._next / self._rows, self._free / self._limit))
+
+    @property
+    def settled(self) -> bool:
+        """Always true: a frame is written by one call."""
+        return True
+
+    def note_loss(self, count: int, first: int, last: int) -> None:
+        """Do nothing: the file is append-only, and the loss follows as an event of its own."""
+
+    def sync(self) -> None:
+        """Bring what was written to the disk.
+
+        Raises
+        ------
+        OSError
+            If the kernel could not write it.
+        """
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """Close the file; later calls of :meth:`append` store nothing."""
+        self._free = self._limit + 1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
