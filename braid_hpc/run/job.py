@@ -1,0 +1,169 @@
+"""The ways in: a decorated ``main()``, a ``with`` block, or one line in a flat script."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import sys
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from braid_hpc.run.guard import disabled, strict, tell
+from braid_hpc.run.null import NullRun
+from braid_hpc.vocabulary.codes import Outcome
+from braid_hpc.vocabulary.errors import BraidError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from braid_hpc.run.recorder import Run
+
+__all__ = ["current_run", "job", "start"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_RUNS: list[Run] = []
+_NULL = NullRun()
+_opened = 0
+
+
+def current_run() -> Run:
+    """Return the run that is open in this process.
+
+    Returns
+    -------
+    Run
+        The one opened last. Outside of all runs a null run, which is false and whose calls do nothing.
+    """
+    return _RUNS[-1] if _RUNS else _NULL
+
+
+def _open_run(name: str, log_dir: Any, store: Any) -> Run:
+    global _opened
+    if disabled():
+        return _NULL
+    try:
+        from braid_hpc.run.recorder import Run
+
+        run = Run(name, log_dir=log_dir, store=store, ordinal=_opened)
+    except Exception as error:
+        if strict():
+            raise
+        reason = str(error) if isinstance(error, BraidError) else f"{type(error).__name__}: {error}"
+        tell(f"job {name!r} is not recorded on this rank: {reason}")
+        return _NULL
+    if _opened == 0:
+        atexit.register(_at_exit)
+    _opened += 1
+    _RUNS.append(run)
+    return run
+
+
+def _close_run(run: Run, error: BaseException | None, outcome: Outcome | None = None) -> None:
+    if run in _RUNS:
+        _RUNS.remove(run)
+    try:
+        run.close(error, outcome)
+    except Exception as failed:
+        if strict():
+            raise
+        tell(f"the end of job {run.name!r} could not be recorded ({type(failed).__name__}: {failed})")
+
+
+def _at_exit() -> None:
+    # An exception that ended the program was kept by the interpreter when it printed it.
+    error = getattr(sys, "last_value", None)
+    for run in reversed(_RUNS[:]):
+        _close_run(run, error, None if error is not None else Outcome.OK)
+
+
+def start(name: str, *, log_dir: Any = None, store: Any = None, comm: Any = None) -> Run:
+    """Begin a run in a flat script; it ends when the interpreter does.
+
+    Parameters
+    ----------
+    name : str
+        Name of the job.
+    log_dir : path-like, optional
+        Where rank logs are written; without it ``BRAID_LOG_DIR``, a node-local directory of the site, or the
+        temporary directory.
+    store : path-like, optional
+        Written into the log as the default of ``braid compact``; no rank opens it.
+    comm : communicator, optional
+        Accepted so that a program may say which ranks belong together; no call is made on it.
+
+    Returns
+    -------
+    Run
+        A null run if nothing can be recorded (the reason is told on the error output) or under ``BRAID_DISABLE=1``.
+
+    Raises
+    ------
+    StorageError
+        Only under ``BRAID_STRICT=1``: if the log cannot be written.
+    """
+    return _open_run(name, log_dir, store)
+
+
+class job:
+    """Record a program: as a decorator of its ``main()``, or around a block.
+
+    Parameters
+    ----------
+    name : str or callable, optional
+        Name of the job; without it the name of the decorated function.
+    log_dir, store, comm
+        As for :func:`start`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with job("fit", log_dir=tempfile.mkdtemp()) as run:
+    ...     config = run.fact("config", {"steps": 3})
+    >>> config.kind
+    'fact'
+    """
+
+    def __init__(self, name: Any = None, *, log_dir: Any = None, store: Any = None, comm: Any = None) -> None:
+        self._function = name if callable(name) else None
+        self._name: str | None = None if callable(name) or name is None else str(name)
+        self._log_dir, self._store = log_dir, store
+        self._runs: list[Run] = []
+        if self._function is not None:
+            functools.update_wrapper(self, self._function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Decorate a function, or call the one that was decorated without parentheses."""
+        if self._function is not None:
+            with job(self._name or self._function.__name__, log_dir=self._log_dir, store=self._store):
+                return self._function(*args, **kwargs)
+        if len(args) != 1 or kwargs or not callable(args[0]):
+            raise TypeError("braid.job(...) decorates a function, or stands in a with statement")
+        return self._decorate(args[0])
+
+    def _decorate(self, function: Callable[_P, _T]) -> Callable[_P, _T]:
+        if disabled():
+            return function
+        name = self._name or function.__name__
+
+        @functools.wraps(function)
+        def recorded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+            with job(name, log_dir=self._log_dir, store=self._store):
+                return function(*args, **kwargs)
+
+        return recorded
+
+    def __enter__(self) -> Run:
+        """Begin the run and return it."""
+        run = _open_run(self._name or "job", self._log_dir, self._store)
+        self._runs.append(run)
+        return run
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Record how the run ended; an exception goes on unchanged."""
+        run = self._runs.pop()
+        if run:
+            _close_run(run, error)

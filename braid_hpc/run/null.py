@@ -1,0 +1,119 @@
+"""The run that records nothing: outside of a job, when recording is off, and when no log can be written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from braid_hpc.run.recorder import Run as _Base
+else:
+    _Base = object
+
+__all__ = ["NullActivity", "NullRun", "NullStream"]
+
+
+class NullStream:
+    """A stream whose rows go nowhere."""
+
+    name = ""
+    columns: list[tuple[str, str]] = []
+
+    def append(self, *values: Any, **named: Any) -> Any:
+        """Do nothing; return the empty range of rows."""
+        return self.extend(None)
+
+    def extend(self, columns: Any) -> Any:
+        """Do nothing; return the empty range of rows."""
+        return (bytes(16), "", 0, 0)
+
+
+class NullActivity:
+    """An activity that is not recorded."""
+
+    sequence = 0
+    writer = bytes(16)
+    open = False
+
+    def __init__(self, run: NullRun, name: str) -> None:
+        self.run = run
+        self.name = name
+
+    def __enter__(self) -> NullActivity:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Do nothing; an exception goes on."""
+
+    def use(self, *things: Any) -> None:
+        """Do nothing."""
+
+    def end(self, **about: Any) -> None:
+        """Do nothing."""
+
+    def record(self, kind: str, name: str, **about: Any) -> Any:
+        """Return a false handle."""
+        return self.run.record(kind, name)
+
+    def data(self, name: str, **about: Any) -> Any:
+        """Return a false handle."""
+        return self.run.record("data", name)
+
+    def model(self, name: str, **about: Any) -> Any:
+        """Return a false handle."""
+        return self.run.record("model", name)
+
+
+class NullRun(_Base):
+    """A run that is false and does nothing; handles it gives are false too."""
+
+    name = ""
+    rank = None
+    size = None
+    writer = bytes(16)
+
+    def __init__(self) -> None:
+        """Make it; one is enough."""
+
+    def __bool__(self) -> bool:
+        """Return False."""
+        return False
+
+    def record(self, kind: str, name: str, **about: Any) -> Any:
+        """Return a false handle."""
+        from braid_hpc.run.handles import Record
+
+        return Record(bytes(16), 0, str(kind), str(name))
+
+    def fact(self, name: str, value: Any = None, **about: Any) -> Any:
+        """Return a false handle."""
+        return self.record("fact", name)
+
+    def data(self, name: str, **about: Any) -> Any:
+        """Return a false handle."""
+        return self.record("data", name)
+
+    def model(self, name: str, **about: Any) -> Any:
+        """Return a false handle."""
+        return self.record("model", name)
+
+    def derive(self, child: Any, parents: Any) -> None:
+        """Do nothing."""
+
+    def tag(self, record: Any, key: str, value: Any) -> None:
+        """Do nothing."""
+
+    def activity(self, name: str, **about: Any) -> Any:
+        """Return an activity that is not recorded."""
+        return NullActivity(self, name)
+
+    def stream(self, name: str, columns: Any, **about: Any) -> Any:
+        """Return a stream whose rows go nowhere."""
+        return NullStream()
+
+    def close(self, error: Any = None, outcome: Any = None) -> None:
+        """Do nothing."""

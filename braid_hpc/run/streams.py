@@ -1,0 +1,315 @@
+"""Streams: typed tables that a rank appends to, row by row or many rows at once as columns."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from xxhash import xxh3_128_digest
+
+from braid_hpc.log.seal import BatchFile, encode_batch
+from braid_hpc.run.guard import recording
+from braid_hpc.vocabulary.codes import Code
+from braid_hpc.vocabulary.columns import (
+    BATCH_IN_FILE,
+    BATCH_PLACE,
+    FIXED,
+    ROW_AS_LIST,
+    VARIABLE,
+    item_bytes,
+    row_struct,
+)
+from braid_hpc.vocabulary.encoding import encode
+from braid_hpc.vocabulary.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from braid_hpc.log.writer import RankLog
+    from braid_hpc.run.recorder import Run
+
+__all__ = ["NO_ROWS", "Rows", "Stream"]
+
+#: Batches up to this many bytes go into the tail; larger ones into the stream's own Arrow file.
+INLINE_BYTES = 32 << 10
+
+
+class Rows(NamedTuple):
+    """A range of rows of a stream.
+
+    Attributes
+    ----------
+    writer : bytes
+        Id of the writer, 16 bytes.
+    stream : str
+        Name of the stream.
+    first : int
+        Number of the first row within this writer's part of the stream, from 0.
+    count : int
+        How many; 0 if the rows were refused.
+    """
+
+    writer: bytes
+    stream: str
+    first: int
+    count: int
+
+
+NO_ROWS = Rows(bytes(16), "", 0, 0)
+
+
+class Stream:
+    """A typed, append-only table; made by :meth:`braid_hpc.Run.stream`.
+
+    Attributes
+    ----------
+    name : str
+        Rows of all ranks and runs under this name are one table in the store.
+    columns : list of (str, str)
+        Names and types.
+    """
+
+    def __init__(self, run: Run, log: RankLog, number: int, name: str, columns: list[tuple[str, str]]) -> None:
+        self._run = run
+        self._log = log
+        self._number = number
+        self._next = 0
+        self._pack = row_struct(columns).pack
+        self._texts = [index for index, (_, kind) in enumerate(columns) if kind in VARIABLE]
+        self._file: BatchFile | None = None
+        self._file_writer = b""
+        self.name = name
+        self.columns = columns
+
+    def _refused(self, call: str, error: Exception, given: str) -> Rows:
+        self._run._refused(f"stream {self.name!r}: {call}", error, given)
+        return NO_ROWS
+
+    @recording
+    def append(self, *values: Any, **named: Any) -> Rows:
+        """Append one row.
+
+        Parameters
+        ----------
+        *values, **named
+            One value for each column, in order or by name; None where there is none.
+
+        Returns
+        -------
+        Rows
+            The row's place; count 0 if it was refused (a value of the wrong type, or too few or too many).
+        """
+        if named:
+            values = self._in_order(values, named)
+        try:
+            payload = self._encode(values)
+            flags = 0
+        except (struct.error, TypeError, AttributeError, OverflowError, IndexError):
+            payload = encode(self._check_row(values))
+            flags = ROW_AS_LIST
+        # No call between these two lines, see braid_hpc.log.tail.
+        first = self._next
+        self._next = first + 1
+        log = self._log
+        if log.append(Code.ROW, 0, first, 1, self._number, flags, payload):
+            return Rows(log.writer, self.name, first, 1)
+        return NO_ROWS
+
+    def _encode(self, values: tuple[Any, ...]) -> bytes:
+        texts = self._texts
+        if not texts:
+            return self._pack(*values)
+        fixed = list(values)
+        tail = b""
+        for index in texts:
+            value = fixed[index]
+            data = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
+            fixed[index] = len(data)
+            tail += data
+        return self._pack(*fixed) + tail
+
+    def _in_order(self, values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+        names = [name for name, _ in self.columns]
+        row = dict(zip(names, values, strict=False))
+        for name, value in named.items():
+            if name not in names:
+                raise InvalidInputError(f"stream {self.name!r} has no column {name!r}: it has {', '.join(names)}")
+            if name in row:
+                raise InvalidInputError(f"column {name!r} of stream {self.name!r} is given twice")
+            row[name] = value
+        if missing := [name for name in names if name not in row]:
+            raise InvalidInputError(f"a row of stream {self.name!r} lacks {', '.join(missing)}: give None if unknown")
+        return tuple(row[name] for name in names)
+
+    def _check_row(self, values: tuple[Any, ...]) -> list[Any]:
+        """Return a row with None in it as a list, or say which value is wrong."""
+        if len(values) != len(self.columns):
+            raise InvalidInputError(
+                f"a row of stream {self.name!r} has {len(self.columns)} values, not {len(values)}"
+            )
+        for value, (name, kind) in zip(values, self.columns, strict=True):
+            if value is None:
+                continue
+            try:
+                if kind in FIXED:
+                    struct.pack("<" + FIXED[kind], value)
+                elif not isinstance(value, str if kind == "text" else bytes):
+                    raise TypeError
+            except (struct.error, TypeError, OverflowError):
+                raise InvalidInputError(
+                    f"{value!r} is not of type {kind} (column {name!r} of stream {self.name!r})"
+                ) from None
+        if None not in values:
+            raise InvalidInputError(f"a row of stream {self.name!r} could not be encoded")
+        return [item.item() if hasattr(item, "item") else item for item in values]
+
+    @recording
+    def extend(self, columns: Any) -> Rows:
+        """Append many rows, given as columns.
+
+        Parameters
+        ----------
+        columns : mapping of str to sequence
+            One sequence for each column, all of one length: NumPy or Arrow arrays, buffers, or lists. Values must
+            fit the declared type: nothing is cut or rounded, except float64 to float32.
+
+        Returns
+        -------
+        Rows
+            The place of the rows; count 0 if they were refused.
+        """
+        buffers, rows = self._buffers(columns)
+        if not rows:
+            return NO_ROWS
+        # No call between these two lines, see braid_hpc.log.tail.
+        first = self._next
+        self._next = first + rows
+        if sum(len(data) for parts in buffers for data in parts) <= INLINE_BYTES:
+            payload, flags = b"".join(bytes(data) for parts in buffers for data in parts), 0
+        else:
+            payload, flags = self._to_file(buffers, first, rows), BATCH_IN_FILE
+        log = self._log
+        if log.append(Code.BATCH, 0, first, rows, self._number, flags, payload):
+            return Rows(log.writer, self.name, first, rows)
+        return NO_ROWS
+
+    def _buffers(self, columns: Any) -> tuple[list[list[Any]], int]:
+        names = [name for name, _ in self.columns]
+        try:
+            given = set(columns.keys() if hasattr(columns, "keys") else columns.columns)
+        except (TypeError, AttributeError):
+            raise InvalidInputError(
+                f"extend takes a mapping of column to values, not a {type(columns).__name__}"
+            ) from None
+        if given != set(names):
+            raise InvalidInputError(
+                f"stream {self.name!r} has the columns {', '.join(names)}; given were {', '.join(map(str, given))}"
+            )
+        rows = -1
+        buffers = []
+        for name, kind in self.columns:
+            parts, length = _column(columns[name], kind, name)
+            if rows not in (-1, length):
+                raise InvalidInputError(f"column {name!r} has {length} values, the one before it {rows}")
+            rows = length
+            buffers.append(parts)
+        return buffers, rows
+
+    def _to_file(self, buffers: list[list[Any]], first: int, rows: int) -> bytes:
+        import nanoarrow as na
+
+        log = self._log
+        if self._file is None or self._file_writer != log.writer:
+            self._file = BatchFile(log.directory / f"stream-{self._number:04d}.arrows")
+            self._file_writer = log.writer
+        types: dict[str, Any] = {"text": na.large_string(), "bytes": na.large_binary(), "bool": na.uint8()}
+        types["timestamp"] = na.timestamp("ns", "UTC")
+        fields, children = [], []
+        for (name, kind), parts in zip(self.columns, buffers, strict=True):
+            form = types.get(kind) or getattr(na, kind)()
+            if kind in VARIABLE:
+                parts = [array("q", array("I", bytes(parts[0]))).tobytes(), parts[1]]
+            fields.append(na.Schema(form, name=name, nullable=False))
+            children.append(na.c_array_from_buffers(form, rows, [None, *parts], null_count=0))
+        schema, batch = encode_batch(na.struct(fields, nullable=False), children, rows)
+        offset, length = self._file.append(schema, batch, first, first + rows, rows, sync=False)
+        return BATCH_PLACE.pack(offset, length, xxh3_128_digest(batch))
+
+
+def _column(values: Any, kind: str, name: str) -> tuple[list[Any], int]:
+    """Return the buffers of a column and its length."""
+    try:
+        if kind in VARIABLE:
+            return _variable(values, kind)
+        data = _fixed(values, kind)
+        return [data], len(data) // item_bytes(kind)
+    except (TypeError, ValueError, OverflowError, AttributeError, struct.error) as error:
+        raise InvalidInputError(f"column {name!r} does not fit its type {kind}: {error}") from None
+
+
+def _variable(values: Any, kind: str) -> tuple[list[Any], int]:
+    if isinstance(values, (str, bytes)):
+        raise TypeError("a sequence of values is needed, not one value")
+    if hasattr(values, "tolist"):
+        values = values.tolist()
+    elif hasattr(values, "to_pylist"):
+        values = values.to_pylist()
+    wanted = str if kind == "text" else bytes
+    offsets, data = array("I", [0]), bytearray()
+    for value in values:
+        if not isinstance(value, wanted):
+            raise TypeError(f"{value!r} is not {kind}")
+        data += value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+        offsets.append(len(data))
+    return [offsets.tobytes(), bytes(data)], len(offsets) - 1
+
+
+def _fixed(values: Any, kind: str) -> Any:
+    """Return the bytes of a fixed-width column, without a copy where the buffer is already right."""
+    numpy = sys.modules.get("numpy")
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    if numpy is not None and hasattr(values, "__array__"):
+        values = _numpy_column(numpy, numpy.asarray(values), kind)
+    try:
+        view = memoryview(values)
+    except TypeError:
+        form = FIXED[kind]
+        if form == "?":
+            return bytes(bytearray(_truth(value) for value in values))
+        return array(form, [value for value in values]).tobytes()
+    if view.ndim != 1:
+        raise ValueError(f"it has {view.ndim} dimensions, not one")
+    if not _same_format(view.format, FIXED[kind]):
+        raise TypeError(f"its buffer is of format {view.format!r}")
+    return view.cast("B") if view.contiguous else view.tobytes()
+
+
+def _truth(value: Any) -> int:
+    if value is True or value is False:
+        return int(value)
+    raise TypeError(f"{value!r} is neither True nor False")
+
+
+def _same_format(given: str, wanted: str) -> bool:
+    sizes = {form: (form.islower() or form == "?", struct.calcsize(form)) for form in "bhilqBHILQ"}
+    given = given.lstrip("@=<")
+    if given in sizes and wanted in sizes:
+        return sizes[given] == sizes[wanted]
+    return given == wanted
+
+
+def _numpy_column(numpy: Any, values: Any, kind: str) -> Any:
+    wanted = numpy.dtype("int64" if kind == "timestamp" else kind)
+    if values.dtype.kind == "M":
+        values = values.astype("datetime64[ns]").astype("int64")
+    if values.dtype == wanted:
+        return numpy.ascontiguousarray(values)
+    if wanted.kind == "f" and values.dtype.kind in "fiu":
+        return numpy.ascontiguousarray(values, dtype=wanted)
+    if wanted.kind in "iu" and values.dtype.kind in "iu":
+        cast = numpy.ascontiguousarray(values, dtype=wanted)
+        if bool((cast == values).all()):
+            return cast
+        raise OverflowError("a value is out of its range")
+    raise TypeError(f"its values are {values.dtype}")
