@@ -1,0 +1,189 @@
+"""Reading a tail: every row whose check holds counts, whatever its neighbours."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from braid_hpc.log.layout import (
+    PAGE,
+    ROW_BYTES,
+    TAIL_LOSS,
+    TAIL_LOSS_OFFSET,
+    TailHeader,
+    TailKind,
+    check_word,
+)
+from braid_hpc.reading.events import ROW_DTYPE, Events
+
+__all__ = ["TailScan", "read_tail"]
+
+
+@dataclass(slots=True)
+class TailScan:
+    """What a tail holds.
+
+    Attributes
+    ----------
+    header : TailHeader or None
+        None if the tail was never begun (its first page is zero).
+    events : Events
+        The rows that verify.
+    corrupt : list of int
+        Sequences whose row is published and does not verify.
+    torn : str or None
+        What is missing of the file.
+    loss : (int, int, int) or None
+        Events lost while there was no room: count, monotonic ns of the first and the last.
+    """
+
+    header: TailHeader | None
+    events: Events
+    corrupt: list[int] = field(default_factory=list)
+    torn: str | None = None
+    loss: tuple[int, int, int] | None = None
+
+
+def read_tail(path: Path) -> TailScan:
+    """Read one tail.
+
+    Parameters
+    ----------
+    path : Path
+        A file ``tail-<n>``; it may be written at the same time, and may be damaged.
+
+    Returns
+    -------
+    TailScan
+        All that can be told of it.
+
+    Raises
+    ------
+    CorruptLogError
+        If its header is damaged: then nothing in it can be placed.
+    FormatTooNewError
+        If it is of a newer major format.
+    FileNotFoundError
+        If it was sealed and removed meanwhile.
+    """
+    data = path.read_bytes()
+    if len(data) < PAGE:
+        if not data.strip(b"\0"):
+            return TailScan(None, Events.empty(), torn=None)
+        if len(data) < 88:
+            return TailScan(None, Events.empty(), torn=f"it ends after {len(data)} bytes, within its header")
+    if not data[:PAGE].strip(b"\0"):
+        return TailScan(None, Events.empty())
+    header = TailHeader.unpack(data)
+    scan = _read_frames(header, data) if header.kind == TailKind.FRAMES else _read_table(path, header, data)
+    if header.kind == TailKind.MAPPED and len(data) < header.total:
+        scan.torn = f"it ends after {len(data)} of {header.total} bytes"
+    scan.loss = _read_loss(data)
+    return scan
+
+
+def _read_loss(data: bytes) -> tuple[int, int, int] | None:
+    part = data[TAIL_LOSS_OFFSET : TAIL_LOSS_OFFSET + TAIL_LOSS.size]
+    if len(part) < TAIL_LOSS.size:
+        return None
+    count, first, last, check = TAIL_LOSS.unpack(part)
+    return (count, first, last) if count and check == xxh3_64_intdigest(part[:-8]) else None
+
+
+def _read_table(path: Path, header: TailHeader, data: bytes) -> TailScan:
+    whole = min(header.rows, max(0, len(data) - PAGE) // ROW_BYTES)
+    table = np.frombuffer(data, ROW_DTYPE, whole, PAGE)
+    good = np.zeros(whole, bool)
+    corrupt = []
+    for slot in np.flatnonzero(table["word"]).tolist():
+        if _verifies(data, header, slot):
+            good[slot] = True
+        elif fresh := _read_again(path, header, slot):
+            # The row was being stored while the file was read; now it is there.
+            data, table = _patch(data, header, slot, fresh)
+            good[slot] = True
+        else:
+            corrupt.append(header.first + slot)
+    slots = np.flatnonzero(good)
+    events = Events.from_table(table[slots], slots + header.first, data, header.heap_offset)
+    return TailScan(header, events, corrupt)
+
+
+def _verifies(data: bytes, header: TailHeader, slot: int) -> bool:
+    at = PAGE + slot * ROW_BYTES
+    row = data[at : at + 56]
+    start = int.from_bytes(row[40:44], "little") + header.heap_offset
+    length = int.from_bytes(row[44:48], "little")
+    payload = data[start : start + length]
+    word = int.from_bytes(data[at + 56 : at + 64], "little")
+    return len(payload) == length and word == check_word(header.first + slot, xxh3_64_intdigest(row + payload))
+
+
+def _read_again(path: Path, header: TailHeader, slot: int) -> tuple[bytes, bytes] | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        row = os.pread(descriptor, ROW_BYTES, PAGE + slot * ROW_BYTES)
+        if len(row) < ROW_BYTES:
+            return None
+        start, length = int.from_bytes(row[40:44], "little"), int.from_bytes(row[44:48], "little")
+        if start + length > header.heap_bytes:
+            return None
+        payload = os.pread(descriptor, length, header.heap_offset + start)
+    finally:
+        os.close(descriptor)
+    word = int.from_bytes(row[56:], "little")
+    holds = word == check_word(header.first + slot, xxh3_64_intdigest(row[:56] + payload))
+    return (row, payload) if holds and len(payload) == length else None
+
+
+def _patch(data: bytes, header: TailHeader, slot: int, fresh: tuple[bytes, bytes]) -> tuple[bytes, np.ndarray]:
+    row, payload = fresh
+    patched = bytearray(data)
+    patched[PAGE + slot * ROW_BYTES : PAGE + (slot + 1) * ROW_BYTES] = row
+    start = header.heap_offset + int.from_bytes(row[40:44], "little")
+    patched[start : start + len(payload)] = payload
+    data = bytes(patched)
+    return data, np.frombuffer(data, ROW_DTYPE, (len(data) - PAGE) // ROW_BYTES, PAGE)[: header.rows]
+
+
+def _read_frames(header: TailHeader, data: bytes) -> TailScan:
+    """Walk frame by frame; what follows a frame that does not verify cannot be placed."""
+    rows, starts = [], []
+    at, sequence = PAGE, header.first
+    torn = None
+    corrupt = []
+    while at + ROW_BYTES <= len(data):
+        row = data[at : at + ROW_BYTES]
+        length = int.from_bytes(row[44:48], "little")
+        payload = data[at + ROW_BYTES : at + ROW_BYTES + length]
+        word = int.from_bytes(row[56:], "little")
+        if len(payload) < length:
+            break
+        # Threads may write their frames in another order than they took their sequences: the word has its low bits.
+        sequence = _near(word & 0xFFFFFFFF, header)
+        if word != check_word(sequence, xxh3_64_intdigest(row[:56] + payload)):
+            corrupt.append(sequence)
+            break
+        rows.append((row, sequence))
+        starts.append(at + ROW_BYTES)
+        at += ROW_BYTES + length
+    if at < len(data) and not corrupt:
+        torn = f"a frame is cut off after byte {at}"
+    if not rows:
+        return TailScan(header, Events.empty(), corrupt, torn)
+    table = np.frombuffer(b"".join(row for row, _ in rows), ROW_DTYPE).copy()
+    events = Events.from_table(table, np.array([number for _, number in rows], np.uint64), data)
+    events.start = np.array(starts, np.int64)
+    return TailScan(header, events, corrupt, torn)
+
+
+def _near(low: int, header: TailHeader) -> int:
+    """Return the sequence with these low 32 bits that lies behind the tail's first one."""
+    return header.first + ((low - header.first) & 0xFFFFFFFF)

@@ -1,0 +1,308 @@
+"""A writer's whole log: header, sealed batches and tails put together, and its state."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from braid_hpc.log.layout import EVENTS_NAME, FORMAT, HEADER_NAME, MAJOR, TAIL_PREFIX
+from braid_hpc.reading.events import Array, Events
+from braid_hpc.reading.sealed import read_sealed, read_sums
+from braid_hpc.reading.tails import read_tail
+from braid_hpc.vocabulary.codes import Code, WriterState
+from braid_hpc.vocabulary.encoding import decoder
+from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError, NotFoundError
+from braid_hpc.vocabulary.payloads import Close, Loss
+
+__all__ = ["WriterLog", "find_writers", "read_header", "read_writer"]
+
+_LOSS = decoder(Loss)
+_CLOSE = decoder(Close)
+_WRITER_DIGITS = 32
+
+
+@dataclass(slots=True)
+class WriterLog:
+    """All that can be told of one writer.
+
+    Attributes
+    ----------
+    directory : Path
+        Where it lies.
+    writer : str
+        Its id, 32 hexadecimal digits.
+    header : dict
+        What ``header.json`` says; empty if it is missing.
+    events : Events
+        Every row that verifies, in order.
+    state : WriterState
+        See there.
+    faults : list of str
+        One sentence for each damage.
+    sealed, tails : int
+        How many segments of each sort there are.
+    lost : list of (int, int, int)
+        Events that could not be written: count, UTC ns of the first and the last.
+    unread : list of (int, int)
+        Ranges of sequences that damage took: first, last.
+    close : Close or None
+        How the run ended here, if it did.
+    """
+
+    directory: Path
+    writer: str
+    header: dict[str, Any]
+    events: Events
+    state: WriterState = WriterState.OPEN
+    faults: list[str] = field(default_factory=list)
+    sealed: int = 0
+    tails: int = 0
+    lost: list[tuple[int, int, int]] = field(default_factory=list)
+    unread: list[tuple[int, int]] = field(default_factory=list)
+    close: Close | None = None
+    outcome: int = 0
+
+    def utc(self, times: Array) -> Array:
+        """Turn monotonic times into UTC.
+
+        Parameters
+        ----------
+        times : numpy.ndarray
+            int64, CLOCK_MONOTONIC nanoseconds of this writer's host.
+
+        Returns
+        -------
+        numpy.ndarray
+            int64, nanoseconds since 1970 UTC, by the last clock pair before each.
+        """
+        pairs = self._clock_pairs()
+        which = np.clip(np.searchsorted(pairs[:, 0], times, side="right") - 1, 0, None)
+        return np.asarray(times - pairs[which, 0] + pairs[which, 1])
+
+    def _clock_pairs(self) -> Array:
+        clock = self.header.get("clock") or {}
+        pairs = [(int(clock.get("monotonic_ns", 0)), int(clock.get("utc_ns", 0)))]
+        events = self.events
+        for row in events.positions(Code.OPEN, Code.CLOCK, Code.CLOSE):
+            pairs.append((int(events["time"][row]), int(events["subject"][row])))
+        if not clock and len(pairs) > 1:
+            del pairs[0]
+        return np.array(sorted(pairs), np.int64)
+
+    def names(self) -> dict[int, str]:
+        """Return the interned texts.
+
+        Returns
+        -------
+        dict
+            Number to text; 0 is the empty text.
+        """
+        events = self.events
+        found = {0: ""}
+        for row in events.positions(Code.NAME):
+            found[int(events["subject"][row])] = events.payload(row).decode("utf-8", "surrogatepass")
+        return found
+
+
+def find_writers(logs: str | os.PathLike[str]) -> list[Path]:
+    """Find the directories of writers below a directory.
+
+    Parameters
+    ----------
+    logs : path-like
+        A log directory, a directory of such (one for each node), or one writer's directory.
+
+    Returns
+    -------
+    list of Path
+        In order of their names.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such directory, or no log in it.
+    """
+    root = Path(logs)
+    if not root.is_dir():
+        raise NotFoundError(f"{root} is not a directory: name the directory that holds the rank logs")
+    found = []
+    for directory, below, files in os.walk(root):
+        if HEADER_NAME in files or any(name.startswith(TAIL_PREFIX) for name in files):
+            path = Path(directory)
+            if _is_ours(path, files):
+                found.append(path)
+                below.clear()
+    if not found:
+        raise NotFoundError(f"there are no rank logs in {root}: name the directory that was given as log_dir")
+    return sorted(found)
+
+
+def _is_ours(path: Path, files: list[str]) -> bool:
+    if HEADER_NAME in files:
+        try:
+            return bool(json.loads((path / HEADER_NAME).read_bytes()).get("format") == FORMAT)
+        except (ValueError, OSError, AttributeError):
+            pass
+    return len(path.name) == _WRITER_DIGITS and all(digit in "0123456789abcdef" for digit in path.name)
+
+
+def read_header(directory: Path) -> tuple[dict[str, Any], str | None]:
+    """Read ``header.json``.
+
+    Parameters
+    ----------
+    directory : Path
+        A writer's directory.
+
+    Returns
+    -------
+    header : dict
+        Empty if it is missing or damaged.
+    fault : str or None
+        What is wrong with it.
+
+    Raises
+    ------
+    FormatTooNewError
+        If the log is of a newer major format.
+    """
+    try:
+        header = json.loads((directory / HEADER_NAME).read_bytes())
+        if not isinstance(header, dict):
+            raise ValueError("it is not a mapping")
+    except FileNotFoundError:
+        return {}, f"{HEADER_NAME} is missing"
+    except (ValueError, OSError) as error:
+        return {}, f"{HEADER_NAME} cannot be read ({error})"
+    major = header.get("major")
+    if isinstance(major, int) and major > MAJOR:
+        raise FormatTooNewError(
+            f"{directory} is of log format {major}, this braid_hpc reads up to {MAJOR}: update braid_hpc"
+        )
+    return header, None
+
+
+def read_writer(directory: Path) -> WriterLog:
+    """Read all of a writer's log.
+
+    Parameters
+    ----------
+    directory : Path
+        The writer's directory; the writer may still be at work.
+
+    Returns
+    -------
+    WriterLog
+        Everything that verifies, and what is to be said of the rest.
+
+    Raises
+    ------
+    FormatTooNewError
+        If the log is of a newer major format.
+    """
+    header, fault = read_header(directory)
+    log = WriterLog(directory, str(header.get("writer") or directory.name), header, Events.empty())
+    torn, corrupt = bool(fault), False
+    if fault:
+        log.faults.append(fault)
+    parts: list[Events] = []
+    spans: list[tuple[int, int]] = []
+    losses: list[tuple[int, int, int]] = []
+    # Tails before sealed batches: a tail is removed only after its batch is there, so nothing falls in between.
+    for path in sorted(directory.glob(f"{TAIL_PREFIX}*")):
+        try:
+            scan = read_tail(path)
+        except FileNotFoundError:
+            continue
+        except CorruptLogError as error:
+            corrupt = True
+            log.faults.append(f"{path.name}: {error}")
+            continue
+        if scan.torn:
+            torn = True
+            log.faults.append(f"{path.name}: {scan.torn}")
+        if scan.corrupt:
+            corrupt = True
+            log.faults.append(f"{path.name}: {len(scan.corrupt)} rows do not carry their check sum")
+            log.unread.extend((number, number) for number in scan.corrupt)
+        if scan.header is not None:
+            log.tails += 1
+            parts.append(scan.events)
+            spans.append((scan.header.first, scan.header.after))
+        if scan.loss:
+            losses.append(scan.loss)
+    damaged = _add_sealed(log, parts, spans)
+    torn, corrupt = torn or damaged[0], corrupt or damaged[1]
+    torn = _check_chain(log, spans) or torn
+    log.events = Events.join(parts)
+    _finish(log, losses, torn=torn, corrupt=corrupt)
+    return log
+
+
+def _add_sealed(log: WriterLog, parts: list[Events], spans: list[tuple[int, int]]) -> tuple[bool, bool]:
+    sums = (log.directory / EVENTS_NAME).with_suffix(".sums")
+    _, bad_records, cut = read_sums(sums)
+    log.faults.extend(bad_records)
+    if cut:
+        log.faults.append(cut)
+    torn, corrupt = bool(cut), bool(bad_records)
+    for segment, events, fault in read_sealed(log.directory, EVENTS_NAME):
+        log.sealed += 1
+        spans.append((segment.first, segment.after))
+        if events is not None:
+            parts.append(events)
+        elif fault is not None:
+            ends = "missing" in fault or "ends within" in fault
+            torn, corrupt = torn or ends, corrupt or not ends
+            log.faults.append(fault)
+            log.unread.append((segment.first, segment.after - 1))
+    return torn, corrupt
+
+
+def _check_chain(log: WriterLog, spans: list[tuple[int, int]]) -> bool:
+    """Segments follow each other without a gap; a gap is a file that is gone."""
+    expected = 1
+    missing = False
+    for first, after in sorted(spans):
+        if first > expected:
+            missing = True
+            log.faults.append(f"the segment with events {expected} to {first - 1} is missing")
+            log.unread.append((expected, first - 1))
+        expected = max(expected, after)
+    return missing
+
+
+def _finish(log: WriterLog, losses: list[tuple[int, int, int]], *, torn: bool, corrupt: bool) -> None:
+    events = log.events
+    told = set()
+    for row in events.positions(Code.LOSS):
+        loss = _LOSS.decode(events.payload(row))
+        told.add(loss.first)
+        log.lost.append((loss.count, loss.first, loss.last))
+    log.lost.extend(loss for loss in losses if loss[1] not in told)
+    if log.lost:
+        times = log.utc(np.array([[first, last] for _, first, last in log.lost], np.int64))
+        log.lost = [(loss[0], int(first), int(last)) for loss, (first, last) in zip(log.lost, times, strict=True)]
+    for row in events.positions(Code.CLOSE):
+        log.outcome = int(events["flags"][row])
+        try:
+            log.close = _CLOSE.decode(events.payload(row) or b"\x80")
+        except msgspec.DecodeError:
+            log.close = Close()
+    unseen = int(events["sequence"][-1]) if len(events) else 0
+    if corrupt:
+        log.state = WriterState.CORRUPT
+    elif torn or (log.close is None and not unseen and not log.tails):
+        log.state = WriterState.TORN
+        if not log.faults:
+            log.faults.append("it holds no events at all")
+    elif log.lost:
+        log.state = WriterState.LOSSY
+    else:
+        log.state = WriterState.CLOSED if log.close is not None else WriterState.OPEN
