@@ -1,0 +1,1 @@
+"""Compaction: rank logs in, one new snapshot of a store out, exactly once."""

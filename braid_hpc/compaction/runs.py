@@ -1,0 +1,193 @@
+"""Which writers are ranks of one run: found from what their headers say, never agreed among ranks.
+
+A writer's evidence is tried from the strongest to the weakest: ``BRAID_RUN_ID``; the PMIx namespace with its
+server; the scheduler's job, restart and step; the launcher's process on one host. Two writers with one rank
+cannot be one run, so a group with such a pair is divided by what its members differ in, and where nothing divides
+it, each of its writers stays a run of its own and that is said.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from braid_hpc.vocabulary.identity import key_digest
+
+__all__ = ["Grouping", "group_runs"]
+
+#: Ranks of one run that nothing else holds together start within this time of each other (ns).
+_ONE_START_NS = 60_000_000_000
+
+
+@dataclass(slots=True)
+class Grouping:
+    """The outcome.
+
+    Attributes
+    ----------
+    run : dict of str to str
+        Writer to run, both 32 hexadecimal digits.
+    problems : list of (str, str)
+        Writer, and a sentence on why it stands alone.
+    """
+
+    run: dict[str, str] = field(default_factory=dict)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+
+def group_runs(headers: dict[str, dict[str, Any]], known: dict[str, str] | None = None) -> Grouping:
+    """Assign each writer to a run.
+
+    Parameters
+    ----------
+    headers : dict
+        Header by writer id, of every writer: those of earlier commits too.
+    known : dict, optional
+        Runs that earlier commits assigned; they stay.
+
+    Returns
+    -------
+    Grouping
+        Every writer of `headers` has a run.
+    """
+    found = Grouping(dict(known or {}))
+    roots = {writer: header for writer, header in headers.items() if not header.get("parent")}
+    groups: dict[str, list[str]] = defaultdict(list)
+    for writer in sorted(roots):
+        groups[_evidence(writer, roots[writer])].append(writer)
+    for key, members in _gather_scattered(groups, roots).items():
+        for part_key, part in _divide(key, members, roots):
+            _settle(found, part_key, part, roots)
+    for writer in sorted(headers.keys() - roots.keys()):
+        found.run.setdefault(writer, found.run.get(_root(writer, headers)) or key_digest(["run", "writer", writer]))
+    return found
+
+
+def _settle(found: Grouping, key: str, members: list[str], headers: dict[str, dict[str, Any]]) -> None:
+    fresh = [writer for writer in members if writer not in found.run]
+    if not fresh:
+        return
+    ranks = [headers[writer].get("rank") for writer in members]
+    if len(members) > 1 and len(set(ranks)) < len(ranks):
+        for writer in fresh:
+            rank = headers[writer].get("rank")
+            found.run[writer] = key_digest(["run", "writer", writer])
+            found.problems.append(
+                (writer, f"rank {rank} appears twice among writers that nothing tells apart: it is a run of its own")
+            )
+        return
+    for writer in fresh:
+        found.run[writer] = key_digest(["run", key])
+
+
+def _root(writer: str, headers: dict[str, dict[str, Any]]) -> str:
+    """Return the writer that a forked child descends from."""
+    seen = set()
+    while (parent := headers.get(writer, {}).get("parent")) and writer not in seen:
+        seen.add(writer)
+        writer = parent
+    return writer
+
+
+def _evidence(writer: str, header: dict[str, Any]) -> str:
+    """Return the strongest evidence as one text; equal texts are one run."""
+    evidence = header.get("evidence") or {}
+    # Two jobs that follow each other in one process, or two programs started alike, differ here.
+    place = [header.get("job"), header.get("ordinal", 0), header.get("size")]
+    if header.get("size") is None:
+        return json.dumps(["writer", writer])
+    if run_id := evidence.get("run_id"):
+        return json.dumps(["run_id", run_id, *place])
+    if pmix := evidence.get("pmix"):
+        return json.dumps(["pmix", pmix, *place])
+    if torchrun := evidence.get("torchrun"):
+        return json.dumps(["torchrun", torchrun, *place])
+    scheduler = evidence.get("scheduler") or {}
+    if scheduler.get("step") is not None and header.get("launcher") == "slurm":
+        return json.dumps(["step", *(scheduler.get(key) for key in ("name", "job", "restart", "step")), *place])
+    return json.dumps(["launcher", *_launcher(header), *place])
+
+
+def _launcher(header: dict[str, Any]) -> list[Any]:
+    launcher = (header.get("evidence") or {}).get("launcher") or {}
+    scheduler = (header.get("evidence") or {}).get("scheduler") or {}
+    return [
+        header.get("boot_id"),
+        launcher.get("pid"),
+        launcher.get("start"),
+        scheduler.get("job"),
+        scheduler.get("restart"),
+    ]
+
+
+def _gather_scattered(groups: dict[str, list[str]], headers: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    """Join groups known only by their launcher on one host, where together they make the ranks of one run."""
+    partial: dict[str, list[str]] = defaultdict(list)
+    whole: dict[str, list[str]] = {}
+    for key, members in groups.items():
+        size = headers[members[0]].get("size")
+        if json.loads(key)[0] == "launcher" and size is not None and len(members) < size:
+            alike = headers[members[0]]
+            scheduler = (alike.get("evidence") or {}).get("scheduler") or {}
+            partial[
+                json.dumps(
+                    ["alike", alike.get("argv"), alike.get("cwd"), size, alike.get("job"), alike.get("ordinal", 0)]
+                    + [scheduler.get("job"), scheduler.get("restart")]
+                )
+            ].append(key)
+        else:
+            whole[key] = members
+    for keys in partial.values():
+        members = [writer for key in keys for writer in groups[key]]
+        ranks = [headers[writer].get("rank") for writer in members]
+        starts = [(headers[writer].get("clock") or {}).get("utc_ns", 0) for writer in members]
+        hosts = {headers[groups[key][0]].get("boot_id") for key in keys}
+        if (
+            len(keys) > 1
+            and len(hosts) == len(keys)
+            and sorted(ranks) == list(range(headers[members[0]].get("size") or 0))
+            and max(starts) - min(starts) < _ONE_START_NS
+        ):
+            whole[json.dumps(["scattered", *sorted(keys)])] = sorted(members)
+        else:
+            whole.update({key: groups[key] for key in keys})
+    return whole
+
+
+def _divide(
+    key: str, members: list[str], headers: dict[str, dict[str, Any]]
+) -> list[tuple[str, list[str]]]:
+    """Divide a group in which a rank appears twice: by launcher, then by command line and directory."""
+    parts = [(key, members)]
+    for trait in (_launcher_trait, _program_trait, _process_trait):
+        divided = []
+        for part_key, part in parts:
+            if _doubled(part, headers):
+                by: dict[str, list[str]] = defaultdict(list)
+                for writer in part:
+                    by[trait(headers[writer])].append(writer)
+                divided.extend((f"{part_key}|{value}" if len(by) > 1 else part_key, by[value]) for value in sorted(by))
+            else:
+                divided.append((part_key, part))
+        parts = divided
+    return parts
+
+
+def _doubled(members: list[str], headers: dict[str, dict[str, Any]]) -> bool:
+    ranks = [headers[writer].get("rank") for writer in members]
+    return len(set(ranks)) < len(ranks)
+
+
+def _launcher_trait(header: dict[str, Any]) -> str:
+    return json.dumps(_launcher(header))
+
+
+def _program_trait(header: dict[str, Any]) -> str:
+    return json.dumps([header.get("argv"), header.get("cwd")])
+
+
+def _process_trait(header: dict[str, Any]) -> str:
+    """Ranks that record two jobs in one process have one writer for each, in the order of their beginning."""
+    return json.dumps(header.get("ordinal", 0))

@@ -1,0 +1,164 @@
+"""Stream tables in the store: columns unite by name, types widen only without loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from braid_hpc.compaction.write import Writer
+
+__all__ = ["SYSTEM_COLUMNS", "StreamTables", "quoted"]
+
+#: Columns every stream table begins with.
+SYSTEM_COLUMNS = (
+    ("_run", "varchar"),
+    ("_rank", "integer"),
+    ("_writer", "varchar"),
+    ("_row", "bigint"),
+    ("_time", "timestamp_ns"),
+    ("_snapshot", "integer"),
+)
+
+_SQL_TYPES = {
+    "bool": "boolean",
+    "int8": "tinyint",
+    "int16": "smallint",
+    "int32": "integer",
+    "int64": "bigint",
+    "uint8": "utinyint",
+    "uint16": "usmallint",
+    "uint32": "uinteger",
+    "uint64": "ubigint",
+    "float32": "float",
+    "float64": "double",
+    "timestamp": "timestamp_ns",
+    "text": "varchar",
+    "bytes": "blob",
+}
+
+#: For each type, the types that hold all of its values exactly, narrowest first.
+_WIDER = {
+    "tinyint": ("smallint", "integer", "bigint", "float", "double"),
+    "smallint": ("integer", "bigint", "float", "double"),
+    "integer": ("bigint", "double"),
+    "bigint": (),
+    "utinyint": ("usmallint", "smallint", "uinteger", "integer", "ubigint", "bigint", "float", "double"),
+    "usmallint": ("uinteger", "integer", "ubigint", "bigint", "float", "double"),
+    "uinteger": ("ubigint", "bigint", "double"),
+    "float": ("double",),
+}
+
+
+def quoted(name: str) -> str:
+    """Return a name as an SQL identifier.
+
+    Parameters
+    ----------
+    name : str
+        Any text.
+
+    Returns
+    -------
+    str
+        In double quotes.
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def common_type(one: str, other: str) -> str | None:
+    """Return the narrowest SQL type that holds the values of both exactly.
+
+    Parameters
+    ----------
+    one, other : str
+        DuckDB types in lower case.
+
+    Returns
+    -------
+    str or None
+        None if there is none.
+    """
+    for candidate in (one, *_WIDER.get(one, ())):
+        if candidate == other or candidate in _WIDER.get(other, ()):
+            return candidate
+    return None
+
+
+class StreamTables:
+    """Creates, widens and fills the tables of schema ``stream`` within a commit.
+
+    Parameters
+    ----------
+    writer : Writer
+        Of the commit.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._connection = writer.connection
+        self._columns: dict[str, dict[str, str]] = {}
+        rows = self._connection.execute(
+            "select table_name, column_name, data_type from information_schema.columns "
+            "where table_schema = 'stream' order by ordinal_position"
+        ).fetchall()
+        for table, column, kind in rows:
+            self._columns.setdefault(table, {})[column] = kind.lower()
+
+    def add(self, name: str, columns: list[tuple[str, str]], table: pa.Table, about: dict[str, Any]) -> None:
+        """Append rows.
+
+        Parameters
+        ----------
+        name : str
+            The stream.
+        columns : list of (str, str)
+            As declared.
+        table : pyarrow.Table
+            ``_row``, ``_time`` and the columns.
+        about : dict
+            ``_run``, ``_rank`` and ``_writer`` of all of them.
+        """
+        targets = self._prepare(name, columns)
+        count = table.num_rows
+        arrays = {
+            "_run": pa.array([about["_run"]] * count, pa.string()),
+            "_rank": pa.array([about["_rank"]] * count, pa.int32()),
+            "_writer": pa.array([about["_writer"]] * count, pa.string()),
+            "_row": table.column("_row"),
+            "_time": table.column("_time"),
+            "_snapshot": pa.array([self._writer.snapshot] * count, pa.int32()),
+        }
+        arrays.update({target: table.column(column) for column, target in targets.items()})
+        self._writer.insert(f"stream.{quoted(name)}", pa.table(arrays))
+        self._writer.counts["stream rows"] += count
+
+    def _prepare(self, name: str, columns: list[tuple[str, str]]) -> dict[str, str]:
+        """Make the table fit for rows of these columns; return the store's column for each declared one."""
+        place = f"stream.{quoted(name)}"
+        present = self._columns.get(name)
+        if present is None:
+            parts = [f"{column} {kind}" for column, kind in SYSTEM_COLUMNS]
+            parts += [f"{quoted(column)} {_SQL_TYPES[kind]}" for column, kind in columns]
+            self._connection.execute(f"create table {place} ({', '.join(parts)})")
+            self._columns[name] = dict(SYSTEM_COLUMNS) | {column: _SQL_TYPES[kind] for column, kind in columns}
+            return {column: column for column, _ in columns}
+        return {column: self._fit(place, present, column, _SQL_TYPES[kind]) for column, kind in columns}
+
+    def _fit(self, place: str, present: dict[str, str], column: str, wanted: str) -> str:
+        candidate, suffix = column, 1
+        while True:
+            known = next((each for each in present if each.lower() == candidate.lower()), None)
+            if known is None:
+                self._connection.execute(f"alter table {place} add column {quoted(candidate)} {wanted}")
+                present[candidate] = wanted
+                return candidate
+            common = common_type(present[known], wanted)
+            if common is not None:
+                if common != present[known]:
+                    self._connection.execute(f"alter table {place} alter column {quoted(known)} type {common}")
+                    present[known] = common
+                return known
+            # No type holds both without loss: both stay, under two names.
+            suffix += 1
+            candidate = f"{column}__{suffix}"

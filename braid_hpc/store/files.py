@@ -1,0 +1,209 @@
+"""The files of a store: numbered snapshots beside it, its name renamed to the newest last.
+
+``prov.duckdb`` has a directory ``prov.duckdb.d`` with the snapshots ``<n>.duckdb`` and the archive of the logs they
+were made of. A snapshot is complete before it has its number, and is never changed afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from pathlib import Path
+
+from braid_hpc.vocabulary.errors import ConflictError, NotFoundError, StorageError
+
+__all__ = ["KEEP", "StoreFiles"]
+
+#: Snapshot files that stay: the newest, and the one before it for a reader that has just looked up its name.
+KEEP = 2
+
+_SNAPSHOT = re.compile(r"([1-9][0-9]*)\.duckdb")
+
+
+class StoreFiles:
+    """Names and moves the files of one store.
+
+    Parameters
+    ----------
+    path : path-like
+        The store's own name.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        self.directory = self.path.with_name(self.path.name + ".d")
+        self.archive = self.directory / "logs"
+
+    def snapshots(self) -> list[int]:
+        """Return the numbers of the snapshot files that are there.
+
+        Returns
+        -------
+        list of int
+            Ascending; empty for a store that does not exist, or that was copied without its directory.
+        """
+        try:
+            names = os.listdir(self.directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(int(found[1]) for name in names if (found := _SNAPSHOT.fullmatch(name)))
+
+    def snapshot(self, number: int) -> Path:
+        """Return the file of a snapshot.
+
+        Parameters
+        ----------
+        number : int
+            From 1.
+
+        Returns
+        -------
+        Path
+            It need not exist.
+        """
+        return self.directory / f"{number}.duckdb"
+
+    def newest(self) -> Path:
+        """Return the file to read.
+
+        Returns
+        -------
+        Path
+            The newest snapshot; the store's own name where it stands alone.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no store.
+        """
+        numbers = self.snapshots()
+        if numbers:
+            return self.snapshot(numbers[-1])
+        if self.path.is_file():
+            return self.path
+        raise NotFoundError(f"there is no store {self.path}: make one with 'braid compact LOGS --store {self.path.name}'")
+
+    def exists(self) -> bool:
+        """Return whether there is a store of this name.
+
+        Returns
+        -------
+        bool
+            Whether :meth:`newest` finds one.
+        """
+        return bool(self.snapshots()) or self.path.is_file()
+
+    def begin(self, number: int) -> Path:
+        """Return a new file to build a snapshot in: a copy of the newest one, or nothing yet.
+
+        Parameters
+        ----------
+        number : int
+            The number it shall have.
+
+        Returns
+        -------
+        Path
+            Beside the snapshots, under a name of its own.
+
+        Raises
+        ------
+        StorageError
+            If the directory cannot be written, or the copy does not fit.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            aside = self.directory / f"building-{number}-{os.getpid()}-{os.urandom(4).hex()}.duckdb"
+            if self.exists():
+                _copy(self.newest(), aside)
+        except OSError as error:
+            raise StorageError(f"cannot write beside {self.path} ({error.strerror}): choose another place") from error
+        return aside
+
+    def publish(self, aside: Path, number: int) -> None:
+        """Give a finished file its number, then the store's name.
+
+        Parameters
+        ----------
+        aside : Path
+            From :meth:`begin`; complete, closed, and on disk.
+        number : int
+            The snapshot's number.
+
+        Raises
+        ------
+        ConflictError
+            If another compaction has published that number meanwhile.
+        StorageError
+            If the file system refuses.
+        """
+        target = self.snapshot(number)
+        try:
+            _sync(aside)
+            os.chmod(aside, 0o444)
+            # A link cannot replace a file, so of two compactions one gets the number and the other one an error.
+            os.link(aside, target)
+        except FileExistsError:
+            raise ConflictError(f"another compaction has published snapshot {number} of {self.path}") from None
+        except OSError as error:
+            raise StorageError(f"cannot publish snapshot {number} of {self.path} ({error.strerror})") from error
+        os.unlink(aside)
+        _sync(self.directory)
+        self.name_newest()
+
+    def name_newest(self) -> None:
+        """Let the store's own name mean the newest snapshot, and remove older ones."""
+        numbers = self.snapshots()
+        if not numbers:
+            return
+        newest = self.snapshot(numbers[-1])
+        if not (self.path.exists() and self.path.samefile(newest)):
+            fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(fresh)
+            os.link(newest, fresh)
+            self._move_wal_aside()
+            os.rename(fresh, self.path)
+            _sync(self.path.parent)
+        for number in numbers[:-KEEP]:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.snapshot(number))
+
+    def _move_wal_aside(self) -> None:
+        """A write-ahead log that somebody left beside the name would make the new file unopenable."""
+        wal = self.path.with_name(self.path.name + ".wal")
+        if wal.exists():
+            os.rename(wal, wal.with_name(f"{wal.name}.{os.urandom(4).hex()}.aside"))
+
+    def discard(self, aside: Path) -> None:
+        """Remove a file that was not published.
+
+        Parameters
+        ----------
+        aside : Path
+            From :meth:`begin`.
+        """
+        for name in (aside, aside.with_name(aside.name + ".wal")):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy by reference where the file system can, else byte by byte."""
+    with source.open("rb") as old, target.open("xb") as new:
+        try:
+            import fcntl
+
+            fcntl.ioctl(new.fileno(), 0x40049409, old.fileno())  # FICLONE, ioctl_ficlone(2)
+        except OSError:
+            shutil.copyfileobj(old, new, 16 << 20)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,184 @@
+"""The tables of a store, format 1 (``docs/store-format.md``).
+
+Base tables are append-only and every row carries the snapshot that brought it; their names end in ``_rows``
+where a view of the plain name gives the current state. Ids are dense over versions and activities together, in
+the order of commits. Times are UTC.
+"""
+
+from __future__ import annotations
+
+__all__ = ["FORMAT", "MAJOR", "MINOR", "PUBLIC_VIEWS", "TABLES", "VIEWS"]
+
+FORMAT = "braid store"
+MAJOR = 1
+MINOR = 0
+
+TABLES = """
+create table meta (key varchar primary key, value varchar not null);
+
+create table snapshots (
+    snapshot integer primary key, committed timestamp_ns not null, braid_version varchar not null,
+    archive varchar not null, writers integer not null, events bigint not null, versions bigint not null,
+    activities bigint not null, edges bigint not null, stream_rows bigint not null);
+
+create table writers (
+    writer varchar primary key, run varchar not null, rank integer, parent varchar, header varchar not null,
+    snapshot integer not null);
+
+create table writer_states (
+    writer varchar not null, state varchar not null, outcome varchar, error varchar, begin_time timestamp_ns,
+    end_time timestamp_ns, last_time timestamp_ns, events bigint not null, rejected bigint not null,
+    lost bigint not null, first_lost timestamp_ns, last_lost timestamp_ns, faults varchar[] not null,
+    snapshot integer not null);
+
+create table ledger (
+    writer varchar not null, first bigint not null, last bigint not null, events bigint not null,
+    holes bigint[] not null, digest varchar not null, snapshot integer not null);
+
+create table version_rows (
+    id bigint primary key, uid varchar not null, kind varchar not null, name varchar not null,
+    version integer not null, run varchar, step integer, digest varchar, size bigint, weak boolean not null,
+    placeholder varchar, snapshot integer not null);
+
+create table occurrences (
+    writer varchar not null, sequence bigint not null, id bigint not null, run varchar not null, step integer not null,
+    time timestamp_ns not null, dtype varchar, shape bigint[], unit varchar, value varchar, size bigint,
+    snapshot integer not null);
+
+create table activity_rows (
+    id bigint primary key, uid varchar not null, name varchar not null, version integer not null,
+    run varchar not null, writer varchar not null, sequence bigint not null, function varchar, params varchar,
+    begin_time timestamp_ns not null, snapshot integer not null);
+
+create table activity_ends (
+    id bigint not null, status varchar not null, error varchar, result varchar, end_time timestamp_ns not null,
+    duration_ns bigint, snapshot integer not null);
+
+create table edge_rows (
+    child bigint not null, parent bigint not null, relation varchar not null, writer varchar not null,
+    sequence bigint not null, said varchar, snapshot integer not null);
+
+create table late_links (
+    child bigint not null, run varchar not null, kind varchar not null, name varchar not null, step integer not null,
+    relation varchar not null, writer varchar not null, sequence bigint not null, snapshot integer not null);
+
+create table tag_rows (
+    id bigint not null, key varchar not null, type varchar not null, text varchar not null, integer hugeint,
+    real double, boolean boolean, writer varchar not null, sequence bigint not null, snapshot integer not null);
+
+create table uri_rows (
+    id bigint not null, position integer not null, uri varchar not null, writer varchar not null,
+    sequence bigint not null, snapshot integer not null);
+
+create table stream_rows (
+    stream varchar not null, id bigint, run varchar not null, writer varchar not null, number integer not null,
+    columns varchar not null, units varchar not null, snapshot integer not null);
+
+create table run_info (
+    run varchar not null, writer varchar not null, key varchar not null, value varchar not null,
+    snapshot integer not null);
+
+create table invalidations (
+    id bigint not null, cause varchar not null, cascade boolean not null, revoked boolean not null,
+    time timestamp_ns not null, writer varchar not null, sequence bigint not null, snapshot integer not null);
+
+create table problems (
+    code varchar not null, message varchar not null, run varchar, writer varchar, sequence bigint,
+    given varchar, place varchar, snapshot integer not null);
+
+create schema stream;
+"""
+
+VIEWS = """
+create view edges as
+    select child, parent, relation, count(*) as statements, min(snapshot) as snapshot
+    from edge_rows
+    where parent not in (
+        select p.id from version_rows p join occurrences o on p.placeholder = o.writer || ':' || o.sequence)
+    group by child, parent, relation;
+
+create view versions as
+    select v.id, v.uid, v.kind, v.name, v.version, v.run, v.step, v.digest, coalesce(v.size, o.size) as size, v.weak,
+        o.dtype, o.shape, o.unit, o.value, o.first_time as time, coalesce(o.occurrences, 0) as occurrences,
+        v.placeholder is not null as placeholder, v.snapshot
+    from version_rows v left join (
+        select id, min(time) as first_time, count(*) as occurrences,
+            arg_min(dtype, (writer, sequence)) filter (where dtype is not null) as dtype,
+            arg_min(shape, (writer, sequence)) filter (where shape is not null) as shape,
+            arg_min(unit, (writer, sequence)) filter (where unit is not null) as unit,
+            arg_min(value, (writer, sequence)) filter (where value is not null) as value,
+            max(size) as size
+        from occurrences group by id) o on v.id = o.id
+    where v.placeholder is null or v.placeholder not in (select writer || ':' || sequence from occurrences);
+
+create view records as
+    select kind, name, count(*) as versions, max(version) as latest, min(time) as first_time, max(time) as last_time
+    from versions group by kind, name;
+
+create view ranks as
+    select w.run, w.rank, w.writer, w.parent, s.state, s.outcome, s.error, w.header ->> '$.host' as host,
+        (w.header ->> '$.pid')::bigint as pid, s.begin_time, s.end_time, s.last_time, s.events, s.rejected,
+        s.lost, s.first_lost, s.last_lost, s.faults, s.snapshot
+    from writers w join (
+        select *, row_number() over (partition by writer order by snapshot desc) as newest from writer_states) s
+        on w.writer = s.writer and s.newest = 1;
+
+create view runs as
+    select r.run, arg_min(w.header ->> '$.job', order_key) as job,
+        max((w.header ->> '$.size')::integer) as size, count(*) filter (where r.parent is null) as ranks,
+        min(r.begin_time) as begin_time, max(coalesce(r.end_time, r.last_time)) as end_time,
+        case when bool_or(r.outcome = 'failed') then 'failed'
+            when count(*) filter (where r.parent is null) < coalesce(max((w.header ->> '$.size')::integer), 1)
+                or not bool_and(r.outcome is not null) then 'incomplete'
+            when bool_or(r.outcome = 'exited') then 'exited' else 'ok' end as status,
+        sum(r.events)::bigint as events, sum(r.lost)::bigint as lost,
+        arg_min(w.header -> '$.argv', order_key)::varchar as argv, arg_min(w.header ->> '$.cwd', order_key) as cwd,
+        arg_min(w.header ->> '$.script', order_key) as script,
+        arg_min(w.header ->> '$.script_digest', order_key) as script_digest,
+        arg_min(w.header ->> '$.git', order_key) as git, arg_min(w.header ->> '$.user', order_key) as "user",
+        arg_min(w.header ->> '$.launcher', order_key) as launcher,
+        arg_min(w.header ->> '$.evidence.scheduler.job', order_key) as scheduler_job,
+        arg_min((w.header ->> '$.evidence.scheduler.restart')::integer, order_key) as restart,
+        min(w.snapshot) as snapshot
+    from ranks r join (
+        select *, (parent is not null, coalesce(rank, 0), writer) as order_key from writers) w on r.writer = w.writer
+    group by r.run;
+
+create view activities as
+    select a.id, a.uid, a.name, a.version, a.run, r.rank, a.writer, a.sequence, a.function, a.params, a.begin_time,
+        e.end_time, e.duration_ns, coalesce(e.status, 'unfinished') as status, e.error, e.result, a.snapshot
+    from activity_rows a left join activity_ends e on a.id = e.id left join writers r on a.writer = r.writer;
+
+create view tags as
+    select distinct id, key, type, text, integer, real, boolean from tag_rows;
+
+create view uris as
+    select distinct id, position, uri from uri_rows;
+
+create view nodes as
+    select id, uid, kind, name, version, run, snapshot from version_rows
+    union all
+    select id, uid, 'activity' as kind, name, version, run, snapshot from activity_rows;
+
+create view streams as
+    select stream, arg_min(columns, (snapshot, writer, number)) as columns,
+        arg_min(units, (snapshot, writer, number)) as units, count(distinct run) as runs,
+        count(distinct writer) as writers
+    from stream_rows group by stream;
+"""
+
+#: What ``docs/store-format.md`` promises to keep by name.
+PUBLIC_VIEWS = (
+    "records",
+    "versions",
+    "activities",
+    "edges",
+    "tags",
+    "uris",
+    "runs",
+    "ranks",
+    "streams",
+    "invalidations",
+    "snapshots",
+    "problems",
+)
