@@ -158,13 +158,13 @@ def _number_inside(files: StoreFiles) -> int:
         return 0
     connection = connect_building(files.path, read_only=True)
     try:
-        return int(connection.execute("select coalesce(max(snapshot), 0) from snapshots").fetchone()[0])
+        return int(connection.execute("select coalesce(max(snapshot), 0) from snapshots").fetchall()[0][0])
     finally:
         connection.close()
 
 
 def _create_if_empty(connection: Any) -> None:
-    tables = connection.execute("select count(*) from information_schema.tables where table_name = 'meta'").fetchone()
+    tables = connection.execute("select count(*) from information_schema.tables where table_name = 'meta'").fetchall()[0]
     if tables[0]:
         found = dict(connection.execute("select key, value from meta").fetchall())
         if found.get("format") != FORMAT:
@@ -174,7 +174,7 @@ def _create_if_empty(connection: Any) -> None:
                 f"this store is of format {found['major']}, this braid_hpc reads up to {MAJOR}: update braid_hpc"
             )
         return
-    (others,) = connection.execute("select count(*) from information_schema.tables").fetchone()
+    (others,) = connection.execute("select count(*) from information_schema.tables").fetchall()[0]
     if others:
         raise InvalidInputError("this DuckDB file is not a braid store: name another file with --store")
     connection.execute(TABLES)
@@ -292,11 +292,11 @@ def _fresh(log: WriterLog, taken: tuple[int, set[int]] | None) -> set[int]:
 
 
 def _state_changed(connection: Any, log: WriterLog) -> bool:
-    row = connection.execute(
+    rows = connection.execute(
         "select state, events from writer_states where writer = ? order by snapshot desc limit 1", [log.writer]
-    ).fetchone()
+    ).fetchall()
     # A log of which less is there than was taken is no news: the store has it.
-    return row is None or (row[0] != str(log.state) and len(log.events) >= row[1])
+    return not rows or (rows[0][0] != str(log.state) and len(log.events) >= rows[0][1])
 
 
 def _write_streams(

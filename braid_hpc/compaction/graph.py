@@ -76,6 +76,8 @@ class Graph:
         New activities in order of their beginning.
     placeholders : dict of str to str
         uid to ``writer:sequence`` of records that are referred to and not seen.
+    tags : list of (str, dict, str, int)
+        uid, tags, writer and sequence of tags that were added after the declaration.
     """
 
     versions: list[str] = field(default_factory=list)
@@ -87,6 +89,7 @@ class Graph:
     placeholders: dict[str, str] = field(default_factory=dict)
     edges: list[Edge] = field(default_factory=list)
     late: list[Late] = field(default_factory=list)
+    tags: list[tuple[str, dict[str, Any], str, int]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -284,6 +287,10 @@ class _Builder:
                 self._links(facts, uid, linked.links, Relation.USED, linked.sequence)
             else:
                 self._derived(facts, linked.subject, linked.links, linked.sequence)
+
+        for sequence, place, tags in facts.tagged:
+            if sequence in facts.fresh:
+                self.graph.tags.append((self._uid(place), tags, writer, sequence))
 
     def _edge(self, edge: Edge) -> None:
         if edge.child == edge.parent:

@@ -100,7 +100,7 @@ class Writer:
         graph : Graph
             From :func:`braid_hpc.compaction.graph.build_graph`.
         """
-        (next_id,) = self.connection.execute("select coalesce(max(id), 0) + 1 from nodes").fetchone()
+        (next_id,) = self.connection.execute("select coalesce(max(id), 0) + 1 from nodes").fetchall()[0]
         self._write_versions(graph, next_id)
         self._write_activities(graph, next_id + len(graph.versions) + len(graph.placeholders))
         self._find_ids(graph)
@@ -183,6 +183,7 @@ class Writer:
         """Look up the ids of known nodes that the commit refers to."""
         wanted = {edge.child for edge in graph.edges} | {edge.parent for edge in graph.edges}
         wanted |= {declared.uid for _, declared in graph.occurrences} | {late.child for late in graph.late}
+        wanted |= {uid for uid, *_ in graph.tags}
         for facts in {id(facts): facts for facts in self._facts}.values():
             wanted |= {activity_uid(*ended.activity) for ended in facts.ended if ended.sequence in facts.fresh}
         if wanted := wanted - self._ids.keys():
@@ -307,13 +308,8 @@ class Writer:
         for facts, declared in graph.occurrences:
             for key, value in (declared.about.tags or {}).items():
                 rows.append((self._ids[declared.uid], _clean(key), *typed(value), facts.writer, declared.sequence))
-        for facts in self._facts:
-            for sequence, place, tags in facts.tagged:
-                identity = self._occurrence_id(place, graph) if sequence in facts.fresh else None
-                if identity is not None:
-                    rows.extend(
-                        (identity, _clean(key), *typed(value), facts.writer, sequence) for key, value in tags.items()
-                    )
+        for uid, tags, writer, sequence in graph.tags:
+            rows.extend((self._ids[uid], _clean(key), *typed(value), writer, sequence) for key, value in tags.items())
         names = ("id", "key", "type", "text", "integer", "real", "boolean", "writer", "sequence")
         kinds = (
             pa.int64(),
@@ -327,12 +323,6 @@ class Writer:
             pa.int64(),
         )
         self.rows("tag_rows", {n: (k, [row[i] for row in rows]) for i, (n, k) in enumerate(zip(names, kinds, strict=True))})
-
-    def _occurrence_id(self, place: tuple[str, int], graph: Graph) -> int | None:
-        row = self.connection.execute(
-            "select id from occurrences where writer = ? and sequence = ?", list(place)
-        ).fetchone()
-        return None if row is None else int(row[0])
 
     def write_problems(self, problems: list[Problem]) -> None:
         """Write what a person should know of.

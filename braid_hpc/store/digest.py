@@ -1,0 +1,77 @@
+"""Digests of a store's tables, by which two stores are compared.
+
+Rows are taken in terms of global ids, so that dense ids, snapshot numbers, commit times and archive names, which
+depend on how logs came in, do not matter; version numbers do, unless asked to be left out. The digest of a table
+is the sum of the MD5 of its rows, which does not depend on their order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["table_digests"]
+
+_QUERIES = {
+    "versions": "select uid, kind, name, {number} run, step, digest, weak, size, dtype, shape, unit, value, time, "
+    "occurrences, placeholder from versions",
+    "occurrences": "select o.writer, o.sequence, v.uid, o.run, o.step, o.time, o.dtype, o.shape, o.unit, o.value, o.size "
+    "from occurrences o join version_rows v using (id)",
+    "activities": "select uid, name, {number} run, writer, sequence, function, params, begin_time, end_time, duration_ns, "
+    "status, error, result from activities",
+    "edges": "select distinct c.uid, p.uid as parent, e.relation, e.writer, e.sequence, e.said from edge_rows e "
+    "join nodes c on c.id = e.child join nodes p on p.id = e.parent where exists "
+    "(select 1 from edges v where v.child = e.child and v.parent = e.parent and v.relation = e.relation)",
+    "tags": "select n.uid, t.key, t.type, t.text, t.writer, t.sequence from tag_rows t join nodes n using (id)",
+    "uris": "select n.uid, u.position, u.uri, u.writer, u.sequence from uri_rows u join nodes n using (id)",
+    "runs": "select run, job, size, ranks, begin_time, end_time, status, events, lost, argv, cwd, script, script_digest, "
+    "git, user, launcher from runs",
+    "ranks": "select run, rank, writer, parent, state, outcome, error, begin_time, end_time, last_time, events, rejected, "
+    "lost, first_lost, last_lost, faults from ranks",
+    "streams": "select s.stream, n.uid, s.run, s.writer, s.number, s.columns, s.units from stream_rows s "
+    "left join nodes n on n.id = s.id",
+    "run_info": "select run, writer, key, value from run_info",
+    "invalidations": "select n.uid, i.cause, i.cascade, i.revoked, i.time, i.writer, i.sequence from invalidations i "
+    "join nodes n using (id)",
+    "problems": "select code, message, run, writer, sequence, given, place from problems",
+}
+
+
+def table_digests(connection: Any, *, numbers: bool = True) -> dict[str, str]:
+    """Return a digest of the content of each table.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on a store.
+    numbers : bool
+        Whether version numbers (``@n``), which are this store's own, count.
+
+    Returns
+    -------
+    dict of str to str
+        Table to ``<rows>:<hex>``; a stream's table is named ``stream.<name>``.
+    """
+    digests = {
+        name: _digest(connection, query.format(number="version, " if numbers else ""))
+        for name, query in _QUERIES.items()
+    }
+    tables = connection.execute(
+        "select table_name from information_schema.tables where table_schema = 'stream' order by 1"
+    ).fetchall()
+    for (table,) in tables:
+        place = 'stream."' + table.replace('"', '""') + '"'
+        columns = connection.execute(
+            "select column_name from information_schema.columns where table_schema = 'stream' and table_name = ? "
+            "and column_name <> '_snapshot' order by column_name",
+            [table],
+        ).fetchall()
+        names = ", ".join('"' + column.replace('"', '""') + '"' for (column,) in columns)
+        digests[f"stream.{table}"] = _digest(connection, f"select {names} from {place}")
+    return digests
+
+
+def _digest(connection: Any, query: str) -> str:
+    rows, total = connection.execute(
+        f"select count(*), coalesce(sum(md5_number_lower(r::varchar) >> 8), 0)::hugeint from ({query}) r"
+    ).fetchall()[0]
+    return f"{rows}:{total:x}"

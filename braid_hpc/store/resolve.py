@@ -1,0 +1,144 @@
+"""From a reference to the nodes it names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from braid_hpc.vocabulary.codes import ACTIVITY_KIND
+from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
+from braid_hpc.vocabulary.references import Reference, format_reference, parse_reference
+
+__all__ = ["Node", "resolve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A version or an activity.
+
+    Attributes
+    ----------
+    id : int
+        Dense, of this store.
+    uid : str
+        Global, 32 hexadecimal digits.
+    kind, name : str
+        ``activity`` for an activity.
+    version : int
+        Its number, from 1.
+    """
+
+    id: int
+    uid: str
+    kind: str
+    name: str
+    version: int
+
+    @property
+    def ref(self) -> str:
+        """The reference, ``kind:name@version``."""
+        return format_reference(self.kind, self.name, self.version)
+
+
+_SELECT = "select id, uid, kind, name, version from nodes where snapshot <= ? and "
+
+
+def resolve(connection: Any, text: str | Reference, at: int) -> tuple[Node, list[Node]]:
+    """Find what a reference names.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on a store.
+    text : str or Reference
+        ``[kind:]name[@version]`` or ``id:<hex>``; without a version, the newest is meant.
+    at : int
+        The snapshot to look in.
+
+    Returns
+    -------
+    node : Node
+        What is meant.
+    others : list of Node
+        Further versions that are as new: no other version of that name revises them.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none; similar names are told.
+    ConflictError
+        If it fits records of several kinds, or several ids; the candidates are told.
+    InvalidInputError
+        If it is not a reference.
+    """
+    reference = parse_reference(text) if isinstance(text, str) else text
+    if reference.row is not None:
+        raise InvalidInputError(f"{reference} names a row of a stream: a record or an activity is needed here")
+    if reference.identity is not None:
+        return _by_identity(connection, reference, at), []
+    kinds = _kinds(connection, reference, at)
+    if len(kinds) > 1:
+        fitting = ", ".join(format_reference(kind, reference.name or "") for kind in kinds)
+        raise ConflictError(f"{reference} fits several records: say which of {fitting}")
+    rows = connection.execute(
+        _SELECT + "kind = ? and name = ? and (? is null or version = ?) order by version desc",
+        [at, kinds[0], reference.name, reference.version, reference.version],
+    ).fetchall()
+    if not rows:
+        (last,) = connection.execute(
+            "select max(version) from nodes where kind = ? and name = ?", [kinds[0], reference.name]
+        ).fetchall()[0]
+        raise NotFoundError(
+            f"{format_reference(kinds[0], reference.name or '')} has no version {reference.version}: it has 1 to {last}"
+        )
+    found = [Node(*row) for row in rows]
+    if len(found) == 1 or kinds[0] == ACTIVITY_KIND:
+        return found[0], []
+    heads = _unrevised(connection, found, at)
+    return heads[0], heads[1:]
+
+
+def _by_identity(connection: Any, reference: Reference, at: int) -> Node:
+    rows = connection.execute(_SELECT + "starts_with(uid, ?) order by uid limit 6", [at, reference.identity]).fetchall()
+    if not rows:
+        raise NotFoundError(f"{reference} is not in this store")
+    if len(rows) > 1:
+        shown = ", ".join(f"id:{row[1]} ({Node(*row).ref})" for row in rows[:5])
+        raise ConflictError(f"{reference} is the beginning of several ids: {shown}")
+    return Node(*rows[0])
+
+
+def _kinds(connection: Any, reference: Reference, at: int) -> list[str]:
+    rows = connection.execute(
+        "select distinct kind from nodes where snapshot <= ? and name = ? and (? is null or kind = ?) order by kind",
+        [at, reference.name, reference.kind, reference.kind],
+    ).fetchall()
+    if not rows:
+        near = connection.execute(
+            "select distinct kind, name from nodes where snapshot <= ? order by "
+            "jaro_winkler_similarity(name, ?) desc, kind, name limit 3",
+            [at, reference.name],
+        ).fetchall()
+        hint = ", ".join(format_reference(kind, name) for kind, name in near)
+        raise NotFoundError(f"{reference} is not in this store" + (f"; near it are {hint}" if hint else ""))
+    return [kind for (kind,) in rows]
+
+
+def _unrevised(connection: Any, versions: list[Node], at: int) -> list[Node]:
+    """Return the versions that no other version of that name was derived from, the last generated first."""
+    ids = [node.id for node in versions]
+    rows = connection.execute(
+        "select distinct e.parent from edge_rows e join version_rows c on c.id = e.child "
+        "where e.snapshot <= ? and e.relation = 'wasDerivedFrom' and c.kind = ? and c.name = ? "
+        "and list_contains(?::bigint[], e.parent)",
+        [at, versions[0].kind, versions[0].name, ids],
+    ).fetchall()
+    revised = {parent for (parent,) in rows}
+    times = dict(
+        connection.execute(
+            "select id, max(time) from occurrences where list_contains(?::bigint[], id) group by id", [ids]
+        ).fetchall()
+    )
+    heads = [node for node in versions if node.id not in revised] or versions
+    heads.sort(key=lambda node: (str(times.get(node.id, "")), node.version), reverse=True)
+    return heads

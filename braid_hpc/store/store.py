@@ -1,0 +1,330 @@
+"""The store as people ask it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from braid_hpc.store.connect import connect_asking
+from braid_hpc.store.digest import table_digests
+from braid_hpc.store.files import StoreFiles
+from braid_hpc.store.resolve import Node, resolve
+from braid_hpc.store.schema import FORMAT, MAJOR
+from braid_hpc.store.tables import Table
+from braid_hpc.vocabulary.errors import (
+
+    FormatTooNewError,
+    InvalidInputError,
+    NotFoundError,
+    ReadOnlyError,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from braid_hpc.lineage.answer import Lineage
+
+__all__ = ["Store", "open_store"]
+
+
+def open_store(path: str | os.PathLike[str] | None = None) -> Store:
+    """Open a store to ask it.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        The store; without it ``BRAID_STORE``.
+
+    Returns
+    -------
+    Store
+        A context manager, on the newest snapshot of this moment.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such store.
+    InvalidInputError
+        If the file is something else.
+    FormatTooNewError
+        If it is of a newer format.
+    """
+    chosen = path if path is not None else os.environ.get("BRAID_STORE")
+    if chosen is None:
+        raise InvalidInputError("no store is named: give its path, or set BRAID_STORE")
+    return Store(chosen)
+
+
+class Store:
+    """A snapshot of a store, read-only; compactions that publish later ones do not disturb it.
+
+    Parameters
+    ----------
+    path : path-like
+        The store.
+
+    Attributes
+    ----------
+    path : Path
+        As it was named.
+    snapshot : int
+        Number of the snapshot.
+
+    Raises
+    ------
+    NotFoundError, InvalidInputError, FormatTooNewError, StorageError
+        As :func:`open_store`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._connection: Any = None
+        files = StoreFiles(path)
+        self.path: Path = files.path
+        self._file = files.newest()
+        self._connection = connect_asking(self._file)
+        try:
+            self.snapshot = self._check_format()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_format(self) -> int:
+        (there,) = self._connection.execute(
+            "select count(*) from information_schema.tables where table_name = 'meta'"
+        ).fetchall()[0]
+        meta = dict(self._connection.execute("select key, value from meta").fetchall()) if there else {}
+        if meta.get("format") != FORMAT:
+            raise InvalidInputError(f"{self.path} is not a braid store: name a file made by 'braid compact'")
+        if int(meta["major"]) > MAJOR:
+            raise FormatTooNewError(
+                f"{self.path} is of store format {meta['major']}, this braid_hpc reads up to {MAJOR}: update braid_hpc"
+            )
+        (snapshot,) = self._connection.execute("select coalesce(max(snapshot), 0) from snapshots").fetchall()[0]
+        return int(snapshot)
+
+    # ------------------------------------------------------------------ questions
+
+    def sql(self, query: str, parameters: Any = None) -> Table:
+        """Ask in SQL; tables and views are on the page ``store-format``.
+
+        Parameters
+        ----------
+        query : str
+            One statement that reads.
+        parameters : sequence or mapping, optional
+            Values for ``?`` or ``$name``.
+
+        Returns
+        -------
+        Table
+            The rows.
+
+        Raises
+        ------
+        InvalidInputError
+            If DuckDB refuses the statement.
+        ReadOnlyError
+            If it would change something.
+        """
+        import duckdb
+
+        try:
+            relation = self._connection.sql(query, params=parameters)
+            if relation is None:
+                raise InvalidInputError("the query is not one that answers with rows: ask with select")
+            return Table(relation.to_arrow_table())
+        except duckdb.Error as error:
+            text = str(error)
+            if "read-only" in text or "configuration has been locked" in text or "disabled" in text:
+                raise ReadOnlyError(f"a store is only read: {text.splitlines()[0]}") from error
+            raise InvalidInputError(f"DuckDB refuses the query: {text}") from error
+
+    def table(self, stream: str) -> Table:
+        """Return all rows of a stream.
+
+        Parameters
+        ----------
+        stream : str
+            Its name.
+
+        Returns
+        -------
+        Table
+            ``_run``, ``_rank``, ``_writer``, ``_row``, ``_time``, ``_snapshot``, then the stream's columns.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such stream.
+        """
+        names = [row["stream"] for row in self.sql("select stream from streams order by stream")]
+        if stream not in names:
+            known = ", ".join(names) or "none"
+            raise NotFoundError(f"there is no stream {stream!r} in {self.path.name}; there are: {known}")
+        place = 'stream."' + stream.replace('"', '""') + '"'
+        there = self.sql("select 1 from information_schema.tables where table_schema = 'stream' and table_name = ?", [stream])
+        if not len(there):
+            raise NotFoundError(f"stream {stream!r} was declared, and no row of it was recorded")
+        return self.sql(f"select * from {place} order by _run, _rank, _writer, _row")
+
+    def get(self, reference: str, *, at: int | None = None) -> Node:
+        """Return the version or activity that a reference names.
+
+        Parameters
+        ----------
+        reference : str
+            ``[kind:]name[@version]`` or ``id:<hex>``.
+        at : int, optional
+            A snapshot number; without it the newest.
+
+        Returns
+        -------
+        Node
+            Its ids, kind, name and number.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :func:`braid_hpc.store.resolve.resolve`.
+        """
+        return resolve(self._connection, reference, self._at(at))[0]
+
+    def lineage(
+        self,
+        reference: str,
+        *,
+        down: bool = False,
+        depth: int | None = None,
+        at: int | None = None,
+    ) -> Lineage:
+        """Ask what fed a record or an activity, or what came of it.
+
+        Parameters
+        ----------
+        reference : str
+            Where to start.
+        down : bool
+            Whether to follow edges to what came of it.
+        depth : int, optional
+            How many edges to follow at most; without it all.
+        at : int, optional
+            A snapshot number: what the store knew then.
+
+        Returns
+        -------
+        Lineage
+            Nodes with their distance, edges, and whether the answer is complete.
+
+        Raises
+        ------
+        NotFoundError, ConflictError
+            If the reference names nothing, or several things.
+        InvalidInputError
+            If the reference or the depth is not one.
+        """
+        from braid_hpc.lineage.answer import ask
+
+        return ask(self, reference, down=down, depth=depth, at=self._at(at))
+
+    def impact(self, reference: str, *, depth: int | None = None, at: int | None = None) -> Lineage:
+        """Ask what came of a record or an activity; :meth:`lineage` the other way.
+
+        Parameters
+        ----------
+        reference, depth, at
+            As for :meth:`lineage`.
+
+        Returns
+        -------
+        Lineage
+            The descendants.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`lineage`.
+        """
+        return self.lineage(reference, down=True, depth=depth, at=at)
+
+    def invalid(self, ids: list[int], *, at: int | None = None) -> set[int]:
+        """Return those of some nodes that are not valid any more.
+
+        Parameters
+        ----------
+        ids : list of int
+            Dense ids.
+        at : int, optional
+            A snapshot number.
+
+        Returns
+        -------
+        set of int
+            Invalidated by a statement, or descended from something that is.
+        """
+        from braid_hpc.lineage.answer import invalid_among
+
+        return invalid_among(self._connection, ids, self._at(at))
+
+    def snapshots(self) -> Table:
+        """Return the snapshots with what each brought.
+
+        Returns
+        -------
+        Table
+            Ordered by number.
+        """
+        return self.sql("select * exclude (archive) from snapshots order by snapshot")
+
+    def digests(self, *, numbers: bool = True) -> dict[str, str]:
+        """Return a digest of each table, by which stores are compared.
+
+        Parameters
+        ----------
+        numbers : bool
+            Whether version numbers count; see :func:`braid_hpc.store.digest.table_digests`.
+
+        Returns
+        -------
+        dict of str to str
+            Table to digest.
+        """
+        return table_digests(self._connection, numbers=numbers)
+
+    def _at(self, at: int | None) -> int:
+        if at is None:
+            return self.snapshot
+        if isinstance(at, bool) or not isinstance(at, int) or not 1 <= at <= self.snapshot:
+            raise InvalidInputError(f"there is no snapshot {at}: this store has 1 to {self.snapshot}")
+        return at
+
+    # ------------------------------------------------------------------ the handle
+
+    def close(self) -> None:
+        """Close the store; harmless a second time."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def __enter__(self) -> Store:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the store."""
+        self.close()
+
+    def __del__(self) -> None:
+        """Warn if the store was not closed."""
+        if getattr(self, "_connection", None) is not None:
+            warnings.warn(f"store {self.path} was not closed", ResourceWarning, stacklevel=1, source=self)
+            self.close()
+
+    def __repr__(self) -> str:
+        """Name the store and its snapshot."""
+        return f"<Store {self.path.name}, snapshot {getattr(self, 'snapshot', '?')}>"
+
+
