@@ -1,0 +1,1 @@
+"""Lineage: walking the graph, and answers that say how complete they are."""

@@ -1,0 +1,331 @@
+"""An answer to a lineage question: nodes, edges, and how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from braid_hpc.lineage.walk import walk
+from braid_hpc.store.resolve import Node, resolve
+from braid_hpc.store.tables import Table
+from braid_hpc.vocabulary.codes import WriterState
+from braid_hpc.vocabulary.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from braid_hpc.store.store import Store
+
+__all__ = ["Lineage", "LineageEdge", "LineageNode", "Missing", "ask", "invalid_among"]
+
+
+@dataclass(frozen=True, slots=True)
+class LineageNode:
+    """A version or an activity in an answer.
+
+    Attributes
+    ----------
+    ref : str
+        ``kind:name@version``.
+    kind, name : str
+        Its parts.
+    version : int
+        Its number.
+    distance : int
+        Edges on the shortest way from the root.
+    valid : bool
+        Whether no statement that holds has invalidated it or something it descends from.
+    """
+
+    ref: str
+    kind: str
+    name: str
+    version: int
+    distance: int
+    valid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LineageEdge:
+    """An edge in an answer, between references."""
+
+    child: str
+    parent: str
+    relation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A log that does not hold all that its writer recorded, and may hide a part of the answer.
+
+    Attributes
+    ----------
+    run : str
+        The run.
+    rank : int or None
+        The rank.
+    writer : str or None
+        The writer; None where no log of that rank was found.
+    state : str
+        A :class:`~braid_hpc.vocabulary.codes.WriterState`.
+    first_lost, last_lost : str or None
+        UTC, where a range of losses is known.
+    """
+
+    run: str
+    rank: int | None
+    writer: str | None
+    state: str
+    first_lost: str | None = None
+    last_lost: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The answer.
+
+    Attributes
+    ----------
+    root : str
+        Where the walk began.
+    direction : str
+        ``up`` to what fed it, ``down`` to what came of it.
+    nodes : list of LineageNode
+        By distance; the root is the first.
+    edges : list of LineageEdge
+        Among these nodes.
+    missing : list of Missing
+        Logs of the runs involved that are not complete.
+    others : list of str
+        Further versions that were as new as the root, where no version was named.
+    """
+
+    root: str
+    direction: str
+    nodes: list[LineageNode]
+    edges: list[LineageEdge]
+    missing: list[Missing] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every log that could add to the answer is complete."""
+        return not self.missing
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many nodes there are of each kind, the root included."""
+        found: dict[str, int] = {}
+        for node in self.nodes:
+            found[node.kind] = found.get(node.kind, 0) + 1
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answer as plain values, in the form that ``--format json`` prints.
+
+        Returns
+        -------
+        dict
+            ``root``, ``direction``, ``nodes``, ``edges``, ``complete``, ``missing``; references are strings.
+        """
+        plain: dict[str, Any] = {
+            "root": self.root,
+            "direction": self.direction,
+            "nodes": [{name: getattr(node, name) for name in LineageNode.__slots__} for node in self.nodes],
+            "edges": [{name: getattr(edge, name) for name in LineageEdge.__slots__} for edge in self.edges],
+            "complete": self.complete,
+            "missing": [{name: getattr(each, name) for name in Missing.__slots__} for each in self.missing],
+        }
+        if self.others:
+            plain["others"] = self.others
+        return plain
+
+    def tree(self) -> str:
+        """Return the answer as an indented tree.
+
+        Returns
+        -------
+        str
+            Several lines; see :func:`braid_hpc.lineage.render.tree`.
+        """
+        from braid_hpc.lineage.render import tree
+
+        return tree(self)
+
+    def table(self) -> Table:
+        """Return the nodes as a table.
+
+        Returns
+        -------
+        Table
+            One row for each node.
+        """
+        import pyarrow as pa
+
+        return Table(pa.Table.from_pylist(self.to_dict()["nodes"]))
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Return the nodes as an ArrowArrayStream capsule (Arrow PyCapsule interface)."""
+        return self.table().__arrow_c_stream__(requested_schema)
+
+    def __str__(self) -> str:
+        """Return the tree."""
+        return self.tree()
+
+
+def ask(store: Store, reference: str, *, down: bool, depth: int | None, at: int) -> Lineage:
+    """Walk from a reference and put the answer together.
+
+    Parameters
+    ----------
+    store : Store
+        An open store.
+    reference : str
+        Where to start.
+    down : bool
+        Towards what came of it.
+    depth : int or None
+        How many edges at most.
+    at : int
+        Snapshot number.
+
+    Returns
+    -------
+    Lineage
+        The answer.
+
+    Raises
+    ------
+    NotFoundError, ConflictError
+        If the reference names nothing, or several things.
+    InvalidInputError
+        If the reference or the depth is not one.
+    """
+    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
+        raise InvalidInputError(f"a depth is a number from 0, or nothing for all: not {depth!r}")
+    connection = store._connection
+    root, others = resolve(connection, reference, at)
+    # A step of an SPMD program at which ranks disagree has several versions: they are one answer.
+    siblings = [other for other in others if _is_sibling(connection, root, other)]
+    found = walk(connection, [root.id, *(each.id for each in siblings)], down=down, depth=depth, at=at)
+    nodes = _nodes(connection, found.distance)
+    invalid = invalid_among(connection, list(found.distance), at)
+    refs = {identity: node.ref for identity, node in nodes.items()}
+    listed = [
+        LineageNode(node.ref, node.kind, node.name, node.version, found.distance[identity], identity not in invalid)
+        for identity, node in nodes.items()
+    ]
+    listed.sort(key=lambda node: (node.distance, node.ref != root.ref, node.kind, node.name, node.version))
+    edges = [LineageEdge(refs[child], refs[parent], relation) for child, parent, relation in found.edges]
+    return Lineage(
+        root.ref,
+        "down" if down else "up",
+        listed,
+        sorted(edges, key=lambda edge: (edge.child, edge.parent, edge.relation)),
+        _missing(connection, list(found.distance), root, down=down, at=at),
+        [other.ref for other in others],
+    )
+
+
+def _is_sibling(connection: Any, one: Node, other: Node) -> bool:
+    row = connection.execute(
+        "select a.run is not null and a.run = b.run and a.step = b.step from version_rows a, version_rows b "
+        "where a.id = ? and b.id = ?",
+        [one.id, other.id],
+    ).fetchall()
+    return bool(row and row[0][0])
+
+
+def _nodes(connection: Any, distance: dict[int, int]) -> dict[int, Node]:
+    rows = connection.execute(
+        "select id, uid, kind, name, version from nodes where id in (select unnest(?::bigint[]))", [list(distance)]
+    ).fetchall()
+    return {row[0]: Node(*row) for row in rows}
+
+
+def invalid_among(connection: Any, ids: list[int], at: int) -> set[int]:
+    """Return those of some nodes that a statement has invalidated, directly or through an ancestor.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on a store.
+    ids : list of int
+        Dense ids.
+    at : int
+        Snapshot number.
+
+    Returns
+    -------
+    set of int
+        A part of `ids`.
+    """
+    stated = connection.execute(
+        "select id, arg_max(cascade, (time, sequence)) from invalidations where snapshot <= ? group by id, cause "
+        "having not arg_max(revoked, (time, sequence))",
+        [at],
+    ).fetchall()
+    if not stated:
+        return set()
+    cascading = [identity for identity, cascade in stated if cascade]
+    reached = set(walk(connection, cascading, down=True, depth=None, at=at).distance) if cascading else set()
+    return (reached | {identity for identity, _ in stated}) & set(ids)
+
+
+def _missing(connection: Any, ids: list[int], root: Node, *, down: bool, at: int) -> list[Missing]:
+    """Return the incomplete logs of the runs that own a node or an edge of the answer.
+
+    An answer to what came of something also names damaged runs that began later: they may hold more of it.
+    """
+    runs = {
+        run
+        for (run,) in connection.execute(
+            """
+            with answer as (select unnest(?::bigint[]) as id)
+            select run from occurrences where id in (select id from answer)
+            union select run from activity_rows where id in (select id from answer)
+            union select w.run from edge_rows e join writers w using (writer)
+            where e.child in (select id from answer) and e.parent in (select id from answer)
+            """,
+            [ids],
+        ).fetchall()
+    }
+    if down:
+        runs |= {
+            run
+            for (run,) in connection.execute(
+                "select run from ranks group by run having max(last_time) >= "
+                "(select min(time) from occurrences where id = ?)",
+                [root.id],
+            ).fetchall()
+        }
+    missing = []
+    for run in sorted(runs):
+        missing.extend(_missing_of_run(connection, run, at))
+    missing.extend(_unseen(connection, ids))
+    return missing
+
+
+def _missing_of_run(connection: Any, run: str, at: int) -> list[Missing]:
+    rows = connection.execute(
+        "select rank, writer, parent, state, first_lost, last_lost from ranks where run = ? order by rank, writer",
+        [run],
+    ).fetchall()
+    (size,) = connection.execute("select size from runs where run = ?", [run]).fetchall()[0]
+    present = {rank for rank, _, parent, *_ in rows if parent is None}
+    found = [
+        Missing(run, rank, writer, state, *(None if time is None else time.isoformat() + "Z" for time in lost))
+        for rank, writer, _, state, *lost in rows
+        if not WriterState(state).complete
+    ]
+    absent = [rank for rank in range(size or 0) if rank not in present]
+    found.extend(Missing(run, rank, None, str(WriterState.ABSENT)) for rank in absent)
+    return found
+
+
+def _unseen(connection: Any, ids: list[int]) -> list[Missing]:
+    rows = connection.execute(
+        "select distinct placeholder from version_rows where placeholder is not null "
+        "and id in (select unnest(?::bigint[]))",
+        [ids],
+    ).fetchall()
+    writers = sorted({place.partition(":")[0] for (place,) in rows})
+    return [Missing("", None, writer, str(WriterState.ABSENT)) for writer in writers]

@@ -1,0 +1,81 @@
+"""Walking the edges of a store, level by level, in DuckDB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from braid_hpc.vocabulary.codes import Relation
+
+__all__ = ["FOLLOWED", "Walk", "walk"]
+
+#: The relations that carry provenance from one thing to another; others are followed only when named.
+FOLLOWED = (Relation.DERIVED, Relation.USED, Relation.GENERATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What was reached.
+
+    Attributes
+    ----------
+    distance : dict of int to int
+        Edges on the shortest way from the start, by dense id; the start itself has 0.
+    edges : list of (int, int, str)
+        Child, parent, relation: every edge between nodes that were reached.
+    """
+
+    distance: dict[int, int]
+    edges: list[tuple[int, int, str]]
+
+
+def walk(
+    connection: Any,
+    starts: list[int],
+    *,
+    down: bool,
+    depth: int | None,
+    at: int,
+    relations: tuple[Relation, ...] = FOLLOWED,
+) -> Walk:
+    """Follow edges from some nodes.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on a store.
+    starts : list of int
+        Dense ids.
+    down : bool
+        From parents to children; else from children to parents.
+    depth : int or None
+        How many edges at most.
+    at : int
+        Edges of later snapshots are not followed.
+    relations : tuple of Relation
+        Which edges are followed.
+
+    Returns
+    -------
+    Walk
+        Every node once, though the graph may hold cycles.
+    """
+    near, far = ("parent", "child") if down else ("child", "parent")
+    query = (
+        f"select distinct {near}, {far}, relation from edges "
+        f"where snapshot <= ? and list_contains(?, relation) and {near} in (select unnest(?::bigint[]))"
+    )
+    names = [str(relation) for relation in relations]
+    distance = dict.fromkeys(starts, 0)
+    frontier, level = list(starts), 0
+    edges: list[tuple[int, int, str]] = []
+    while frontier and (depth is None or level < depth):
+        level += 1
+        fresh = []
+        for here, there, relation in connection.execute(query, [at, names, frontier]).fetchall():
+            edges.append((there, here, relation) if down else (here, there, relation))
+            if there not in distance:
+                distance[there] = level
+                fresh.append(there)
+        frontier = fresh
+    return Walk(distance, edges)
