@@ -1,0 +1,45 @@
+"""The commands; each is in the module of its room."""
+
+from __future__ import annotations
+
+import click
+
+from braid_hpc._version import __version__
+from braid_hpc.cli import ask, demo, doctor, logs
+from braid_hpc.cli.program import USAGE
+
+__all__ = ["braid"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="braid")
+def braid() -> None:
+    """Provenance of MPI jobs: merge the logs of their ranks, and ask what came from what.
+
+    Results go to stdout, messages to stderr. Exit codes: 0 ok, 1 a check found something, 2 wrong call,
+    3 not found, 4 store or format error, 5 conflict.
+    """
+
+
+@click.command("run", context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1)
+def run(words: tuple[str, ...]) -> None:
+    """Record a program as a job (mpirun -n 4 braid run SCRIPT), or start a launcher (braid run -- mpirun ...)."""
+    click.echo(USAGE)
+
+
+for command in (
+    logs.compact,
+    logs.check,
+    ask.log,
+    ask.show,
+    ask.lineage,
+    ask.find,
+    ask.sql,
+    ask.print_records,
+    ask.status,
+    demo.demo,
+    doctor.doctor,
+    run,
+):
+    braid.add_command(command)

@@ -1,0 +1,296 @@
+"""Commands that ask a store."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
+from braid_hpc.store.store import Store
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
+from braid_hpc.vocabulary.references import format_reference
+
+__all__ = ["find", "lineage", "log", "print_records", "show", "sql", "status"]
+
+_HERE = "prov.duckdb"
+
+
+def _open(store: str | None) -> Store:
+    if store is None:
+        if not os.path.exists(_HERE):
+            raise NotFoundError(f"no store is named and there is no {_HERE} here: say which with --store DB")
+        store = _HERE
+    return Store(store)
+
+
+class LogGroup(click.Group, Command):
+    """``braid log`` lists snapshots; its subcommands look at log files."""
+
+
+@click.group(cls=LogGroup, invoke_without_command=True)
+@store_option
+@format_option
+@click.pass_context
+def log(context: click.Context, store: str | None, form: str) -> None:
+    """List the snapshots of a store, with what each brought; 'log parse' shows the rows of a log file."""
+    if context.invoked_subcommand is not None:
+        return
+    with _open(store) as opened:
+        table = opened.snapshots()
+        emit(table.columns, (row.values() for row in table), form)
+
+
+@log.command("parse", cls=Command)
+@click.argument("file", type=click.Path(path_type=Path, exists=True))
+def parse(file: Path) -> None:
+    """Print a tail, sealed batches, sums or a header as JSON lines, damaged ones too."""
+    from braid_hpc.reading.dump import dump
+
+    for line in dump(file):
+        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+@click.command(cls=Command)
+@click.argument("reference")
+@store_option
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def show(reference: str, store: str | None, form: str) -> None:
+    """Show one version or activity: REFERENCE is [kind:]name[@version] or id:<hex>."""
+    with _open(store) as opened:
+        facts = describe(opened, reference)
+    if form == "json":
+        click.echo(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
+        return
+    rows = [(key, line) for key, value in facts.items() for line in _lines(value)]
+    emit(("what", "value"), rows, "table")
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [f"{key} = {item}" for key, item in value.items()]
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    return [] if value is None else [str(value)]
+
+
+def describe(store: Store, reference: str) -> dict[str, Any]:
+    """Return all that a store says of one node.
+
+    Parameters
+    ----------
+    store : Store
+        Open.
+    reference : str
+        A version or an activity.
+
+    Returns
+    -------
+    dict
+        Plain values; what does not apply is left out.
+
+    Raises
+    ------
+    NotFoundError, ConflictError, InvalidInputError
+        As :meth:`Store.get`.
+    """
+    node = store.get(reference)
+    table = "activities" if node.kind == "activity" else "versions"
+    columns = store.sql(f"select * exclude (id, snapshot) from {table} where id = ?", [node.id]).to_pylist()[0]
+    facts: dict[str, Any] = {"ref": node.ref, "id": f"id:{node.uid}"}
+    facts.update({key: value for key, value in columns.items() if value is not None and key not in ("uid", "name")})
+    for name in ("value", "params", "result"):
+        if isinstance(facts.get(name), str):
+            facts[name] = json.loads(facts[name])
+    tags = store.sql("select key, type, text from tags where id = ? order by key, text", [node.id])
+    facts["tags"] = {row["key"]: _typed(row["type"], row["text"]) for row in tags}
+    facts["uris"] = store.sql("select uri from uris where id = ? order by position, uri", [node.id])["uri"]
+    for name, near, far in (("parents", "child", "parent"), ("children", "parent", "child")):
+        edges = store.sql(
+            f"select e.relation, n.kind, n.name, n.version from edges e join nodes n on n.id = e.{far} "
+            f"where e.{near} = ? order by all",
+            [node.id],
+        )
+        facts[name] = [
+            f"{format_reference(row['kind'], row['name'], row['version'])} ({row['relation']})" for row in edges
+        ]
+    ranks = store.sql(
+        "select distinct w.rank, w.run from occurrences o join writers w using (writer) where o.id = ? order by all",
+        [node.id],
+    )
+    facts["declared by"] = [f"rank {row['rank']} of run {row['run'][:8]}" for row in ranks]
+    return {key: value for key, value in facts.items() if value not in (None, [], {})}
+
+
+def _typed(kind: str, text: str) -> Any:
+    if kind == "int":
+        return int(text)
+    if kind == "float":
+        return float(text)
+    if kind == "bool":
+        return text == "true"
+    return json.loads(text) if kind == "json" else text
+
+
+class Depth(click.ParamType):
+    """A number of edges, or ``all``."""
+
+    name = "N|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        """Return an int, or ``all``.
+
+        Parameters
+        ----------
+        value : object
+            What was written.
+        param, context
+            Of the call.
+
+        Returns
+        -------
+        int or str
+            From 0.
+        """
+        if isinstance(value, int) or value == "all":
+            return value
+        if isinstance(value, str) and value.isdecimal():
+            return int(value)
+        self.fail(f"{value!r} is not a depth: it is a number from 0, or 'all'", param, context)
+
+
+@click.command(cls=Command)
+@click.argument("reference")
+@store_option
+@click.option("--down", is_flag=True, help="What came of it, instead of what fed it.")
+@click.option("--depth", type=Depth(), default="all", show_default=True, help="How many edges to follow.")
+@click.option("--at", type=int, default=None, metavar="SNAPSHOT", help="What the store knew at that snapshot.")
+@click.option(
+    "--format", "form", type=click.Choice(["tree", "json", "mermaid", "dot"]), default="tree", show_default=True
+)
+def lineage(reference: str, store: str | None, down: bool, depth: int | str, at: int | None, form: str) -> None:
+    """Show what fed REFERENCE ([kind:]name[@version] or id:<hex>), or what came of it."""
+    from braid_hpc.lineage import render
+
+    with _open(store) as opened:
+        answer = opened.lineage(reference, down=down, depth=None if depth == "all" else int(depth), at=at)
+    if form == "json":
+        click.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=2))
+    else:
+        click.echo({"tree": render.tree, "mermaid": render.mermaid, "dot": render.dot}[form](answer))
+    if not answer.complete and form != "tree":
+        messages.print(f"the answer is incomplete: {len(answer.missing)} logs are not whole", soft_wrap=True)
+
+
+@click.command(cls=Command)
+@click.argument("conditions", nargs=-1, required=True, metavar="KEY=VALUE...")
+@store_option
+@format_option
+def find(conditions: tuple[str, ...], store: str | None, form: str) -> None:
+    """Find versions that carry all of some tags.
+
+    energy_keV=71.7 finds the number (written as an int or a float), moving=true the truth value,
+    sample=Nickel the text; 'energy_keV="71.7"' finds the text 71.7.
+    """
+    queries, values = [], []
+    for condition in conditions:
+        query, found = _condition(condition)
+        queries.append(f"select id from tags where {query}")
+        values.extend(found)
+    with _open(store) as opened:
+        table = opened.sql(
+            f"select kind, name, version, uid, time, digest from versions where id in ({' intersect '.join(queries)}) "
+            f"order by kind, name, version",
+            values,
+        )
+    rows = [
+        (format_reference(row["kind"], row["name"], row["version"]), f"id:{row['uid']}", row["time"], row["digest"])
+        for row in table
+    ]
+    emit(("ref", "id", "time", "digest"), rows, form)
+    if not rows:
+        raise NotFoundError(f"nothing carries {' and '.join(conditions)}")
+
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)")
+
+
+def _condition(text: str) -> tuple[str, list[Any]]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InvalidInputError(f"{text!r} is not a condition: write KEY=VALUE")
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        return "key = ? and type = 'str' and text = ?", [key, value[1:-1]]
+    if value in ("true", "false"):
+        return "key = ? and (boolean = ? or (type = 'str' and text = ?))", [key, value == "true", value]
+    if re.fullmatch(r"[+-]?\d+", value):
+        # Both ways: a hugeint compares exactly, a float is what was written as one.
+        return "key = ? and (integer::varchar = ? or (type = 'float' and real = ?))", [key, str(int(value)), float(value)]
+    if _NUMBER.fullmatch(value):
+        return "key = ? and type in ('int', 'float') and real = ?", [key, float(value)]
+    return "key = ? and type = 'str' and text = ?", [key, value]
+
+
+@click.command(cls=Command)
+@click.argument("query")
+@store_option
+@format_option
+def sql(query: str, store: str | None, form: str) -> None:
+    """Ask in SQL; the tables and views are documented on the page of the store's format."""
+    with _open(store) as opened:
+        table = opened.sql(query)
+        emit(table.columns, (row.values() for row in table), form)
+
+
+@click.command("print", cls=Command)
+@store_option
+@format_option
+def print_records(store: str | None, form: str) -> None:
+    """Print every version with its parents, uris and tags, and whether it is valid."""
+    with _open(store) as opened:
+        table = opened.sql(
+            """
+            select v.kind, v.name, v.version, v.time,
+                (select list(p.kind || ':' || p.name || '@' || p.version order by p.kind, p.name, p.version)
+                    from edges e join nodes p on p.id = e.parent where e.child = v.id) as parents,
+                (select list(u.uri order by u.position, u.uri) from uris u where u.id = v.id) as uris,
+                (select list(t.key || '=' || t.text order by t.key, t.text) from tags t where t.id = v.id) as tags, v.id
+            from versions v order by v.id
+            """
+        )
+        invalid = opened.invalid(table["id"])
+    rows = [
+        (
+            format_reference(row["kind"], row["name"], row["version"]),
+            row["time"],
+            row["parents"] or [],
+            row["uris"] or [],
+            row["tags"] or [],
+            row["id"] not in invalid,
+        )
+        for row in table
+    ]
+    emit(("ref", "time", "parents", "uris", "tags", "valid"), rows, form)
+
+
+@click.command(cls=Command)
+@store_option
+@format_option
+@click.option("--ranks", is_flag=True, help="One row for each rank instead of each run.")
+def status(store: str | None, form: str, ranks: bool) -> None:
+    """List the runs in a store and how they ended."""
+    query = (
+        "select left(r.run, 8) as run, r.rank, left(r.writer, 8) as writer, r.host, r.pid, r.state, r.outcome, r.error, "
+        "r.begin_time, r.end_time, r.events, r.lost, r.rejected from ranks r order by r.begin_time, r.rank"
+        if ranks
+        else "select left(run, 8) as run, job, size, ranks, status, begin_time, end_time, events, lost, left(git, 8) as "
+        "git, scheduler_job from runs order by begin_time"
+    )
+    with _open(store) as opened:
+        table = opened.sql(query)
+        emit(table.columns, (row.values() for row in table), form)

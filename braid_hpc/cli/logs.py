@@ -1,0 +1,156 @@
+"""Commands on rank logs: compact, check."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from braid_hpc.cli.output import Command, emit, format_option, messages, stepper
+from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
+from braid_hpc.vocabulary.codes import Code, WriterState
+
+__all__ = ["check", "compact"]
+
+
+@click.command(cls=Command)
+@click.argument("logs", type=click.Path(path_type=Path))
+@click.option("--store", default=None, metavar="DB", help="The store; without it the one that the job named.")
+def compact(logs: Path, store: str | None) -> None:
+    """Merge the rank logs in directory LOGS into a store, each event once.
+
+    Logs that are still written may be compacted; what comes later is taken next time. Nothing new in the logs:
+    no new snapshot.
+    """
+    from braid_hpc.compaction.compact import compact as merge
+
+    done = merge(logs, store, progress=stepper())
+    if not done.new:
+        messages.print(f"nothing new in {logs}: {done.store} stays at snapshot {done.snapshot}", soft_wrap=True)
+    else:
+        messages.print(
+            f"{done.store}: snapshot {done.snapshot}, {done.events:,} events of {done.writers} ranks, "
+            f"{done.versions:,} versions, {done.activities:,} activities, {done.edges:,} edges, "
+            f"{done.stream_rows:,} rows of streams",
+            soft_wrap=True,
+        )
+    incomplete = [state for state in done.states.values() if not state.complete]
+    if incomplete:
+        counted = ", ".join(f"{incomplete.count(state)} {state}" for state in sorted(set(incomplete)))
+        messages.print(f"incomplete: {counted} of {len(done.states)} logs; see 'braid check {logs}'", soft_wrap=True)
+
+
+_COLUMNS = (
+    "run",
+    "rank",
+    "writer",
+    "host",
+    "state",
+    "events",
+    "first",
+    "last",
+    "sealed",
+    "tails",
+    "lost",
+    "rejected",
+    "faults",
+)
+
+
+@click.command(cls=Command)
+@click.argument("logs", type=click.Path(path_type=Path))
+@format_option
+@click.pass_context
+def check(context: click.Context, logs: Path, form: str) -> None:
+    """Verify every sum of the rank logs in directory LOGS and say what each rank's log amounts to.
+
+    States: closed (complete), open (never closed: the rank was killed or still runs), lossy (events could not be
+    written), torn (a part is missing), corrupt (bytes do not carry their sum), absent (no log of that rank).
+    Exit code 1 if any log is not complete, or a call was rejected.
+    """
+    from braid_hpc.compaction.runs import group_runs
+
+    found = {log.writer: log for log in _read(find_writers(logs))}
+    grouping = group_runs({writer: log.header for writer, log in found.items()})
+    rows = sorted(
+        (_row(grouping.run[writer], log) for writer, log in found.items()), key=lambda row: (row[0], row[1] or 0)
+    )
+    rows.extend(_absent(grouping.run, found))
+    emit(_COLUMNS, rows, form)
+    notes = [f"{writer[:8]}: {message}" for writer, message in grouping.problems]
+    notes += [note for log in found.values() for note in _world(log)]
+    for note in notes:
+        messages.print(note, soft_wrap=True)
+    sys.stdout.flush()
+    bad = [row for row in rows if not WriterState(row[4]).complete or row[10] or row[11]]
+    if bad or notes:
+        messages.print(f"{len(bad)} of {len(rows)} logs need a look", soft_wrap=True)
+        context.exit(1)
+
+
+def _read(directories: list[Path]) -> Iterator[WriterLog]:
+    for directory in directories:
+        yield read_writer(directory)
+
+
+def _row(run: str, log: WriterLog) -> tuple[Any, ...]:
+    events = log.events
+    span: list[Any] = [None, None]
+    if len(events):
+        span = [_time(value) for value in log.utc(events["time"][[0, -1]]).tolist()]
+    return (
+        run[:8],
+        log.header.get("rank"),
+        log.writer[:8],
+        log.header.get("host"),
+        str(log.state),
+        len(events),
+        *span,
+        log.sealed,
+        log.tails,
+        sum(count for count, _, _ in log.lost),
+        int(np.count_nonzero(events["code"] == Code.REJECTED)),
+        "; ".join(log.faults),
+    )
+
+
+def _time(nanoseconds: int) -> str:
+    moment = datetime.datetime.fromtimestamp(nanoseconds // 1_000 / 1e6, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def _absent(runs: dict[str, str], found: dict[str, WriterLog]) -> list[tuple[Any, ...]]:
+    sizes: dict[str, int] = {}
+    present: dict[str, set[int]] = {}
+    for writer, log in found.items():
+        if log.header.get("parent") is None:
+            sizes[runs[writer]] = max(sizes.get(runs[writer], 0), log.header.get("size") or 0)
+            present.setdefault(runs[writer], set()).add(log.header.get("rank") or 0)
+    return [
+        (run[:8], rank, "", None, str(WriterState.ABSENT), 0, None, None, 0, 0, 0, 0, "no log of this rank is here")
+        for run, size in sorted(sizes.items())
+        for rank in range(size)
+        if rank not in present[run]
+    ]
+
+
+def _world(log: WriterLog) -> Iterator[str]:
+    """Say where the launcher and the MPI library disagree: separate worlds of size 1 look like a run otherwise."""
+    from braid_hpc.vocabulary.encoding import decode
+
+    names = log.names()
+    events = log.events
+    for row in events.positions(Code.INFO):
+        if names.get(int(events["name"][row])) == "world":
+            world = decode(events.payload(row))[1]
+            size = log.header.get("size")
+            if size is not None and world != size:
+                yield (
+                    f"{log.writer[:8]}: the launcher says {size} ranks, MPI's world has {world}: "
+                    f"start the program with the launcher of its own MPI"
+                )

@@ -1,0 +1,162 @@
+"""What the commands print: results to stdout in one of four formats, everything else to stderr."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from braid_hpc.vocabulary.encoding import to_jsonable
+from braid_hpc.vocabulary.errors import BraidError
+
+__all__ = ["Command", "emit", "format_option", "messages", "store_option"]
+
+messages = Console(stderr=True, highlight=False)
+
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "ndjson", "csv"]),
+    default="table",
+    show_default=True,
+    help="How the rows are printed.",
+)
+
+store_option = click.option(
+    "--store",
+    envvar="BRAID_STORE",
+    default=None,
+    metavar="DB",
+    help="The store; without it BRAID_STORE, or prov.duckdb in this directory.",
+)
+
+
+class Command(click.Command):
+    """A command whose errors are one sentence and an exit code, with further diagnosis as notes below."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command.
+
+        Parameters
+        ----------
+        context : click.Context
+            Of this call.
+
+        Returns
+        -------
+        object
+            What the command returns.
+        """
+        try:
+            return super().invoke(context)
+        except BraidError as error:
+            messages.print(Text(f"braid: {error}"), soft_wrap=True)
+            for note in getattr(error, "__notes__", ()):
+                messages.print(Text(f"  {note}"), soft_wrap=True)
+            context.exit(error.exit_code)
+
+
+def emit(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str, *, title: str | None = None) -> int:
+    """Print rows.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Their names.
+    rows : iterable of sequence
+        Values in that order.
+    form : str
+        ``table``, ``json``, ``ndjson`` or ``csv``.
+    title : str, optional
+        Above a table.
+
+    Returns
+    -------
+    int
+        How many rows were printed.
+    """
+    if form == "table":
+        return _emit_table(columns, rows, title)
+    count = 0
+    if form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow(["" if value is None else _text(value) for value in row])
+            count += 1
+        return count
+    items = []
+    for row in rows:
+        count += 1
+        item = {name: _plain(value) for name, value in zip(columns, row, strict=True)}
+        if form == "ndjson":
+            sys.stdout.write(json.dumps(item, ensure_ascii=False) + "\n")
+        else:
+            items.append(item)
+    if form == "json":
+        sys.stdout.write(json.dumps(items, ensure_ascii=False, indent=2) + "\n")
+    return count
+
+
+def _emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None) -> int:
+    shown = RichTable(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    numeric = [True] * len(columns)
+    cells = []
+    for row in rows:
+        cells.append([Text("" if value is None else _text(value)) for value in row])
+        for index, value in enumerate(row):
+            numeric[index] = numeric[index] and (value is None or isinstance(value, (int, float)))
+    for name, right in zip(columns, numeric, strict=True):
+        shown.add_column(Text(name), justify="right" if right and cells else "left", overflow="fold")
+    for line in cells:
+        shown.add_row(*line)
+    # A pipe has no width: nothing is folded there.
+    width = None if sys.stdout.isatty() else 10_000
+    Console(highlight=False, width=width).print(shown, soft_wrap=width is not None)
+    return len(cells)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (datetime.datetime, datetime.date)):
+        return _text(value)
+    return to_jsonable(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(timespec="microseconds") + "Z"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_text(item) for item in value)
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value).hex()
+    return str(value)
+
+
+def stepper() -> Callable[[str, int, int], None]:
+    """Return a progress callback for a compaction: a bar on a terminal, nothing otherwise.
+
+    Returns
+    -------
+    callable
+        Takes a step's name, what is done, and the total.
+    """
+    if not messages.is_terminal:
+        return lambda step, done, total: None
+
+    def show(step: str, done: int, total: int) -> None:
+        messages.print(f"{step} {done}/{total}", end="\r")
+
+    return show
