@@ -1,0 +1,81 @@
+"""Kernels: the compiled inner loops of data reduction, each beside a slow readable twin.
+
+A kernel is a leaf: it takes arrays, returns arrays and records nothing. The fast function of a pair is compiled
+by numba when it is first called; the one whose name ends in ``_slow`` says the same thing in plain Python and is
+the oracle in the tests.
+
+=========================================  ======================================================
+module                                     what it does
+=========================================  ======================================================
+:mod:`braid_hpc.kernels.threshold`         zero suppression, as the FPGA at the detector would
+:mod:`braid_hpc.kernels.label`             connected kept pixels become peaks with a centre
+=========================================  ======================================================
+
+Importing this package, or a module of it, never imports numba.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+__all__ = ["compiled"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Have numba compile a function when it is first called, and keep the machine code on disk.
+
+    Parameters
+    ----------
+    function : callable
+        A module-level function in the part of Python that numba understands. It is called by position only.
+
+    Returns
+    -------
+    callable
+        The same function, compiled at its first call for each combination of argument types.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        On the first call, where numba is not installed.
+
+    Examples
+    --------
+    >>> @compiled
+    ... def twice(x):
+    ...     return 2 * x
+    """
+    machine: Callable[..., Any] | None = None
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        nonlocal machine
+        if machine is None:
+            machine = _compile(function)
+        result: R = machine(*args, **kwargs)
+        return result
+
+    return call
+
+
+def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give numba's version of `function`, cached on disk where some directory can be written."""
+    try:
+        numba = importlib.import_module("numba")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "the compiled kernels need numba: pip install 'braid_hpc[kernels]', or use the *_slow twin"
+        ) from error
+    try:
+        machine: Callable[..., Any] = numba.njit(cache=True)(function)
+    except RuntimeError:
+        # Neither the package's folder nor the user's cache can be written (a read-only container):
+        # compiling again in each process is slower, but right.
+        machine = numba.njit(function)
+    return machine
