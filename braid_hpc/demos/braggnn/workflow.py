@@ -1,0 +1,171 @@
+"""The BraggNN job: configuration, frames, reduction, peaks, training and inference, each step recorded.
+
+Everything a rank records is its own statement; no recording call talks to another rank. The lines that record are the
+ones that mention ``run`` or an activity, and the workflow would be the same program without them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import braid_hpc as braid
+from braid_hpc.demos.braggnn.acquisition import measure, reduce
+from braid_hpc.demos.braggnn.network import inputs, predict
+from braid_hpc.demos.braggnn.peaks import PATCH, SMALLEST, Peaks, errors, find_peaks, select
+from braid_hpc.demos.braggnn.ranks import Ranks, join
+from braid_hpc.demos.braggnn.settings import SCAN, Settings, ensure_file, read_settings
+from braid_hpc.demos.braggnn.training import train
+
+__all__ = ["main"]
+
+POSITIONS = {
+    "frame": "int32",
+    "x": "float32",
+    "y": "float32",
+    "x_true": "float32",
+    "y_true": "float32",
+    "error": "float32",
+}
+UNITS = {name: "px" for name in POSITIONS if name != "frame"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job as this process's rank of it.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments of the command line; by default those of the process.
+
+    Returns
+    -------
+    int
+        0 when the job is done, 1 when a rank failed, 2 for a bad argument or configuration file.
+
+    Raises
+    ------
+    SystemExit
+        For ``--help`` and bad arguments.
+    """
+    options = _arguments(argv)
+    try:
+        ranks = join()
+    except RuntimeError as error:
+        print(f"braggnn: {error}", file=sys.stderr)
+        return 2
+    settings = None
+    try:
+        path = ensure_file(options.dir)
+        settings = read_settings(path)
+    except (OSError, ValueError) as error:
+        print(f"braggnn: rank {ranks.rank}: {error}", file=sys.stderr)
+    if not ranks.all_well(settings is not None) or settings is None:
+        return 2
+    logs, store = options.dir / "logs", options.dir / "prov.duckdb"
+    try:
+        with braid.job("braggnn", log_dir=logs, store=store) as run:
+            job(run, ranks, settings, path, pause=options.pause)
+    except Exception:
+        traceback.print_exc()
+        ranks.abort()
+        return 1
+    if ranks.rank == 0:
+        print(f"recorded; next: braid compact {shlex.quote(str(logs))} --store {shlex.quote(str(store))}")
+    return 0
+
+
+def job(run: braid.Run, ranks: Ranks, settings: Settings, path: Path, *, pause: float = 0.0) -> None:
+    """Do the work of one rank, and record it.
+
+    Parameters
+    ----------
+    run : Run
+        The open run.
+    ranks : Ranks
+        This process among the others.
+    settings : Settings
+        What the configuration file says.
+    path : Path
+        Of the configuration file; the data go beside it.
+    pause : float
+        Seconds to sleep after each epoch.
+
+    Raises
+    ------
+    OSError
+        Data cannot be written beside the configuration file.
+    RuntimeError
+        The ranks hold different models after an epoch.
+    """
+    config = run.fact(f"config/{SCAN}", path=path, tags={"energy_keV": settings.energy_keV, "seed": settings.seed})
+    raw, frames = measure(run, ranks, settings, path.parent, config)
+    kept, reduced = reduce(run, ranks, settings, path.parent, raw, frames)
+    with run.activity("find-peaks", used=reduced, params={"smallest": SMALLEST, "patch": PATCH}) as activity:
+        activity.use(frames)  # the true positions, to learn from and to measure with, are in its file
+        peaks = find_peaks(kept, settings.background, raw.truth)
+        known = ~np.isnan(peaks.true[:, 0])
+        late = peaks.frame >= settings.frames - settings.held_out
+        training, held_out = select(peaks, known & ~late), select(peaks, late)
+        learn_from = activity.data(f"peaks/{SCAN}/rank-{ranks.rank}", array=training.table, unit="px")
+        # a record of its own, so that the lineage of the model shows that it never saw these
+        ask_for = activity.data(f"held-out/{SCAN}/rank-{ranks.rank}", array=held_out.table, unit="px")
+    weights, model = train(run, ranks, settings, training, (config, learn_from), pause=pause)
+    infer(run, ranks.rank * settings.frames, weights, held_out, (model, ask_for))
+
+
+def infer(
+    run: braid.Run,
+    first_frame: int,
+    weights: NDArray[np.float64],
+    peaks: Peaks,
+    parents: tuple[braid.Record, braid.Record],
+) -> None:
+    """Place the held-out peaks with the model, and by centre of mass, into one stream each.
+
+    Parameters
+    ----------
+    run : Run
+        The open run.
+    first_frame : int
+        Number of this rank's first frame in the scan.
+    weights : ndarray of float64, shape (weights,)
+        Of the model.
+    peaks : Peaks
+        Peaks of frames that the model has not seen.
+    parents : tuple of Record
+        The model and the record of these peaks.
+    """
+    model, ask_for = parents
+    with run.activity("infer", used=model) as activity:
+        activity.use(ask_for)
+        placed = peaks.centre + predict(weights, inputs(peaks))
+        for name, position, source in (
+            ("peak-positions", placed, [model, ask_for]),
+            ("peak-positions-com", peaks.centre, [ask_for]),
+        ):
+            stream = run.stream(name, POSITIONS, units=UNITS, derived_from=source)
+            stream.extend(_columns(first_frame + peaks.frame, position, peaks.true))
+
+
+def _columns(frame: NDArray[Any], position: NDArray[np.float64], true: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+    """Give the columns of a stream of positions."""
+    parts = (*position.T, *true.T, errors(position, true))
+    columns = {name: part.astype(np.float32) for name, part in zip(UNITS, parts, strict=True)}
+    return {"frame": frame.astype(np.int32), **columns}
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m braid_hpc.demos.braggnn", description=__doc__.splitlines()[0])
+    parser.add_argument("--dir", type=Path, default=Path("demo"), help="where configuration, data and logs are")
+    parser.add_argument("--pause", type=float, default=0.0, metavar="SECONDS", help="sleep after each epoch, to watch")
+    return parser.parse_args(argv)
