@@ -72,7 +72,7 @@ def git_commit(origin: Path) -> str | None:
             if git.is_file():
                 git = directory / git.read_text().partition("gitdir:")[2].strip()
             head = (git / "HEAD").read_text().strip()
-        except OSError:
+        except (OSError, ValueError):
             continue
         if not head.startswith("ref:"):
             return head or None
@@ -84,18 +84,18 @@ def _resolve(git: Path, name: str) -> str | None:
     places = [git]
     try:
         places.append(git / (git / "commondir").read_text().strip())
-    except OSError:
+    except (OSError, ValueError):
         pass
     for place in places:
         try:
             return (place / name).read_text().strip()
-        except OSError:
+        except (OSError, ValueError):
             pass
         try:
             for line in (place / "packed-refs").read_text().splitlines():
                 if line.endswith(" " + name):
                     return line.split(" ")[0]
-        except OSError:
+        except (OSError, ValueError):
             pass
     return None
 
@@ -112,12 +112,12 @@ def imported_packages() -> dict[str, str]:
     for name in sorted({module.partition(".")[0] for module in list(sys.modules)}):
         if name in sys.stdlib_module_names or name.startswith("_"):
             continue
-        version = getattr(sys.modules.get(name), "__version__", None)
-        if isinstance(version, str):
-            packages[name] = version
-        elif name in sys.modules and getattr(sys.modules[name], "__path__", None) is not None:
-            if installed := _installed_version(name):
-                packages[name] = installed
+        # Its own dictionary, and not getattr: a module may compute attributes, and warn.
+        facts = getattr(sys.modules.get(name), "__dict__", {})
+        if isinstance(facts.get("__version__"), str):
+            packages[name] = facts["__version__"]
+        elif facts.get("__path__") is not None and (installed := _installed_version(name)):
+            packages[name] = installed
     return packages
 
 
