@@ -1,0 +1,1 @@
+"""Tests of braid_hpc; they mirror the sources, file by file."""

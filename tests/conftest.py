@@ -1,0 +1,27 @@
+"""What every test gets: an environment of its own, and real ranks."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ranks import RunRanks
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the caller's settings out, raise on bad input, and write no log outside the test's own folder."""
+    for name in os.environ:
+        if name.startswith("BRAID_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("BRAID_STRICT", "1")
+    monkeypatch.setenv("BRAID_LOG_DIR", str(tmp_path / "logs"))
+
+
+@pytest.fixture
+def run_ranks(tmp_path: Path) -> Iterator[RunRanks]:
+    """Run a script on real ranks: `run_ranks(4, script)`, or `run_ranks.start(4, script)` to interfere with it."""
+    ranks = RunRanks(tmp_path / "run_ranks")
+    yield ranks
+    ranks.end_all()
