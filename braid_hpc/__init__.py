@@ -13,11 +13,14 @@ Examples
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from braid_hpc._version import __version__
 
+# Importing typing would take longer than all the rest; type checkers know this name without it.
+TYPE_CHECKING = False
+
 if TYPE_CHECKING:
+    from typing import Any
+
     from braid_hpc.compaction.compact import compact
     from braid_hpc.run.activities import activity, carry
     from braid_hpc.run.handles import Record, record_of

@@ -15,7 +15,7 @@ from braid_hpc.demos.braggnn.peaks import PATCH, Peaks, errors, find_peaks, sele
 from braid_hpc.demos.braggnn.ranks import SIZE_VARIABLES, Ranks, join
 from braid_hpc.demos.braggnn.settings import DEFAULT, FILE_NAME, Settings, ensure_file, read_settings
 from braid_hpc.demos.braggnn.simulate import simulate
-from braid_hpc.demos.braggnn.summary import _comparison, _incomplete
+from braid_hpc.demos.braggnn.summary import _comparison
 from braid_hpc.kernels.threshold import suppress
 from tests.ranks import RunRanks
 
@@ -282,10 +282,3 @@ def test_the_report_says_which_is_closer() -> None:
     assert better[-1] == "the model is 3.0 times closer than the plain centre of mass"
     assert _comparison(plain, good)[-1] == "the model does NOT beat the plain centre of mass it starts from"
     assert _comparison(None, plain) == ["no peak was placed: the job did not get that far"]
-
-
-def test_the_report_names_incomplete_ranks() -> None:
-    """Ranks whose logs are torn or absent are named with their state; a complete answer says nothing."""
-    assert _incomplete([]) == []
-    missing = [{"rank": 2, "state": "open"}, {"rank": 3, "state": "absent"}]
-    assert _incomplete(missing)[-1] == "this answer is incomplete: rank 2 (open), rank 3 (absent)"
