@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from braid_hpc._version import __version__
-from braid_hpc.cli import ask, demo, doctor, logs
+from braid_hpc.cli import ask, demo, doctor, logs, ship
 from braid_hpc.cli.program import USAGE
 
 __all__ = ["braid"]
@@ -31,6 +31,7 @@ def run(words: tuple[str, ...]) -> None:
 for command in (
     logs.compact,
     logs.check,
+    ship.ship,
     ask.log,
     ask.show,
     ask.lineage,
