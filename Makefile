@@ -60,7 +60,7 @@ define install_project
 	@touch $@
 endef
 
-PROJECT_SOURCES := pyproject.toml braid_hpc/_version.py $(wildcard hatch_build.py)
+PROJECT_SOURCES := pyproject.toml braid_hpc/_version.py $(wildcard hatch_build.py kernels/_tail.c)
 RUN_PINS := requirements/run.txt requirements/build.txt
 
 $(VENV)/.made $(OPENMPI_VENV)/.made:
@@ -130,7 +130,7 @@ bench: $(VENV)/.test ## measure what recording costs
 
 faults: $(VENV)/.test ## kill ranks and damage logs, at length
 	@[ -d tests/faults ] || { echo "make faults: there is no tests/faults yet." >&2; exit 2; }
-	$(BIN)/python -m pytest -m "" tests/faults
+	FAULT_TRIALS=all $(BIN)/python -m pytest -m "" tests/faults
 
 docs: $(VENV)/.docs ## build the documentation into docs/_build/html
 	@[ -f docs/conf.py ] || { echo "make docs: there is no docs/conf.py yet." >&2; exit 2; }
