@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from enum import IntEnum, StrEnum
 
-__all__ = ["ACTIVITY_KIND", "KIND_PATTERN", "Code", "Outcome", "Relation", "WriterState", "check_kind"]
+__all__ = ["ACTIVITY_KIND", "KIND_PATTERN", "Code", "Outcome", "Relation", "WriterState", "check_kind", "is_kind"]
 
 #: The kind of the graph nodes that ran, as it stands in references (``activity:find-peaks@2``).
 ACTIVITY_KIND = "activity"
@@ -44,6 +44,8 @@ class Code(IntEnum):
     """An activity used records after it began."""
     GENERATE = 23
     """An activity generated a record that was declared before."""
+    ARRAY = 24
+    """The bytes of an array, or where they lie; what is declared with that digest has them as content."""
     STREAM = 30
     """A typed table is declared."""
     ROW = 31
@@ -92,6 +94,22 @@ class WriterState(StrEnum):
         return self in (WriterState.CLOSED, WriterState.ENDED)
 
 
+def is_kind(kind: object) -> bool:
+    """Return whether something can be a kind.
+
+    Parameters
+    ----------
+    kind : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        Whether it is a text that matches :data:`KIND_PATTERN` and is not reserved.
+    """
+    return isinstance(kind, str) and KIND_PATTERN.fullmatch(kind) is not None and kind not in ("id", ACTIVITY_KIND)
+
+
 def check_kind(kind: str) -> str:
     """Return `kind` if it can be one.
 
@@ -112,7 +130,7 @@ def check_kind(kind: str) -> str:
     """
     from braid_hpc.vocabulary.errors import InvalidInputError
 
-    if not isinstance(kind, str) or not KIND_PATTERN.fullmatch(kind) or kind in ("id", ACTIVITY_KIND):
+    if not is_kind(kind):
         raise InvalidInputError(
             f"{kind!r} cannot be a kind: use lower-case letters, digits, '-' and '_', starting with a letter, "
             f"at most 32 of them, and not 'id' or 'activity'"

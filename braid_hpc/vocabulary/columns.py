@@ -46,7 +46,7 @@ VARIABLE = ("text", "bytes")
 
 ROW_AS_LIST = 1
 BATCH_IN_FILE = 1
-#: offset and length in the stream's Arrow file, bytes; XXH3-128 of the batch.
+#: offset and length in the stream's Arrow file, bytes; XXH3-128 of the file's schema message and the batch.
 BATCH_PLACE = struct.Struct("<QQ16s")
 
 _ALIASES = {

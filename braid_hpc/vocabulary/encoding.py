@@ -126,7 +126,7 @@ def _encode(encoder: msgspec.msgpack.Encoder, value: Any) -> bytes:
                 return encoder.encode(value)
             return encoder.encode(_plain(value))
         except (OverflowError, TypeError, UnicodeError, RecursionError) as second:
-            raise InvalidInputError(f"{second or first}; keep it as text, number, list or mapping") from None
+            raise InvalidInputError(f"{str(second) or str(first)}; keep it as text, number, list or mapping") from None
 
 
 def decode(data: bytes | memoryview) -> Any:
@@ -147,7 +147,10 @@ def decode(data: bytes | memoryview) -> Any:
     msgspec.DecodeError
         If the bytes are not MessagePack.
     """
-    return _DECODER.decode(data)
+    try:
+        return _DECODER.decode(data)
+    except (ValueError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def decoder(kind: type[_T]) -> msgspec.msgpack.Decoder[_T]:
@@ -167,7 +170,7 @@ def decoder(kind: type[_T]) -> msgspec.msgpack.Decoder[_T]:
 
 
 def check_tags(tags: Any) -> dict[str, Any] | None:
-    """Return tags as a flat mapping of text to str, int, float or bool.
+    """Return tags as a flat mapping of text to str, int, float or bool, to None, or to a list of these.
 
     Nested mappings become dotted keys, at every depth; other values become text.
 
@@ -184,7 +187,7 @@ def check_tags(tags: Any) -> dict[str, Any] | None:
     Raises
     ------
     InvalidInputError
-        If `tags` is not a mapping, or nested too deeply.
+        If `tags` is not a mapping, is nested too deeply, or has a key that is not text or is there twice.
     """
     if not tags:
         return None
@@ -206,6 +209,8 @@ def _flatten(prefix: str, items: Any, flat: dict[str, Any], depth: int) -> None:
         if isinstance(value, dict):
             _flatten(f"{prefix}{key}.", value.items(), flat, depth + 1)
         else:
+            if prefix + key in flat:
+                raise InvalidInputError(f"the tag {prefix + key!r} is there twice, once with a dot in its key")
             flat[prefix + key] = _scalar(value)
 
 

@@ -15,6 +15,9 @@ from typing import Any
 import msgspec
 
 __all__ = [
+    "ARRAY_IN_FILE",
+    "ARRAY_LOST",
+    "ArrayEntry",
     "Begin",
     "Close",
     "Declaration",
@@ -25,6 +28,10 @@ __all__ = [
     "Rejected",
     "StreamSchema",
 ]
+
+#: Flags of ARRAY: the bytes lie in an arrays file; they could not be stored. Without either they are in the payload.
+ARRAY_IN_FILE = 1
+ARRAY_LOST = 2
 
 #: See the module's text. ``Any`` because msgspec does not tell str from bytes from list of itself in a union.
 Link = Any
@@ -68,6 +75,44 @@ class Links(msgspec.Struct, omit_defaults=True):
     """Payload of DERIVE, USE and GENERATE: the records at the other end."""
 
     links: list[Link] = []
+
+
+class ArrayEntry(msgspec.Struct, omit_defaults=True):
+    """Payload of ARRAY; ``docs/array-format.md``.
+
+    Attributes
+    ----------
+    digest : str
+        As in the declaration of what it is the content of.
+    size : int
+        Bytes.
+    dtype, shape
+        As in :class:`braid_hpc.vocabulary.arrays.ArrayBytes`.
+    file : int
+        Number of the arrays file, from 1; 0 if the bytes are here.
+    pool : str
+        Name of the dataset in it.
+    offset, length : int
+        Elements of that dataset.
+    end : int
+        Bytes of the file when the array was in it.
+    data : bytes or None
+        The bytes.
+    error : str or None
+        Why they could not be stored.
+    """
+
+    digest: str
+    size: int
+    dtype: str
+    shape: list[int]
+    file: int = 0
+    pool: str = ""
+    offset: int = 0
+    length: int = 0
+    end: int = 0
+    data: Any = None
+    error: str | None = None
 
 
 class Begin(msgspec.Struct, omit_defaults=True):
@@ -138,7 +183,7 @@ class StreamSchema(msgspec.Struct, omit_defaults=True):
     Attributes
     ----------
     columns : list of (str, str)
-        Name and type of each column; the types are those of :mod:`braid_hpc.log.columns`.
+        Name and type of each column; the types are those of :mod:`braid_hpc.vocabulary.columns`.
     units : dict
         Unit symbol by column name.
     parents : list of Link

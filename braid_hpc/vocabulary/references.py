@@ -1,7 +1,7 @@
-"""References, everywhere the same: ``[kind:]name[@version]`` or ``id:<hex>``.
+r"""References, everywhere the same: ``[kind:]name[@version]`` or ``id:<hex>``.
 
 The kind comes from a closed pattern, the last ``@`` separates the version, and a name that would read
-otherwise stands in double quotes: ``data:"a@b"``, ``"http://host/x"``. Within quotes, ``\\"`` and ``\\\\`` stand
+otherwise stands in double quotes: ``data:"a@b"``, ``"http://host/x"``. Within quotes, ``\"`` and ``\\`` stand
 for the quote and the backslash. ``#k`` behind a stream name is a row of it.
 """
 
@@ -93,7 +93,9 @@ def format_reference(kind: str | None, name: str, version: int | str | None = No
 
 
 def _needs_quotes(name: str, *, with_kind: bool) -> bool:
-    if not name or name != name.strip() or name[0] == '"' or "@" in name or "\n" in name or _ROW.search(name):
+    if not name or name != name.strip() or name[0] == '"' or _ROW.search(name):
+        return True
+    if any(letter in name for letter in "@\n\\"):
         return True
     head, colon, _ = name.partition(":")
     return bool(colon) and not with_kind and KIND_PATTERN.fullmatch(head) is not None

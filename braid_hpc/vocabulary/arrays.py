@@ -1,0 +1,148 @@
+"""The bytes of an array: one layout and one digest for equal arrays, and its dtype as a text that brings it back.
+
+NumPy is never imported here; an object of NumPy's brings it along.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.identity import Content, content_of_bytes
+
+__all__ = ["ArrayBytes", "array_bytes", "array_digest", "digest_prefix", "dtype_text"]
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayBytes:
+    """An array, laid out in row-major order.
+
+    Attributes
+    ----------
+    data : memoryview
+        uint8, one-dimensional; a view of the array itself where its memory is laid out like that.
+    dtype : str
+        NumPy's ``dtype.str``; of a structured array its list of fields; of another buffer its format.
+    shape : list of int
+        Lengths; empty for a scalar.
+    """
+
+    data: memoryview
+    dtype: str
+    shape: list[int]
+
+    def content(self) -> Content:
+        """Return digest and size in bytes."""
+        return content_of_bytes(self.data, prefix=digest_prefix(self.dtype, self.shape))
+
+
+def digest_prefix(dtype: str, shape: list[int]) -> bytes:
+    """Return what is digested before an array's bytes.
+
+    Parameters
+    ----------
+    dtype, shape
+        As in :class:`ArrayBytes`.
+
+    Returns
+    -------
+    bytes
+        Equal bytes of another dtype or shape are another content.
+    """
+    return f"array\0{dtype}\0{list(shape)}\0".encode()
+
+
+def array_digest(dtype: str, shape: list[int]) -> Any:
+    """Return the beginning of an array's digest, for bytes that come in parts.
+
+    Parameters
+    ----------
+    dtype, shape
+        As in :class:`ArrayBytes`.
+
+    Returns
+    -------
+    blake3.blake3
+        With ``update`` and ``hexdigest``; the content's digest is ``"blake3:"`` and that.
+    """
+    from blake3 import blake3
+
+    return blake3(digest_prefix(dtype, shape))
+
+
+def dtype_text(dtype: Any) -> str:
+    """Return the text that stands for a NumPy dtype.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Not of objects.
+
+    Returns
+    -------
+    str
+        ``dtype.str``; of a structured dtype, whose ``str`` has no fields, the list that makes it
+        (:func:`numpy.lib.format.dtype_to_descr`).
+    """
+    if getattr(dtype, "fields", None):
+        from numpy.lib.format import dtype_to_descr
+
+        try:
+            return repr(dtype_to_descr(dtype))
+        except ValueError:
+            # Fields that overlap have no such list; the bytes come back as bytes.
+            pass
+    return str(dtype.str)
+
+
+def array_bytes(array: Any) -> ArrayBytes:
+    """Return the bytes of an array.
+
+    Parameters
+    ----------
+    array : object
+        Anything with the buffer protocol or ``__array__``; of any dtype but objects, any strides, any shape.
+
+    Returns
+    -------
+    ArrayBytes
+        Its bytes, dtype and shape.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no array, or holds Python objects.
+    """
+    view = None
+    if not hasattr(array, "dtype"):
+        try:
+            view = memoryview(array)
+        except (TypeError, ValueError, BufferError):
+            pass
+    return _of_numpy(array) if view is None else _of_buffer(view)
+
+
+def _of_numpy(array: Any) -> ArrayBytes:
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not hasattr(array, "__array__"):
+        raise InvalidInputError(f"array= has the buffer protocol or __array__; a {type(array).__name__} has neither")
+    array = numpy.asarray(array)
+    if array.dtype.hasobject:
+        raise InvalidInputError("array= holds Python objects, which have no bytes of their own")
+    shape = [int(length) for length in array.shape]
+    flat = numpy.ascontiguousarray(array).reshape(-1)
+    data = memoryview(flat.view("u1")) if flat.nbytes else memoryview(b"")
+    return ArrayBytes(data, dtype_text(array.dtype), shape)
+
+
+def _of_buffer(view: memoryview) -> ArrayBytes:
+    if "O" in view.format:
+        raise InvalidInputError("array= holds Python objects, which have no bytes of their own")
+    shape = list(view.shape or ())
+    if not view.nbytes:
+        return ArrayBytes(memoryview(b""), view.format, shape)
+    # A buffer of one plain number for each element can be seen as bytes; tobytes knows every other one.
+    plain = view.c_contiguous and len(view.format.lstrip("@")) == 1 and view.ndim > 0
+    return ArrayBytes(view.cast("B") if plain else memoryview(view.tobytes()), view.format, shape)
