@@ -1,4 +1,8 @@
-"""``header.json``: what a reader must know of a writer before its first row."""
+"""``header.json``: what a reader must know of a writer before its first row.
+
+Its last line but one is ``"check"``: XXH3-64 of all that stands before that line, so that a flipped bit cannot make
+one rank another one. Every later version of the format keeps that line.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from braid_hpc.log.layout import FORMAT, HEADER_NAME, MAJOR, MINOR
+from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError
 
-__all__ = ["boot_id", "process_start", "make_header", "write_header"]
+__all__ = ["boot_id", "make_header", "pack_header", "process_start", "unpack_header", "write_header"]
+
+_CHECK = b',\n "check": "'
+_END = b'"\n}\n'
 
 
 @cache
@@ -83,6 +91,67 @@ def make_header(writer: bytes, facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def pack_header(header: dict[str, Any]) -> bytes:
+    """Return the bytes of ``header.json``.
+
+    Parameters
+    ----------
+    header : dict
+        From :func:`make_header`.
+
+    Returns
+    -------
+    bytes
+        JSON, one member on a line, with the check at its end.
+    """
+    from xxhash import xxh3_64_hexdigest
+
+    members = {key: value for key, value in header.items() if key != "check"}
+    body = json.dumps(members, indent=1, default=str).removesuffix("\n}").encode()
+    return body + _CHECK + xxh3_64_hexdigest(body).encode() + _END
+
+
+def unpack_header(data: bytes) -> dict[str, Any]:
+    """Read the bytes of ``header.json``.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Returns
+    -------
+    dict
+        What it says, without the check.
+
+    Raises
+    ------
+    CorruptLogError
+        If it is cut off, is not JSON, or does not carry its check.
+    FormatTooNewError
+        If it is of a newer major format.
+    """
+    from xxhash import xxh3_64_hexdigest
+
+    try:
+        header = json.loads(data)
+    except ValueError as error:
+        if not data.rstrip(b"\0").endswith(_END):
+            raise CorruptLogError(f"{HEADER_NAME} ends within its text, after {len(data)} bytes") from None
+        raise CorruptLogError(f"{HEADER_NAME} is not JSON ({error})") from None
+    body, _, check = data.rpartition(_CHECK)
+    holds = check == xxh3_64_hexdigest(body).encode() + _END
+    if not isinstance(header, dict) or not (holds or "check" not in header):
+        raise CorruptLogError(f"{HEADER_NAME} does not carry its check sum")
+    major = header.get("major")
+    if isinstance(major, int) and major > MAJOR:
+        raise FormatTooNewError(f"this log is of format {major}, this braid_hpc reads up to {MAJOR}: update braid_hpc")
+    if not holds:
+        raise CorruptLogError(f"{HEADER_NAME} has no check sum")
+    del header["check"]
+    return header
+
+
 def write_header(directory: Path, header: dict[str, Any]) -> None:
     """Write ``header.json`` so that it is there whole or not at all.
 
@@ -99,5 +168,5 @@ def write_header(directory: Path, header: dict[str, Any]) -> None:
         If it cannot be written.
     """
     aside = directory / (HEADER_NAME + ".new")
-    aside.write_text(json.dumps(header, indent=1, default=str) + "\n", encoding="utf-8", errors="surrogateescape")
+    aside.write_bytes(pack_header(header))
     os.rename(aside, directory / HEADER_NAME)

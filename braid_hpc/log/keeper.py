@@ -11,16 +11,22 @@ import os
 import select
 import signal
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from braid_hpc.log.writer import RankLog
 
 __all__ = ["Keeper"]
 
 #: Seconds between two looks at the log.
 INTERVAL = 1.0
+
+#: Seconds between two copies to the directory that a log is shipped to.
+SHIP_INTERVAL = 60.0
 
 
 class Keeper(threading.Thread):
@@ -36,37 +42,60 @@ class Keeper(threading.Thread):
         super().__init__(name="braid-keeper", daemon=True)
         self._log = weakref.ref(log)
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        # Not by the thread: its number could be another file's when somebody who still holds this object wakes it.
+        weakref.finalize(self, os.close, self._wakeup).atexit = False
         self._stopping = False
+        self._ship_at = time.monotonic() + SHIP_INTERVAL
         self.failures: dict[str, str] = {}
 
     def run(self) -> None:
         """Look after the log until it is closed."""
         # Signals belong to the program's own threads: one that were delivered here would not interrupt their calls.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        # poll and not select, which refuses descriptors from 1024 on.
+        poll = select.poll()
+        poll.register(self._wakeup, select.POLLIN)
         while not self._stopping:
-            ready, _, _ = select.select([self._wakeup], [], [], INTERVAL)
-            if ready:
-                with contextlib.suppress(BlockingIOError):
+            if poll.poll(INTERVAL * 1000):
+                if not self._is_ours():
+                    # Without it the thread looks every second.
+                    poll.unregister(self._wakeup)
+                    continue
+                with contextlib.suppress(OSError):
                     os.eventfd_read(self._wakeup)
             log = self._log()
             if log is None or log.closed or self._stopping:
                 break
             for step in (log.prepare, log.sync, log.seal):
                 self._take(step.__name__, step)
+            if log.ship_to is not None and time.monotonic() >= self._ship_at:
+                self._ship_at = time.monotonic() + SHIP_INTERVAL
+                self._take("ship", log.ship)
             del log
-        os.close(self._wakeup)
 
-    def _take(self, name: str, step: object) -> None:
-        """Take one step; a refusal of the file system is kept for ``braid check`` and tried again next time."""
+    def _take(self, name: str, step: Callable[[], object]) -> None:
+        """Take one step; a refusal of the file system is kept and the step tried again next time."""
         try:
-            step()  # type: ignore[operator]
-        except (OSError, ValueError) as error:
+            step()
+        except Exception as error:
+            # Whatever it is, nobody is above this frame but the thread's own end, which would print a traceback.
             self.failures[name] = f"{type(error).__name__}: {error}"
+
+    def _is_ours(self) -> bool:
+        """Whether the descriptor is still the one that was made here.
+
+        A program that closes all descriptors, as daemons do, gives its number to one of its own files.
+        """
+        try:
+            return os.readlink(f"/proc/self/fd/{self._wakeup}") == "anon_inode:[eventfd]"
+        except OSError:
+            return False
 
     def wake(self) -> None:
         """Have the thread look now; callable from anywhere, also from a signal handler."""
-        with contextlib.suppress(OSError):
-            os.eventfd_write(self._wakeup, 1)
+        if self._is_ours():
+            with contextlib.suppress(OSError):
+                os.eventfd_write(self._wakeup, 1)
 
     def stop(self, timeout: float = 0.5) -> None:
         """End the thread.

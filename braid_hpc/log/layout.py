@@ -53,9 +53,9 @@ TAIL_HEADER_CHECK = struct.Struct("<Q")
 TAIL_LOSS_OFFSET = 128
 TAIL_LOSS = struct.Struct("<QqqQ")
 
-#: offset, length, first number, number after the segment, rows, XXH3-128 of the batch's bytes, XXH3-64 of these 56
-#: bytes. Numbers are sequences (or rows, for a stream); a segment's second number is the first one of the next
-#: segment, so that a missing segment shows.
+#: offset, length, first number, number after the segment, rows, XXH3-128 of the file's schema message followed by
+#: the batch, XXH3-64 of these 56 bytes. Numbers are sequences (or rows, for a stream); a segment's second number is
+#: the first one of the next segment, so that a missing segment shows.
 SUM = struct.Struct("<QQQQQ16sQ")
 SUM_BYTES = 64
 
@@ -209,7 +209,7 @@ def pack_sum(offset: int, length: int, first: int, after: int, rows: int, digest
     rows : int
         How many rows it has.
     digest : bytes
-        XXH3-128 of its bytes, 16 bytes.
+        XXH3-128 of the schema message and the batch (:func:`braid_hpc.log.seal.batch_digest`), 16 bytes.
 
     Returns
     -------

@@ -6,23 +6,26 @@ rank pays about a millisecond for 16,384 rows and imports nothing but nanoarrow.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import os
 from array import array
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from xxhash import xxh3_128_digest
+from xxhash import xxh3_128
 
-from braid_hpc.log.layout import EVENTS_NAME, PAGE, ROW_BYTES, TailHeader, pack_sum
+from braid_hpc.log.choice import compiled_module
+from braid_hpc.log.layout import EVENTS_NAME, PAGE, ROW_BYTES, SUM_BYTES, TailHeader, pack_sum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["EVENT_COLUMNS", "BatchFile", "encode_rows", "event_buffers", "seal_tail"]
+__all__ = ["EVENT_COLUMNS", "BatchFile", "batch_digest", "encode_rows", "event_buffers", "seal_tails"]
 
 #: Name, Arrow type, memoryview format and index of each column within a row.
-EVENT_COLUMNS = (
+EVENT_COLUMNS: tuple[tuple[str, str, Literal["q", "Q", "I", "H"], int], ...] = (
     ("time", "int64", "q", 0),
     ("subject", "uint64", "Q", 1),
     ("object", "uint64", "Q", 2),
@@ -33,6 +36,7 @@ EVENT_COLUMNS = (
     ("thread", "uint32", "I", 9),
     ("word", "uint64", "Q", 7),
 )
+_WIDTHS = {"q": 8, "Q": 8, "I": 4, "H": 2}
 _HEAP_INDEX = 10
 _LENGTH_INDEX = 11
 
@@ -58,6 +62,9 @@ def event_buffers(view: memoryview, header: TailHeader) -> tuple[dict[str, bytes
     rows : int
         How many rows.
     """
+    if (compiled := compiled_module()) is not None:
+        cut, offsets, payloads, used = compiled.cut_rows(view, header.first, header.rows, header.heap_offset)
+        return dict(zip([*(name for name, *_ in EVENT_COLUMNS), "sequence"], cut, strict=True)), offsets, payloads, used
     table = view[PAGE : PAGE + header.rows * ROW_BYTES]
     words = table.cast("Q")[7::8].tolist()
     used = len(words)
@@ -66,7 +73,9 @@ def event_buffers(view: memoryview, header: TailHeader) -> tuple[dict[str, bytes
     table = table[: used * ROW_BYTES]
     starts = array("I", table.cast("I")[_HEAP_INDEX::16].tobytes())
     lengths = array("I", table.cast("I")[_LENGTH_INDEX::16].tobytes())
-    columns = {name: table.cast(form)[index :: ROW_BYTES // _width(form)].tobytes() for name, _, form, index in EVENT_COLUMNS}
+    columns = {
+        name: table.cast(form)[index :: ROW_BYTES // _WIDTHS[form]].tobytes() for name, _, form, index in EVENT_COLUMNS
+    }
     columns["sequence"] = array("Q", range(header.first, header.first + used)).tobytes()
     heap = view[header.heap_offset :]
     if 0 not in words[:used]:
@@ -74,10 +83,6 @@ def event_buffers(view: memoryview, header: TailHeader) -> tuple[dict[str, bytes
         starts.append(end)
         return columns, starts.tobytes(), bytes(heap[:end]), used
     return _without_holes(columns, words, starts, lengths, heap)
-
-
-def _width(form: str) -> int:
-    return {"q": 8, "Q": 8, "I": 4, "H": 2}[form]
 
 
 def _without_holes(
@@ -117,9 +122,7 @@ def encode_rows(columns: dict[str, bytes], offsets: bytes, payloads: bytes, rows
 
     types: list[tuple[str, Any]] = [("sequence", na.uint64())]
     types += [(name, getattr(na, arrow)()) for name, arrow, _, _ in EVENT_COLUMNS]
-    children = [
-        na.c_array_from_buffers(kind, rows, [None, columns[name]], null_count=0) for name, kind in types
-    ]
+    children = [na.c_array_from_buffers(kind, rows, [None, columns[name]], null_count=0) for name, kind in types]
     types.append(("payload", na.binary()))
     children.append(na.c_array_from_buffers(na.binary(), rows, [None, offsets, payloads], null_count=0))
     schema = na.struct([na.Schema(kind, name=name, nullable=False) for name, kind in types], nullable=False)
@@ -172,9 +175,11 @@ class BatchFile:
         self.path = path
         self.sums = path.with_suffix(".sums")
         self._end = 0
+        self._begun = False
+        self._dirty = False
 
     def append(self, schema: bytes, batch: bytes, first: int, after: int, rows: int, *, sync: bool) -> tuple[int, int]:
-        """Append one batch and its sum.
+        """Append one batch and its sum; several threads may do so at once.
 
         Parameters
         ----------
@@ -197,53 +202,117 @@ class BatchFile:
         OSError
             If it could not be written; what was written of it is cut off again.
         """
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            if self._end == 0:
-                write_at(descriptor, schema, 0)
-                self._end = len(schema)
-            offset = self._end
-            try:
-                write_at(descriptor, batch, offset)
-            except OSError:
-                os.ftruncate(descriptor, offset)
-                raise
-            if sync:
-                os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
-        self._append_sum(pack_sum(offset, len(batch), first, after, rows, xxh3_128_digest(batch)), sync=sync)
-        self._end = offset + len(batch)
-        return offset, len(batch)
+        return self.append_all(schema, [(batch, first, after, rows)], sync=sync), len(batch)
 
-    def _append_sum(self, record: bytes, *, sync: bool) -> None:
+    def append_all(self, schema: bytes, batches: Sequence[tuple[bytes, int, int, int]], *, sync: bool) -> int:
+        """Append batches and their sums, and wait for the disk once for all of them.
+
+        Parameters
+        ----------
+        schema : bytes
+            As for :meth:`append`.
+        batches : sequence of (bytes, int, int, int)
+            `batch`, `first`, `after` and `rows` of each, as for :meth:`append`.
+        sync : bool
+            Whether the batches are brought to the disk before their sums are written, and these before the call
+            returns.
+
+        Returns
+        -------
+        int
+            Where the first batch stands.
+
+        Raises
+        ------
+        OSError
+            If one could not be written; what was written is cut off again.
+        """
+        head, length = len(schema), sum(len(batch) for batch, *_ in batches)
+        # No call between these two lines, see braid_hpc.log.tail: two threads get two places.
+        offset = self._end or head
+        self._end = end = offset + length
+        records, at = b"", offset
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            try:
+                if not self._begun:
+                    write_at(descriptor, schema, 0)
+                    self._begun = True
+                for batch, first, after, rows in batches:
+                    write_at(descriptor, batch, at)
+                    records += pack_sum(at, len(batch), first, after, rows, batch_digest(schema, batch))
+                    at += len(batch)
+                if sync:
+                    os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+            self._append_sums(records, sync=sync)
+            self._dirty = self._dirty or not sync
+        except OSError:
+            self._give_back(offset, end)
+            raise
+        return offset
+
+    def sync(self) -> None:
+        """Bring the batches and their sums to the disk.
+
+        Raises
+        ------
+        OSError
+            If the kernel could not write them.
+        """
+        if not self._dirty:
+            return
+        self._dirty = False
+        try:
+            for path in (self.path, self.sums):
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fdatasync(descriptor)
+                finally:
+                    os.close(descriptor)
+        except OSError:
+            self._dirty = True
+            raise
+
+    def _give_back(self, offset: int, end: int) -> None:
+        """Cut batches off that have no sum, unless another one stands behind them already."""
+        if self._end == end:
+            self._end = offset
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, offset)
+
+    def _append_sums(self, records: bytes, *, sync: bool) -> None:
         descriptor = os.open(self.sums, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
-            write_all(descriptor, record)
+            written = os.write(descriptor, records)
+            if written < len(records):
+                # A part of a record would put every later one out of step, and a whole one would name a batch that
+                # is cut off again.
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.sums))
             if sync:
                 os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
 
 
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data` where the descriptor stands.
+def batch_digest(schema: bytes, batch: bytes) -> bytes:
+    """Return the sum that a batch is believed by.
 
     Parameters
     ----------
-    descriptor : int
-        Open for writing.
-    data : bytes
-        What to write.
+    schema, batch : bytes
+        Encapsulated messages. The schema is part of it: a flipped bit there would read every batch as another type.
 
-    Raises
-    ------
-    OSError
-        If the kernel refuses a part of it.
+    Returns
+    -------
+    bytes
+        XXH3-128 of the one followed by the other, 16 bytes.
     """
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    digest = xxh3_128(schema)
+    digest.update(batch)
+    return digest.digest()
 
 
 def write_at(descriptor: int, data: bytes, offset: int) -> None:
@@ -269,15 +338,13 @@ def write_at(descriptor: int, data: bytes, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
-def seal_tail(view: memoryview, header: TailHeader, events: BatchFile) -> int:
-    """Append the rows of a mapped tail to the sealed events, on disk.
+def seal_tails(tails: Sequence[tuple[memoryview, TailHeader]], events: BatchFile) -> int:
+    """Append the rows of mapped tails to the sealed events, on disk, one batch for each tail.
 
     Parameters
     ----------
-    view : memoryview
-        The whole tail.
-    header : TailHeader
-        Its header.
+    tails : sequence of (memoryview, TailHeader)
+        The whole of each tail, and its header.
     events : BatchFile
         The writer's ``events.arrows``.
 
@@ -289,12 +356,16 @@ def seal_tail(view: memoryview, header: TailHeader, events: BatchFile) -> int:
     Raises
     ------
     OSError
-        If the batch or its sum could not be written or synced; the tail must then stay.
+        If a batch or its sum could not be written or synced; the tails must then stay.
     """
-    columns, offsets, payloads, rows = event_buffers(view, header)
-    schema, batch = encode_rows(columns, offsets, payloads, rows)
-    events.append(schema, batch, header.first, header.after, rows, sync=True)
-    return rows
+    schema, batches = b"", []
+    for view, header in tails:
+        columns, offsets, payloads, rows = event_buffers(view, header)
+        schema, batch = encode_rows(columns, offsets, payloads, rows)
+        batches.append((batch, header.first, header.after, rows))
+    if batches:
+        events.append_all(schema, batches, sync=True)
+    return sum(rows for *_, rows in batches)
 
 
 def events_file(directory: Path) -> BatchFile:

@@ -6,13 +6,17 @@ sequence and check in one aligned 8-byte store. Whatever is stored into a shared
 without a system call.
 
 Reservation takes no lock. CPython hands the interpreter to another thread, or to a signal handler, only at calls
-and backward jumps; the four attribute accesses of a reservation have neither between them. If two calls ever got
-the same place all the same, the check of one of them would fail and say so.
+and backward jumps; from a reservation to the store that publishes the row there is neither, and whatever can fail
+comes before it, so that a refused call leaves no hole. If two calls ever got the same place all the same, the check
+of one of them would fail and say so.
+
+:mod:`braid_hpc.log.compiled` does the same in one compiled call, where it was built.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 from _thread import get_ident
@@ -47,9 +51,7 @@ class Tail(Protocol):
     header: TailHeader
     path: Path
 
-    def append(
-        self, code: int, name: int, subject: int, object: int, other: int, flags: int, payload: bytes
-    ) -> int:
+    def append(self, code: int, name: int, subject: int, object: int, other: int, flags: int, payload: bytes) -> int:
         """Store one row.
 
         Parameters
@@ -69,6 +71,13 @@ class Tail(Protocol):
         -------
         int
             The row's sequence number, or 0 if this tail has no room: then, and ever after, nothing is stored.
+
+        Raises
+        ------
+        struct.error
+            If a number is none or does not fit its field; nothing is stored then, and no place is taken.
+        TypeError
+            If `payload` has no bytes, likewise.
         """
         ...
 
@@ -80,6 +89,11 @@ class Tail(Protocol):
     @property
     def settled(self) -> bool:
         """Whether every row that was reserved is published."""
+        ...
+
+    @property
+    def last(self) -> int:
+        """Sequence of the last row that was reserved; one less than the first one's where there is none."""
         ...
 
     def note_loss(self, count: int, first: int, last: int) -> None:
@@ -160,7 +174,6 @@ class MappedTail:
         "_limit",
         "_map",
         "_next",
-        "_refused",
         "_rows",
         "_view",
         "_words",
@@ -168,72 +181,84 @@ class MappedTail:
         "path",
     )
 
+    #: All pages at once here: a store into each of them by itself would take longer.
+    _MAPPING = mmap.MAP_SHARED | mmap.MAP_POPULATE
+
     def __init__(self, path: Path, writer: bytes, number: int, first: int, rows: int, heap: int) -> None:
         heap_offset = PAGE + -(-rows * ROW_BYTES // PAGE) * PAGE
         self.header = TailHeader(writer, number, first, rows, heap_offset, -(-max(heap, 1) // PAGE) * PAGE)
         self.path = path
         self._descriptor = create_file(path, self.header.total)
         try:
-            self._map = mmap.mmap(self._descriptor, self.header.total, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+            self._map = mmap.mmap(self._descriptor, self.header.total, flags=self._MAPPING)
         except BaseException:
             os.close(self._descriptor)
             os.unlink(path)
             raise
         # The first store into each page of a shared mapping enters the kernel; do that here, not in the caller.
-        for offset in range(0, self.header.total, PAGE):
-            self._map[offset] = 0
+        self._prefault()
         self._view = memoryview(self._map)
         self._words = self._view.cast("Q")
         self._first = first
         self._rows = rows
         self._heap = heap_offset
-        self._limit = self.header.heap_bytes
+        # A row has 32 bits for where its payload begins.
+        self._limit = min(self.header.heap_bytes, 0xFFFFFFFF)
         self._next = 0
         self._free = 0
-        self._refused: list[int] = []
         packed = self.header.pack()
         self._view[TAIL_HEADER.size : len(packed)] = packed[TAIL_HEADER.size :]
         self._view[: TAIL_HEADER.size] = packed[: TAIL_HEADER.size]
 
-    def append(
-        self, code: int, name: int, subject: int, object: int, other: int, flags: int, payload: bytes
-    ) -> int:
+    def _prefault(self) -> None:
+        for offset in range(0, self.header.total, PAGE):
+            self._map[offset] = 0
+
+    def append(self, code: int, name: int, subject: int, object: int, other: int, flags: int, payload: bytes) -> int:
         """Store one row; see :meth:`Tail.append`."""
         length = len(payload)
-        # No call between these four lines: see the module's text.
-        slot = self._next
-        start = self._free
-        self._next = slot + 1
-        self._free = end = start + length
+        thread = get_ident() & 0xFFFFFFFF
+        while True:
+            start = self._free
+            row = ROW.pack(monotonic_ns(), subject, object, name, other, code, flags, thread, start, length, 0)
+            digest = xxh3_64_intdigest(row + payload)
+            # No call from here to the end: see the module's text.
+            slot = self._next
+            if start == self._free:
+                break
+        end = start + length
         if slot >= self._rows or end > self._limit:
-            # Both counters only grow: from here on nothing fits, not even an empty payload, so that no later row of
-            # this tail overtakes the first row of the next one.
-            self._refused.append(slot)
+            # From here on nothing fits, not even an empty payload, so that no later row of this tail overtakes the
+            # first row of the next one.
+            self._rows = 0
             return 0
-        row = ROW.pack(
-            monotonic_ns(), subject, object, name, other, code, flags, get_ident() & 0xFFFFFFFF, start, length, 0
-        )
-        sequence = self._first + slot
-        word = ((xxh3_64_intdigest(row + payload) & _HALF) or (1 << 32)) | (sequence & 0xFFFFFFFF)
-        view = self._view
+        # Into the mapping itself, which takes a slice faster than a view of it.
+        mapped = self._map
         if length:
-            start += self._heap
-            view[start : start + length] = payload
-        start = PAGE + slot * ROW_BYTES
-        view[start : start + 56] = row
-        self._words[(start >> 3) + 7] = word
+            at = self._heap + start
+            mapped[at : at + length] = payload
+        self._next = slot + 1
+        self._free = end
+        sequence = self._first + slot
+        at = PAGE + slot * ROW_BYTES
+        mapped[at : at + 56] = row
+        self._words[(at >> 3) + 7] = ((digest & _HALF) or (1 << 32)) | (sequence & 0xFFFFFFFF)
         return sequence
 
     @property
     def fill(self) -> float:
         """How much of the tail is used, from 0 to 1."""
-        return min(1.0, max(self._next / self._rows, self._free / self._limit))
+        return max(self._next / self._rows, self._free / self._limit) if self._rows else 1.0
+
+    @property
+    def last(self) -> int:
+        """Sequence of the last row that was stored; one less than the first one's where there is none."""
+        return self._first - 1 + self._next
 
     @property
     def settled(self) -> bool:
         """Whether every row that was reserved is published."""
-        used = min(self._refused, default=self._next)
-        return 0 not in self._words[PAGE // 8 + 7 : PAGE // 8 + 8 * used : 8].tolist()
+        return 0 not in self._words[PAGE // 8 + 7 : PAGE // 8 + 8 * self._next : 8].tolist()
 
     def note_loss(self, count: int, first: int, last: int) -> None:
         """Write into the header that events were lost."""
@@ -265,7 +290,7 @@ class MappedTail:
 
     def close(self) -> None:
         """Let go of the mapping; later calls of :meth:`append` store nothing."""
-        self._free = self._limit + 1
+        self._rows = 0
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -288,49 +313,59 @@ class FrameTail:
         If the file cannot be created.
     """
 
-    __slots__ = ("_descriptor", "_first", "_free", "_limit", "_next", "_rows", "header", "path")
+    __slots__ = ("_descriptor", "_first", "_free", "_limit", "_next", "_refused", "_rows", "_written", "header", "path")
 
     def __init__(self, path: Path, writer: bytes, number: int, first: int, rows: int, heap: int) -> None:
         self.header = TailHeader(writer, number, first, rows, PAGE, heap, TailKind.FRAMES)
         self.path = path
-        self._descriptor = os.open(
-            path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_APPEND, 0o640
-        )
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_APPEND, 0o640)
         self._first = first
         self._rows = rows
         self._limit = heap + rows * ROW_BYTES
         self._next = 0
         self._free = 0
-        self._write(self.header.pack().ljust(PAGE, b"\0"))
+        self._written = 0
+        self._refused: list[int] = []
+        try:
+            self._write(self.header.pack().ljust(PAGE, b"\0"))
+        except BaseException:
+            os.close(self._descriptor)
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            raise
 
-    def append(
-        self, code: int, name: int, subject: int, object: int, other: int, flags: int, payload: bytes
-    ) -> int:
+    def append(self, code: int, name: int, subject: int, object: int, other: int, flags: int, payload: bytes) -> int:
         """Store one row; see :meth:`Tail.append`."""
         length = len(payload)
+        # What can be refused about the arguments is refused before a place is taken.
+        row = ROW.pack(
+            monotonic_ns(), subject, object, name, other, code, flags, get_ident() & 0xFFFFFFFF, 0, length, 0
+        )
+        checked = row + payload
         slot = self._next
         start = self._free
         self._next = slot + 1
         self._free = end = start + length + ROW_BYTES
         if slot >= self._rows or end > self._limit:
+            self._refused.append(slot)
             return 0
-        row = ROW.pack(
-            monotonic_ns(), subject, object, name, other, code, flags, get_ident() & 0xFFFFFFFF, 0, length, 0
-        )
         sequence = self._first + slot
-        word = check_word(sequence, xxh3_64_intdigest(row + payload))
+        # A frame has no place that says which row it is: the slot stands in the row, where its check covers it.
+        checked = checked[:40] + slot.to_bytes(4, "little") + checked[44:]
+        word = check_word(sequence, xxh3_64_intdigest(checked))
         try:
-            self._write(row + word.to_bytes(8, "little") + payload)
+            self._write(checked[:56] + word.to_bytes(8, "little") + checked[56:])
         except OSError:
             # What was written of the frame stays, fails its check, and nothing may follow it in this file.
             self._free = self._limit + 1
             raise
+        self._written += 1
         return sequence
 
     def _write(self, data: bytes) -> None:
         written = os.write(self._descriptor, data)
         if written != len(data):
-            raise OSError(28, f"only {written} of {len(data)} bytes were written", str(self.path))
+            raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes were written", str(self.path))
 
     @property
     def fill(self) -> float:
@@ -338,9 +373,14 @@ class FrameTail:
         return min(1.0, max(self._next / self._rows, self._free / self._limit))
 
     @property
+    def last(self) -> int:
+        """Sequence of the last row that was reserved; one less than the first one's where there is none."""
+        return self._first - 1 + min(self._refused, default=self._next)
+
+    @property
     def settled(self) -> bool:
-        """Always true: a frame is written by one call."""
-        return True
+        """Whether every row that was reserved is written."""
+        return self._written >= min(self._refused, default=self._next)
 
     def note_loss(self, count: int, first: int, last: int) -> None:
         """Do nothing: the file is append-only, and the loss follows as an event of its own."""

@@ -9,17 +9,20 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import sys
 import threading
 import time
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.log.choice import compiled_module, mapped_tail
 from braid_hpc.log.header import make_header, write_header
 from braid_hpc.log.keeper import Keeper
 from braid_hpc.log.layout import TAIL_PREFIX, TailHeader
 from braid_hpc.log.places import FileSystem, file_system_of
-from braid_hpc.log.seal import BatchFile, events_file, seal_tail
+from braid_hpc.log.seal import BatchFile, events_file, seal_tails
+from braid_hpc.log.ship import ship_writer
 from braid_hpc.log.tail import FrameTail, MappedTail, Tail
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.encoding import encode
@@ -35,6 +38,9 @@ __all__ = ["RankLog"]
 FIRST_TAIL = (2_048, 256 << 10)
 LATER_TAILS = (16_384, 2 << 20)
 
+#: How many tails are sealed by one wait for the disk.
+SEALED_AT_ONCE = 32
+
 #: After a refusal by the file system it is asked again this much later (ns), not at every event.
 RETRY_NS = 1_000_000_000
 
@@ -47,11 +53,10 @@ class _NoTail:
     path = Path(os.devnull)
     header = TailHeader(bytes(16), 0, 1, 0, 0, 0)
     fill = 1.0
+    last = 0
     settled = True
 
-    def append(
-        self, code: int, name: int, subject: int, object: int, other: int, flags: int, payload: bytes
-    ) -> int:
+    def append(self, code: int, name: int, subject: int, object: int, other: int, flags: int, payload: bytes) -> int:
         """Return 0."""
         return 0
 
@@ -77,6 +82,8 @@ class RankLog:
         The directory of all writers' directories; created if it does not exist.
     facts : dict
         What the header says besides what :func:`braid_hpc.log.header.make_header` knows.
+    ship_to : Path, optional
+        A directory off the node that the log is copied to every minute and by :meth:`ship`.
     background : bool
         Whether a thread syncs, seals and prepares tails (a test may want to do that itself).
 
@@ -93,33 +100,53 @@ class RankLog:
         ``<log dir>/<writer id>``.
     lost : int
         Events lost since the log was opened.
+    synced, shipped : int
+        Sequence of the last event that is on the node's disk, and at the directory it is shipped to.
+    cell : Cell or None
+        Where compiled callers find the present tail (:mod:`braid_hpc.kernels._tail`); None where nothing is compiled.
     """
 
-    def __init__(self, log_dir: Path, facts: dict[str, Any], *, background: bool = True) -> None:
+    def __init__(
+        self, log_dir: Path, facts: dict[str, Any], *, ship_to: Path | None = None, background: bool = True
+    ) -> None:
         self._log_dir = log_dir
         self._facts = facts
         self._background = background
         self._names: dict[str, int] = {}
-        self._replay: list[tuple[int, int, int, int, int, int, bytes]] = []
+        self._number = itertools.count(1)
+        self._replay: list[Any] = []
+        self._owed: list[Any] = []
+        self._parent: bytes | None = None
+        self._forked = False
         self.lost = 0
+        self._loss_count = self._loss_first = self._loss_last = 0
+        self._loss_reason = ""
+        self.ship_to = ship_to
+        self.cell: Any = None
+        if (compiled := compiled_module()) is not None:
+            self.cell = compiled.Cell(_weakly(self))
+            # Does what the method does as long as the present tail has room.
+            self.append = self.cell.append  # type: ignore[method-assign]
         self._open()
         _OPEN_LOGS.add(self)
         _watch_forks()
 
-    def _open(self, parent: bytes | None = None) -> None:
+    def _open(self) -> None:
         self.writer = os.urandom(16)
         self.directory = self._log_dir / self.writer.hex()
         self._successors: dict[int, Tail] = {}
         self._full: dict[int, Tail] = {}
-        self._loss: tuple[int, int, int, str] | None = None
         self._retry_at = 0
-        self._forked = False
         self._closed = False
-        self._number = itertools.count(len(self._names) + 1)
         self.tail: Tail = _NO_TAIL
         self._last: Tail = _NO_TAIL
         self._keeper: Keeper | None = None
         self._seen = (-1.0, 0)
+        self._attached: list[Any] = []
+        self._suspect: set[int] = set()
+        self.synced = self.shipped = 0
+        # Never taken by a call that records; made anew in a forked child, whose parent's thread may have held it.
+        self._sealing = threading.Lock()
         self._events: BatchFile = events_file(self.directory)
         try:
             self.directory.mkdir(parents=True, mode=0o750)
@@ -128,7 +155,7 @@ class RankLog:
             header["file_system"] = self.file_system.type
             header["mount"] = self.file_system.mount
             header["tail"] = "mapped" if self.file_system.mappable else "frames"
-            header["parent"] = parent.hex() if parent else None
+            header["parent"] = self._parent.hex() if self._parent else None
             self.clock = (header["clock"]["monotonic_ns"], header["clock"]["utc_ns"])
             self.header = header
             write_header(self.directory, header)
@@ -138,16 +165,21 @@ class RankLog:
                 os.rmdir(self.directory)
             reason = error.strerror or type(error).__name__
             raise StorageError(
-                f"cannot write a rank log in {self._log_dir} ({reason}): name another directory with log_dir= or BRAID_LOG_DIR"
+                f"cannot write a rank log in {self._log_dir} ({reason}): "
+                f"name another directory with log_dir= or BRAID_LOG_DIR"
             ) from error
         for row in self._replay:
             self.append(*row)
         if self._background:
-            self._keeper = Keeper(self)
-            self._keeper.start()
+            try:
+                self._keeper = Keeper(self)
+                self._keeper.start()
+            except (OSError, RuntimeError):
+                # No descriptor or no thread is left: events are held all the same, only nothing is sealed.
+                self._keeper = None
 
     def _create(self, number: int, first: int, rows: int, heap: int) -> Tail:
-        kind: Callable[..., Tail] = MappedTail if self.file_system.mappable else FrameTail
+        kind: Callable[..., Tail] = mapped_tail() if self.file_system.mappable else FrameTail
         path = self.directory / f"{TAIL_PREFIX}{number:06d}"
         try:
             return kind(path, self.writer, number, first, rows, heap)
@@ -181,32 +213,41 @@ class RankLog:
         """
         try:
             sequence = self.tail.append(code, name, subject, object, other, flags, payload)
-        except (OSError, ValueError) as error:
+        except Exception as error:
             return self._lose(error)
         return sequence or self._append_in_next(code, name, subject, object, other, flags, payload)
 
+    def _append_slowly(self, *row: Any, **named: Any) -> int:
+        """Take the way of a row that the compiled cell could not store."""
+        sequence = RankLog.append(self, *row, **named)
+        # A tail is left only when it has refused a row, so one that another thread points to late leads back here.
+        self.cell.point(getattr(self.tail, "table", None))
+        return sequence
+
     def _append_in_next(self, *row: Any) -> int:
         """Take the way of a row for which the present tail has no room."""
-        if self._forked:
-            self._reopen_in_child()
-            return self.append(*row)
-        if self._closed:
-            return self._lose(None)
-        if self.tail is _NO_TAIL and time.monotonic_ns() < self._retry_at:
+        if self._closed or (self.tail is _NO_TAIL and time.monotonic_ns() < self._retry_at):
             return self._lose(None)
         try:
+            if self._forked:
+                return self.append(*row) if self._reopen_in_child() else self._lose(None)
             # More than one turn is taken when other threads fill the next tail meanwhile, or the payload is large.
             for _ in range(1_000):
                 last = self._last
-                self._full[last.header.number] = last
-                self._last = self.tail = self._successor(last, len(row[6]))
-                if self._loss is not None:
-                    self._tell_loss()
-                if sequence := self.tail.append(*row):
-                    if self._keeper is not None:
-                        self._keeper.wake()
+                # Only a tail that has refused a row refuses every later one, and may be sealed: ask the present one
+                # once more, another thread may have brought it.
+                if self.tail is last and (sequence := last.append(*row)):
                     return sequence
-        except (OSError, ValueError) as error:
+                following = self._successor(last, len(row[6]))
+                # No call in these three lines, see braid_hpc.log.tail: one thread moves on, and never backwards.
+                if self._last is last:
+                    self._full[last.header.number] = last
+                    self._last = self.tail = following
+                if self._loss_count:
+                    self._tell_loss()
+                if (keeper := self._keeper) is not None:
+                    keeper.wake()
+        except Exception as error:
             return self._lose(error)
         return self._lose(OSError("no tail took the row"))
 
@@ -225,25 +266,34 @@ class RankLog:
 
     def _lose(self, error: Exception | None) -> int:
         now = time.monotonic_ns()
-        count, first, _, reason = self._loss or (0, now, now, "")
-        self.lost += 1
         if error is not None:
-            reason = f"{type(error).__name__}: {error}"
+            self._loss_reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, (OSError, ValueError)) and not self._closed:
             self._retry_at = now + RETRY_NS
-            if not self._closed:
-                self.tail = _NO_TAIL
-        self._loss = (count + 1, first, now, reason)
+            self.tail = _NO_TAIL
+        # No call in these lines, see braid_hpc.log.tail: threads that lose events at once are all counted.
+        if not self._loss_count:
+            self._loss_first = now
+        self._loss_count += 1
+        self.lost += 1
+        self._loss_last = now
         with contextlib.suppress(ValueError):
-            self._last.note_loss(count + 1, first, now)
+            self._last.note_loss(self._loss_count, self._loss_first, now)
         return 0
 
     def _tell_loss(self) -> None:
-        """Record the loss as an event of its own, now that there is room again."""
-        loss, self._loss = self._loss, None
-        if loss is not None:
-            count, first, last, reason = loss
-            if not self.tail.append(Code.LOSS, 0, count, 0, 0, 0, encode(Loss(count, first, last, reason))):
-                self._loss = loss
+        """Record the loss as an event of its own, and what every reader needs of it, now that there is room again."""
+        count, first, last, reason = self._loss_count, self._loss_first, self._loss_last, self._loss_reason
+        self._loss_count = 0
+        if not count:
+            return
+        owed, self._owed = self._owed, []
+        loss = (Code.LOSS, 0, count, 0, 0, 0, encode(Loss(count, first, last, reason)))
+        told = [row for row in (*owed, loss) if self.tail.append(*row)]
+        if len(told) <= len(owed):
+            self._owed = [row for row in owed if row not in told] + self._owed
+            self._loss_first = first
+            self._loss_count += count
 
     # ------------------------------------------------------------------ texts
 
@@ -262,8 +312,11 @@ class RankLog:
         """
         number = self._names.get(text)
         if number is None:
-            number = self._names.setdefault(text, next(self._number))
+            # The text before its number is known: another thread must not use a number that no row explains. Two
+            # threads may give one text two numbers.
+            number = next(self._number)
             self.remember(Code.NAME, 0, number, 0, 0, 0, text.encode("utf-8", "surrogatepass"))
+            number = self._names.setdefault(text, number)
         return number
 
     def remember(self, *row: Any) -> int:
@@ -279,8 +332,21 @@ class RankLog:
         int
             As for :meth:`append`.
         """
+        sequence = self.append(*row)
         self._replay.append(row)
-        return self.append(*row)
+        if not sequence:
+            self._owed.append(row)
+        return sequence
+
+    def attach(self, files: Any) -> None:
+        """Have further files of this writer synced together with its tails.
+
+        Parameters
+        ----------
+        files : ArrayLog
+            Anything with ``sync``, which may raise :class:`OSError`.
+        """
+        self._attached.append(files)
 
     # ------------------------------------------------------------------ background work, called by the keeper
 
@@ -298,14 +364,65 @@ class RankLog:
         OSError
             If the kernel could not write it.
         """
+        mark = self.held
+        # First: an event on disk that says where an array lies must find it there.
+        for files in self._attached:
+            files.sync()
+        for number, full in list(self._full.items()):
+            if number not in self._suspect:
+                self._sync_tail(full)
         tail = self.tail
         seen = (tail.fill, tail.header.number)
         if seen != self._seen:
+            self._sync_tail(tail)
             self._seen = seen
+        unsure = [full.header.first - 1 for number, full in list(self._full.items()) if number in self._suspect]
+        self.synced = max(self.synced, min([mark, *unsure]))
+
+    def _sync_tail(self, tail: Tail) -> None:
+        try:
             tail.sync()
+        except OSError:
+            # The kernel may have dropped what it could not write, and would not say so again: nothing more goes into
+            # this file, and its rows, which memory still holds, are sealed into another one.
+            self._suspect.add(tail.header.number)
+            if tail is self.tail and isinstance(tail, MappedTail):
+                tail.append(0, 0, 0, 0, 0, 0, bytes(tail.header.heap_bytes + 1))
+                self.append(Code.CLOCK, subject=time.time_ns())
+            raise
+
+    @property
+    def held(self) -> int:
+        """Sequence of the last event that the kernel holds."""
+        return max(self._last.last, self._last.header.first - 1)
+
+    @property
+    def levels(self) -> dict[str, int | None]:
+        """How far each level has come, as the sequence of the last event; None where a level is not to be had."""
+        return {
+            "held": self.held,
+            "synced": None if self.file_system.volatile else self.synced,
+            "shipped": None if self.ship_to is None else self.shipped,
+        }
+
+    def ship(self) -> None:
+        """Copy what is held to the directory named by `ship_to`; see :mod:`braid_hpc.log.ship`.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be written there.
+        CorruptLogError
+            If what arrived is not what was read.
+        """
+        if self.ship_to is not None:
+            with self._sealing:
+                mark = self.held
+                ship_writer(self.directory, self.ship_to)
+                self.shipped = max(self.shipped, mark)
 
     def seal(self) -> int:
-        """Seal the tails that are full and settled, and remove them.
+        """Seal the tails that are full and settled, and remove them; tails of frames are only closed.
 
         Returns
         -------
@@ -317,19 +434,31 @@ class RankLog:
         OSError
             If a batch could not be written; its tail stays.
         """
+        with self._sealing:
+            return self._seal_full()
+
+    def _seal_full(self) -> int:
         sealed = 0
-        for number in sorted(self._full):
-            tail = self._full[number]
-            if number >= self._last.header.number or not isinstance(tail, MappedTail) or not tail.settled:
-                continue
-            if self._closed:
+        while not self._closed:
+            full = [tail for _, tail in sorted(self._full.items()) if tail.settled][:SEALED_AT_ONCE]
+            if not full:
                 break
-            self.append(Code.CLOCK, subject=time.time_ns())
-            seal_tail(tail.rows_view(), tail.header, self._events)
-            os.unlink(tail.path)
-            tail.close()
-            del self._full[number]
-            sealed += 1
+            mapped = [tail for tail in full if isinstance(tail, MappedTail)]
+            if mapped:
+                self.append(Code.CLOCK, subject=time.time_ns())
+            # Together, because each wait for the disk is as long as many tails take to fill, and a tail that waits
+            # to be sealed keeps two descriptors open.
+            seal_tails([(tail.rows_view(), tail.header) for tail in mapped], self._events)
+            for tail in full:
+                if isinstance(tail, MappedTail):
+                    os.unlink(tail.path)
+                number = tail.header.number
+                tail.close()
+                del self._full[number]
+                self._suspect.discard(number)
+                # Whoever still stands at the tail before it finds the way without it.
+                self._successors[number - 1] = self._last
+            sealed += len(mapped)
         return sealed
 
     # ------------------------------------------------------------------ the end
@@ -347,9 +476,11 @@ class RankLog:
         if self._closed or self._forked:
             self._closed = True
             return
-        if self._keeper is not None:
-            self._keeper.stop()
-        if self._loss is not None and self.tail is not _NO_TAIL:
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.stop()
+        self._retry_at = 0
+        if self._loss_count and self.tail is not _NO_TAIL:
             self._tell_loss()
         self.append(Code.CLOSE, subject=time.time_ns(), flags=outcome, payload=payload)
         self._closed = True
@@ -360,6 +491,9 @@ class RankLog:
             with contextlib.suppress(OSError):
                 os.unlink(spare.path)
         tail.close()
+        if keeper is None or not keeper.is_alive():
+            for full in self._full.values():
+                full.close()
         _OPEN_LOGS.discard(self)
 
     @property
@@ -369,19 +503,77 @@ class RankLog:
 
     # ------------------------------------------------------------------ forks
 
-    def _leave_to_parent(self) -> None:
-        """In a forked child: the files are the parent's; the first event opens a log of our own."""
-        self._forked = True
-        self._keeper = None
-        self.tail = _NO_TAIL
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a forked child's copy of its parent's log that the child has not asked anything of yet."""
+        return self._forked
 
-    def _reopen_in_child(self) -> None:
+    def __getattr__(self, name: str) -> Any:
+        """Open a forked child's own log when it first asks whose log this is, or where it lies."""
+        if name in ("writer", "directory") and self.__dict__.get("_forked"):
+            self._reopen_in_child()
+            return self.__dict__[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child: the files are the parent's; the first call opens a log of our own."""
+        if self._forked:
+            return
+        self._forked = True
+        self._parent = self.__dict__.pop("writer")
+        del self.directory
+        tails = {id(tail): tail for tail in (self._last, *self._full.values(), *self._successors.values())}
+        self._keeper = None
+        self.tail = self._last = _NO_TAIL
+        self._full, self._successors = {}, {}
+        self.lost = self._loss_count = self._retry_at = 0
+        self._owed = []
+        for tail in tails.values():
+            # The parent's thread may have been reading one when the process was forked: that one stays open here.
+            with contextlib.suppress(BufferError, OSError):
+                tail.close()
+
+    def _reopen_in_child(self) -> bool:
         self._forked = False
         try:
-            self._open(parent=self.writer)
+            self._open()
         except StorageError as error:
-            self._closed = True
-            self._lose(error)
+            # Tried again later, as after any other refusal.
+            self._forked = True
+            self._loss_reason = f"{type(error).__name__}: {error}"
+            self._retry_at = time.monotonic_ns() + RETRY_NS
+            return False
+        if self._loss_count:
+            self._tell_loss()
+        if multiprocessing_child():
+            from multiprocessing.util import Finalize
+
+            # Such a child ends by os._exit, which runs nothing else.
+            Finalize(None, self.close, exitpriority=0)
+        return True
+
+
+def multiprocessing_child() -> bool:
+    """Return whether this process was started by :mod:`multiprocessing`.
+
+    Returns
+    -------
+    bool
+        False where that module was never imported.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
+
+
+def _weakly(log: RankLog) -> Callable[..., int]:
+    """Return the slow way of a log's rows, which does not hold the log: one that is let go is gone at once."""
+    reference = weakref.ref(log)
+
+    def append(*row: Any, **named: Any) -> int:
+        log = reference()
+        return 0 if log is None else log._append_slowly(*row, **named)
+
+    return append
 
 
 _watching = threading.Lock()

@@ -1,0 +1,92 @@
+"""Rank logs for tests: small tails, what a log says, and a file system that is soon full."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from braid_hpc.log import writer as writing
+from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
+from braid_hpc.vocabulary.codes import Code
+from braid_hpc.vocabulary.encoding import decode
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One row of a log, with its texts in place of their numbers."""
+
+    sequence: int
+    name: str
+    subject: int
+    object: int
+    other: int
+    flags: int
+    payload: bytes
+
+    @property
+    def value(self) -> Any:
+        """The decoded payload; None where there is none."""
+        return decode(self.payload) if self.payload else None
+
+
+def said(log: WriterLog, *codes: Code) -> list[Said]:
+    """Give the rows with one of `codes`, in order."""
+    names, events = log.names(), log.events
+    return [
+        Said(
+            int(events["sequence"][row]),
+            names[int(events["name"][row])],
+            *(int(events[column][row]) for column in ("subject", "object", "other", "flags")),
+            events.payload(row),
+        )
+        for row in events.positions(*codes)
+    ]
+
+
+def read_logs(log_dir: Path) -> list[WriterLog]:
+    """Give all logs of a directory, in the order in which their writers began."""
+    logs = [read_writer(directory) for directory in find_writers(log_dir)]
+    return sorted(logs, key=lambda log: int(log.header["clock"]["monotonic_ns"]) if log.header else 0)
+
+
+def read_only_log(log_dir: Path) -> WriterLog:
+    """Give the log of a directory that holds one."""
+    (log,) = read_logs(log_dir)
+    return log
+
+
+def small_tails(monkeypatch: pytest.MonkeyPatch, rows: int = 64, heap: int = 8192) -> None:
+    """Let tails be full after a few rows."""
+    monkeypatch.setattr(writing, "FIRST_TAIL", (rows, heap))
+    monkeypatch.setattr(writing, "LATER_TAILS", (rows, heap))
+
+
+def overwrite(path: Path, at: int, data: bytes) -> None:
+    """Replace some bytes of a file."""
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        os.pwrite(descriptor, data, at)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def tmpfs(path: Path, size: str) -> Iterator[Path]:
+    """Mount a small file system at `path`; the test is skipped where that is not permitted."""
+    path.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("mounting a tmpfs needs root")
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True, text=True)
+    if made.returncode != 0:
+        pytest.skip(f"a tmpfs cannot be mounted here: {made.stderr.strip()}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
