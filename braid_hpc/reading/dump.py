@@ -11,6 +11,7 @@ import msgspec
 
 from braid_hpc.log.layout import EVENTS_NAME, HEADER_NAME, TAIL_PREFIX
 from braid_hpc.reading.events import COLUMNS, Events
+from braid_hpc.reading.h5reader import ArrayReader
 from braid_hpc.reading.sealed import read_sealed, read_sums
 from braid_hpc.reading.tails import read_tail
 from braid_hpc.vocabulary.codes import Code
@@ -26,18 +27,20 @@ def dump(path: Path) -> Iterator[dict[str, Any]]:
     Parameters
     ----------
     path : Path
-        ``header.json``, ``tail-<n>``, ``events.arrows`` or a file of sums; it may be damaged.
+        ``header.json``, ``tail-<n>``, ``events.arrows``, ``arrays-<n>.h5`` or a file of sums; it may be damaged.
 
     Yields
     ------
     dict
-        ``{"header": ...}``, ``{"tail": ...}``, ``{"segment": ...}``, ``{"fault": ...}``, or a row with its columns,
-        the name of its code, and its payload decoded.
+        ``{"header": ...}``, ``{"tail": ...}``, ``{"segment": ...}``, ``{"pools": ...}``, ``{"array": ...}``,
+        ``{"fault": ...}``, or a row with its columns, the name of its code, and its payload decoded.
 
     Raises
     ------
     InvalidInputError
         If its name is none of these.
+    MissingExtraError
+        If it holds arrays and h5py is not installed.
     """
     if path.name == HEADER_NAME:
         yield from _dump_header(path)
@@ -52,9 +55,12 @@ def dump(path: Path) -> Iterator[dict[str, Any]]:
                 yield {"fault": fault}
             else:
                 yield from _rows(events)
+    elif path.suffix == ".h5":
+        yield from _dump_arrays(path)
     else:
         raise InvalidInputError(
-            f"{path} is not a file of a rank log: give header.json, a tail, events.arrows or a file of sums"
+            f"{path} is not a file of a rank log: give header.json, a tail, events.arrows, an arrays file or a file of "
+            f"sums"
         )
 
 
@@ -92,6 +98,18 @@ def _dump_sums(path: Path) -> Iterator[dict[str, Any]]:
         yield {"segment": _segment(segment)}
     for fault in [*corrupt, *([torn] if torn else [])]:
         yield {"fault": fault}
+
+
+def _dump_arrays(path: Path) -> Iterator[dict[str, Any]]:
+    with ArrayReader() as reader:
+        try:
+            extents = reader.extents(path)
+        except CorruptLogError as error:
+            yield {"fault": str(error)}
+            return
+        yield {"pools": {name: length for name, length in extents.items() if length}}
+        for row in reader.index(path):
+            yield {"fault": row} if isinstance(row, str) else {"array": row}
 
 
 def _segment(segment: Any) -> dict[str, Any]:

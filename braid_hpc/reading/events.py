@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["COLUMNS", "Events", "ROW_DTYPE"]
+__all__ = ["COLUMNS", "ROW_DTYPE", "Events"]
 
 Array: TypeAlias = npt.NDArray[Any]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from xxhash import xxh3_64_intdigest, xxh3_128_digest
+from xxhash import xxh3_64_intdigest
 
 from braid_hpc.log.layout import SUM, SUM_BYTES
+from braid_hpc.log.seal import batch_digest
 from braid_hpc.reading.events import COLUMNS, Events
 from braid_hpc.vocabulary.errors import CorruptLogError
 
@@ -55,11 +56,11 @@ def read_sums(path: Path) -> tuple[list[Segment], list[str], str | None]:
     segments, corrupt = [], []
     for at in range(0, len(data) - SUM_BYTES + 1, SUM_BYTES):
         record = data[at : at + SUM_BYTES]
-        *fields, digest, check = SUM.unpack(record)
+        offset, length, first, after, rows, digest, check = SUM.unpack(record)
         if check != xxh3_64_intdigest(record[:-8]):
             corrupt.append(f"{path.name}: the record at byte {at} does not carry its check sum")
         else:
-            segments.append(Segment(*fields, digest))
+            segments.append(Segment(offset, length, first, after, rows, digest))
     rest = len(data) % SUM_BYTES
     return segments, corrupt, f"{path.name} ends within a record" if rest else None
 
@@ -90,7 +91,7 @@ def read_batch(path: Path, offset: int, length: int, digest: bytes) -> Any:
     offset, length : int
         Where it stands, bytes.
     digest : bytes
-        XXH3-128 of its bytes.
+        XXH3-128 of the file's schema message and these bytes.
 
     Returns
     -------
@@ -100,7 +101,7 @@ def read_batch(path: Path, offset: int, length: int, digest: bytes) -> Any:
     Raises
     ------
     CorruptLogError
-        If it is cut off, or its bytes do not carry the sum.
+        If it is cut off, or its bytes and the file's schema do not carry the sum.
     """
     import pyarrow as pa
 
@@ -113,7 +114,7 @@ def read_batch(path: Path, offset: int, length: int, digest: bytes) -> Any:
         raise CorruptLogError(f"{path.name} is missing") from None
     if len(batch) < length:
         raise CorruptLogError(f"{path.name} ends within the batch at byte {offset}")
-    if xxh3_128_digest(batch) != digest:
+    if batch_digest(schema, batch) != digest:
         raise CorruptLogError(f"the batch at byte {offset} of {path.name} does not carry its check sum")
     try:
         return pa.ipc.open_stream(pa.py_buffer(schema + batch)).read_all()
@@ -151,14 +152,14 @@ def read_sealed(directory: Path, name: str) -> Iterator[tuple[Segment, Events | 
 
 
 def _to_events(table: Any) -> Events:
+    if not table.num_rows:
+        # A tail that was left because a payload did not fit into it; its offsets have no bytes at all.
+        return Events.empty()
     batch = table.combine_chunks()
     columns = {}
     for name in COLUMNS:
         columns[name] = batch.column(name).to_numpy()
-    column = batch.column("payload")
-    if not column.num_chunks:
-        return Events.empty()
-    payload = column.chunk(0)
+    payload = batch.column("payload").chunk(0)
     _, offsets, heap = payload.buffers()
     ends = np.frombuffer(offsets, np.int32, len(payload) + 1, payload.offset * 4).astype(np.int64)
     return Events(columns, heap.to_pybytes() if heap is not None else b"", ends[:-1], np.diff(ends))

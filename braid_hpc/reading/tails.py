@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
+from braid_hpc.log.choice import compiled_module
 from braid_hpc.log.layout import (
     PAGE,
     ROW_BYTES,
+    TAIL_HEADER,
+    TAIL_HEADER_CHECK,
     TAIL_LOSS,
     TAIL_LOSS_OFFSET,
     TailHeader,
@@ -21,6 +24,9 @@ from braid_hpc.log.layout import (
 from braid_hpc.reading.events import ROW_DTYPE, Events
 
 __all__ = ["TailScan", "read_tail"]
+
+#: As ``verify_rows`` in ``kernels/_tail.c`` counts them.
+_VERIFIES, _FAILS = 1, 2
 
 
 @dataclass(slots=True)
@@ -39,6 +45,8 @@ class TailScan:
         What is missing of the file.
     loss : (int, int, int) or None
         Events lost while there was no room: count, monotonic ns of the first and the last.
+    damaged : str or None
+        What else does not carry its check sum.
     """
 
     header: TailHeader | None
@@ -46,6 +54,7 @@ class TailScan:
     corrupt: list[int] = field(default_factory=list)
     torn: str | None = None
     loss: tuple[int, int, int] | None = None
+    damaged: str | None = None
 
 
 def read_tail(path: Path) -> TailScan:
@@ -71,38 +80,51 @@ def read_tail(path: Path) -> TailScan:
         If it was sealed and removed meanwhile.
     """
     data = path.read_bytes()
-    if len(data) < PAGE:
-        if not data.strip(b"\0"):
-            return TailScan(None, Events.empty(), torn=None)
-        if len(data) < 88:
-            return TailScan(None, Events.empty(), torn=f"it ends after {len(data)} bytes, within its header")
     if not data[:PAGE].strip(b"\0"):
         return TailScan(None, Events.empty())
+    if len(data) < TAIL_HEADER.size + TAIL_HEADER_CHECK.size:
+        return TailScan(None, Events.empty(), torn=f"it ends after {len(data)} bytes, within its header")
     header = TailHeader.unpack(data)
     scan = _read_frames(header, data) if header.kind == TailKind.FRAMES else _read_table(path, header, data)
     if header.kind == TailKind.MAPPED and len(data) < header.total:
         scan.torn = f"it ends after {len(data)} of {header.total} bytes"
-    scan.loss = _read_loss(data)
+    _read_loss(path, data, scan)
     return scan
 
 
-def _read_loss(data: bytes) -> tuple[int, int, int] | None:
+def _read_loss(path: Path, data: bytes, scan: TailScan) -> None:
     part = data[TAIL_LOSS_OFFSET : TAIL_LOSS_OFFSET + TAIL_LOSS.size]
-    if len(part) < TAIL_LOSS.size:
-        return None
-    count, first, last, check = TAIL_LOSS.unpack(part)
-    return (count, first, last) if count and check == xxh3_64_intdigest(part[:-8]) else None
+    for _ in range(3):
+        if len(part) < TAIL_LOSS.size or not part.strip(b"\0"):
+            return
+        *loss, check = TAIL_LOSS.unpack(part)
+        if check == xxh3_64_intdigest(part[:-8]):
+            scan.loss = (loss[0], loss[1], loss[2])
+            return
+        # It may have been stored while the file was read.
+        part = _pread(path, TAIL_LOSS.size, TAIL_LOSS_OFFSET)
+    scan.damaged = "its count of lost events does not carry its check sum"
+
+
+def _pread(path: Path, length: int, offset: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+    except OSError:
+        return b""
 
 
 def _read_table(path: Path, header: TailHeader, data: bytes) -> TailScan:
     whole = min(header.rows, max(0, len(data) - PAGE) // ROW_BYTES)
+    if not whole:
+        return TailScan(header, Events.empty())
     table = np.frombuffer(data, ROW_DTYPE, whole, PAGE)
-    good = np.zeros(whole, bool)
+    states = _row_states(data, header, table)
+    good = states == _VERIFIES
     corrupt = []
-    for slot in np.flatnonzero(table["word"]).tolist():
-        if _verifies(data, header, slot):
-            good[slot] = True
-        elif fresh := _read_again(path, header, slot):
+    for slot in np.flatnonzero(states == _FAILS).tolist():
+        if fresh := _read_again(path, header, slot):
             # The row was being stored while the file was read; now it is there.
             data, table = _patch(data, header, slot, fresh)
             good[slot] = True
@@ -111,6 +133,17 @@ def _read_table(path: Path, header: TailHeader, data: bytes) -> TailScan:
     slots = np.flatnonzero(good)
     events = Events.from_table(table[slots], slots + header.first, data, header.heap_offset)
     return TailScan(header, events, corrupt)
+
+
+def _row_states(data: bytes, header: TailHeader, table: np.ndarray) -> np.ndarray:
+    """Return for each row whether it is unpublished (0), verifies or fails."""
+    compiled = compiled_module()
+    if compiled is not None:
+        return np.frombuffer(compiled.verify_rows(data, header.first, len(table), header.heap_offset), np.uint8)
+    states = np.zeros(len(table), np.uint8)
+    for slot in np.flatnonzero(table["word"]).tolist():
+        states[slot] = _VERIFIES if _verifies(data, header, slot) else _FAILS
+    return states
 
 
 def _verifies(data: bytes, header: TailHeader, slot: int) -> bool:
@@ -166,8 +199,8 @@ def _read_frames(header: TailHeader, data: bytes) -> TailScan:
         word = int.from_bytes(row[56:], "little")
         if len(payload) < length:
             break
-        # Threads may write their frames in another order than they took their sequences: the word has its low bits.
-        sequence = _near(word & 0xFFFFFFFF, header)
+        # Threads may write their frames in another order than they took their sequences: `heap` is the slot.
+        sequence = header.first + int.from_bytes(row[40:44], "little")
         if word != check_word(sequence, xxh3_64_intdigest(row[:56] + payload)):
             corrupt.append(sequence)
             break
@@ -181,9 +214,5 @@ def _read_frames(header: TailHeader, data: bytes) -> TailScan:
     table = np.frombuffer(b"".join(row for row, _ in rows), ROW_DTYPE).copy()
     events = Events.from_table(table, np.array([number for _, number in rows], np.uint64), data)
     events.start = np.array(starts, np.int64)
-    return TailScan(header, events, corrupt, torn)
-
-
-def _near(low: int, header: TailHeader) -> int:
-    """Return the sequence with these low 32 bits that lies behind the tail's first one."""
-    return header.first + ((low - header.first) & 0xFFFFFFFF)
+    # Threads write their frames in another order than they take their sequences.
+    return TailScan(header, events.take(np.argsort(events["sequence"], kind="stable")), corrupt, torn)

@@ -11,19 +11,21 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from braid_hpc.log.layout import EVENTS_NAME, FORMAT, HEADER_NAME, MAJOR, TAIL_PREFIX
+from braid_hpc.log.header import unpack_header
+from braid_hpc.log.layout import EVENTS_NAME, FORMAT, HEADER_NAME, TAIL_PREFIX
 from braid_hpc.reading.events import Array, Events
 from braid_hpc.reading.sealed import read_sealed, read_sums
 from braid_hpc.reading.tails import read_tail
 from braid_hpc.vocabulary.codes import Code, WriterState
 from braid_hpc.vocabulary.encoding import decoder
 from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError, NotFoundError
-from braid_hpc.vocabulary.payloads import Close, Loss
+from braid_hpc.vocabulary.payloads import ARRAY_LOST, ArrayEntry, Close, Loss
 
 __all__ = ["WriterLog", "find_writers", "read_header", "read_writer"]
 
 _LOSS = decoder(Loss)
 _CLOSE = decoder(Close)
+_ARRAY = decoder(ArrayEntry)
 _WRITER_DIGITS = 32
 
 
@@ -53,6 +55,8 @@ class WriterLog:
         Ranges of sequences that damage took: first, last.
     close : Close or None
         How the run ended here, if it did.
+    copies : list of Path
+        Further directories that hold the log of this writer.
     """
 
     directory: Path
@@ -67,6 +71,7 @@ class WriterLog:
     unread: list[tuple[int, int]] = field(default_factory=list)
     close: Close | None = None
     outcome: int = 0
+    copies: list[Path] = field(default_factory=list)
 
     def utc(self, times: Array) -> Array:
         """Turn monotonic times into UTC.
@@ -173,19 +178,16 @@ def read_header(directory: Path) -> tuple[dict[str, Any], str | None]:
         If the log is of a newer major format.
     """
     try:
-        header = json.loads((directory / HEADER_NAME).read_bytes())
-        if not isinstance(header, dict):
-            raise ValueError("it is not a mapping")
+        return unpack_header((directory / HEADER_NAME).read_bytes()), None
     except FileNotFoundError:
         return {}, f"{HEADER_NAME} is missing"
-    except (ValueError, OSError) as error:
+    except FormatTooNewError as error:
+        error.add_note(str(directory))
+        raise
+    except CorruptLogError as error:
+        return {}, str(error)
+    except OSError as error:
         return {}, f"{HEADER_NAME} cannot be read ({error})"
-    major = header.get("major")
-    if isinstance(major, int) and major > MAJOR:
-        raise FormatTooNewError(
-            f"{directory} is of log format {major}, this braid_hpc reads up to {MAJOR}: update braid_hpc"
-        )
-    return header, None
 
 
 def read_writer(directory: Path) -> WriterLog:
@@ -208,7 +210,7 @@ def read_writer(directory: Path) -> WriterLog:
     """
     header, fault = read_header(directory)
     log = WriterLog(directory, str(header.get("writer") or directory.name), header, Events.empty())
-    torn, corrupt = bool(fault), False
+    torn, corrupt = _is_torn(fault), bool(fault) and not _is_torn(fault)
     if fault:
         log.faults.append(fault)
     parts: list[Events] = []
@@ -227,6 +229,9 @@ def read_writer(directory: Path) -> WriterLog:
         if scan.torn:
             torn = True
             log.faults.append(f"{path.name}: {scan.torn}")
+        if scan.damaged:
+            corrupt = True
+            log.faults.append(f"{path.name}: {scan.damaged}")
         if scan.corrupt:
             corrupt = True
             log.faults.append(f"{path.name}: {len(scan.corrupt)} rows do not carry their check sum")
@@ -245,6 +250,11 @@ def read_writer(directory: Path) -> WriterLog:
     return log
 
 
+def _is_torn(fault: str | None) -> bool:
+    """Whether a fault is that something is not there, and not that it is something else."""
+    return fault is not None and ("is missing" in fault or "ends within" in fault)
+
+
 def _add_sealed(log: WriterLog, parts: list[Events], spans: list[tuple[int, int]]) -> tuple[bool, bool]:
     sums = (log.directory / EVENTS_NAME).with_suffix(".sums")
     _, bad_records, cut = read_sums(sums)
@@ -258,8 +268,7 @@ def _add_sealed(log: WriterLog, parts: list[Events], spans: list[tuple[int, int]
         if events is not None:
             parts.append(events)
         elif fault is not None:
-            ends = "missing" in fault or "ends within" in fault
-            torn, corrupt = torn or ends, corrupt or not ends
+            torn, corrupt = torn or _is_torn(fault), corrupt or not _is_torn(fault)
             log.faults.append(fault)
             log.unread.append((segment.first, segment.after - 1))
     return torn, corrupt
@@ -278,6 +287,22 @@ def _check_chain(log: WriterLog, spans: list[tuple[int, int]]) -> bool:
     return missing
 
 
+def _add_lost_arrays(log: WriterLog) -> None:
+    events = log.events
+    names: dict[int, str] = {}
+    for row in events.positions(Code.ARRAY):
+        if int(events["flags"][row]) & ARRAY_LOST:
+            names = names or log.names()
+            moment = int(events["time"][row])
+            log.lost.append((1, moment, moment))
+            name = f"{names.get(int(events['other'][row]))}:{names.get(int(events['name'][row]))}"
+            try:
+                reason = _ARRAY.decode(events.payload(row)).error
+            except msgspec.DecodeError:
+                reason = None
+            log.faults.append(f"array {name} was not stored: {reason or 'no reason is kept'}")
+
+
 def _finish(log: WriterLog, losses: list[tuple[int, int, int]], *, torn: bool, corrupt: bool) -> None:
     events = log.events
     told = set()
@@ -286,6 +311,7 @@ def _finish(log: WriterLog, losses: list[tuple[int, int, int]], *, torn: bool, c
         told.add(loss.first)
         log.lost.append((loss.count, loss.first, loss.last))
     log.lost.extend(loss for loss in losses if loss[1] not in told)
+    _add_lost_arrays(log)
     if log.lost:
         times = log.utc(np.array([[first, last] for _, first, last in log.lost], np.int64))
         log.lost = [(loss[0], int(first), int(last)) for loss, (first, last) in zip(log.lost, times, strict=True)]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Generator
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from braid_hpc.run.guard import disabled, recording
-from braid_hpc.run.handles import RECORDS, Record, record_of
+from braid_hpc.run.handles import Record, record_of
 from braid_hpc.vocabulary.codes import Code, Outcome
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ _T = TypeVar("_T")
 
 _CURRENT: ContextVar[Activity | None] = ContextVar("braid_activity", default=None)
 
+#: Flags of a code object, by :mod:`inspect`, which is slow to import.
+CO_GENERATOR, CO_COROUTINE = 0x20, 0x80
+
 #: Texts longer than this are described by their length.
 SHORT_TEXT = 256
 
@@ -35,7 +39,11 @@ def current_activity() -> Activity | None:
     Activity or None
         None outside of all of them.
     """
-    return _CURRENT.get()
+    found = _CURRENT.get()
+    # One may have ended out of order: a generator that entered it was resumed inside of a later one.
+    while found is not None and not found.open:
+        found = found._outer
+    return found
 
 
 class Activity:
@@ -51,7 +59,7 @@ class Activity:
         Sequence of its BEGIN row; 0 if that was lost.
     """
 
-    __slots__ = ("_token", "name", "open", "run", "sequence", "writer")
+    __slots__ = ("_outer", "name", "open", "run", "sequence", "writer")
 
     def __init__(self, run: Run, name: str, writer: bytes, sequence: int) -> None:
         self.run = run
@@ -59,27 +67,24 @@ class Activity:
         self.writer = writer
         self.sequence = sequence
         self.open = True
-        self._token: Any = None
+        self._outer: Activity | None = None
 
     def _refused(self, call: str, error: Exception, given: str) -> Any:
         return self.run._refused(f"activity {self.name!r}: {call}", error, given)
 
     def __enter__(self) -> Activity:
         """Make it the innermost activity of this context."""
-        self._token = _CURRENT.set(self)
+        self._outer = current_activity()
+        _CURRENT.set(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Record how it ended; the exception, if there is one, goes on unchanged."""
-        if self._token is not None:
-            try:
-                _CURRENT.reset(self._token)
-            except ValueError:
-                # Entered in one context and left in another (a generator did that): there is nothing to restore.
-                _CURRENT.set(None)
         self.end(error=error)
+        if _CURRENT.get() is self:
+            _CURRENT.set(current_activity())
 
     @recording
     def use(self, *things: Any) -> None:
@@ -109,6 +114,11 @@ class Activity:
             self.open = False
             self.run._end_activity(self, error, result, generated)
 
+    @recording
+    def _end_call(self, result: Any) -> None:
+        """End the activity of a decorated function that returned."""
+        self.end(result=describe_value(result), generated=self.run._generated(self, result))
+
     def record(self, kind: str, name: str, **about: Any) -> Record:
         """Declare a record that this activity generated; see :meth:`braid_hpc.Run.record`."""
         return self.run._declare(kind, name, about, activity=self)
@@ -120,6 +130,10 @@ class Activity:
     def model(self, name: str, **about: Any) -> Record:
         """Declare a model state that this activity generated; see :meth:`braid_hpc.Run.record`."""
         return self.run._declare("model", name, about, activity=self)
+
+    def array(self, name: str, array: Any, *, kind: str = "data", **about: Any) -> Record:
+        """Store an array that this activity generated; see :meth:`braid_hpc.Run.array`."""
+        return self.run._store_array(kind, name, array, about, activity=self)
 
 
 @overload
@@ -136,7 +150,8 @@ def activity(target: Any = None, /) -> Any:
     Scalars and short texts among the arguments are recorded by value, arrays by dtype and shape, anything else by
     type. An argument that is a record handle, or an object that an earlier activity returned or a record was made
     for, is recorded as used; what the function returns is recorded as generated. Exceptions are recorded and pass
-    unchanged.
+    unchanged. The activity of a generator lasts until it is exhausted or closed, that of a coroutine until it is
+    awaited to its end.
 
     Parameters
     ----------
@@ -161,7 +176,7 @@ def activity(target: Any = None, /) -> Any:
     return lambda function: _decorate(function, target or function.__qualname__)
 
 
-def _decorate(function: Callable[_P, _T], name: str) -> Callable[_P, _T]:
+def _decorate(function: Callable[_P, _T], name: str) -> Any:
     if disabled():
         return function
     from braid_hpc.run.job import current_run
@@ -169,19 +184,95 @@ def _decorate(function: Callable[_P, _T], name: str) -> Callable[_P, _T]:
     qualified = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', name)}"
     code = getattr(function, "__code__", None)
     names = code.co_varnames[: code.co_argcount] if code is not None else ()
+    flags = code.co_flags if code is not None else 0
+    if flags & CO_GENERATOR:
+        return _decorate_generator(function, name, qualified, names)
+    if flags & CO_COROUTINE:
+        return _decorate_coroutine(function, name, qualified, names)
 
     @functools.wraps(function)
     def recorded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         run = current_run()
         if not run:
             return function(*args, **kwargs)
-        about = run._describe_call(names, args, kwargs)
-        with run._begin(name, about[0], about[1], qualified) as act:
+        with run._begin_call(name, qualified, names, args, kwargs) as act:
             result = function(*args, **kwargs)
-            act.end(result=describe_value(result), generated=run._generated(act, result))
+            act._end_call(result)
         return result
 
     return recorded
+
+
+def _decorate_coroutine(function: Any, name: str, qualified: str, names: tuple[str, ...]) -> Any:
+    from braid_hpc.run.job import current_run
+
+    @functools.wraps(function)
+    async def recorded(*args: Any, **kwargs: Any) -> Any:
+        run = current_run()
+        if not run:
+            return await function(*args, **kwargs)
+        with run._begin_call(name, qualified, names, args, kwargs) as act:
+            result = await function(*args, **kwargs)
+            act._end_call(result)
+        return result
+
+    return recorded
+
+
+def _decorate_generator(function: Any, name: str, qualified: str, names: tuple[str, ...]) -> Any:
+    from braid_hpc.run.job import current_run
+
+    @functools.wraps(function)
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        run = current_run()
+        if not run:
+            return function(*args, **kwargs)
+        return RecordedGenerator(function(*args, **kwargs), run._begin_call(name, qualified, names, args, kwargs))
+
+    return recorded
+
+
+class RecordedGenerator(Generator[Any, Any, Any]):
+    """A generator whose activity lasts until it is exhausted or closed, and is entered only while its body runs.
+
+    Parameters
+    ----------
+    generator : generator
+        What does the work.
+    act : Activity
+        Begun, and not entered.
+    """
+
+    def __init__(self, generator: Generator[Any, Any, Any], act: Activity) -> None:
+        self._generator = generator
+        self._activity = act
+
+    def send(self, value: Any) -> Any:
+        """Resume the body with a value; see :meth:`generator.send`."""
+        return self._resume(self._generator.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        """Resume the body with an exception; see :meth:`generator.throw`."""
+        return self._resume(self._generator.throw, *error)
+
+    def __del__(self) -> None:
+        """Close the body, as happens to a plain generator that nobody holds any more."""
+        self.close()
+
+    def _resume(self, resume: Any, *values: Any) -> Any:
+        act, outer = self._activity, _CURRENT.get()
+        act._outer = current_activity()
+        _CURRENT.set(act)
+        try:
+            return resume(*values)
+        except StopIteration as stop:
+            act._end_call(stop.value)
+            raise
+        except BaseException as error:
+            act.end(error=error)
+            raise
+        finally:
+            _CURRENT.set(outer)
 
 
 def describe_value(value: Any) -> Any:
@@ -224,8 +315,11 @@ def results_of(result: Any) -> list[tuple[str, Any]]:
     list of (str, object)
         The value itself, or the elements of a tuple; scalars, texts and None are left out.
     """
-    parts = [(f"[{index}]", part) for index, part in enumerate(result)] if isinstance(result, tuple) else [("", result)]
-    return [(suffix, part) for suffix, part in parts if not isinstance(part, (type(None), bool, int, float, str, bytes))]
+    parts = [("", result)]
+    if isinstance(result, tuple):
+        parts = [(f"[{index}]", part) for index, part in enumerate(result)]
+    plain = (type(None), bool, int, float, str, bytes)
+    return [(suffix, part) for suffix, part in parts if not isinstance(part, plain)]
 
 
 def used_by(values: Any) -> list[Record]:
@@ -248,11 +342,6 @@ def used_by(values: Any) -> list[Record]:
             if record is not None:
                 found[record] = None
     return list(found)
-
-
-def remember_result(thing: Any, record: Record) -> bool:
-    """Note that an object in memory is what a record declares; see :meth:`RecordMap.remember`."""
-    return RECORDS.remember(thing, record)
 
 
 def carry(function: Callable[_P, _T]) -> Callable[_P, _T]:
@@ -288,7 +377,6 @@ def carry(function: Callable[_P, _T]) -> Callable[_P, _T]:
     return carried
 
 
-#: How an exception ends an activity or a run.
 def outcome_of(error: BaseException | None) -> tuple[Outcome, str | None]:
     """Return the outcome that an exception means, and the text that is kept of it.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from braid_hpc.vocabulary.arrays import array_bytes
 from braid_hpc.vocabulary.errors import InvalidInputError
-from braid_hpc.vocabulary.identity import Content, content_of_bytes, content_of_file
+from braid_hpc.vocabulary.identity import Content, content_of_file
 
 __all__ = ["HASH_LIMIT", "Described", "describe", "local_path"]
 
@@ -147,23 +147,5 @@ def _given(digest: Any, size: Any) -> Content | None:
 
 
 def _array_content(array: Any) -> tuple[Content, str, list[int]]:
-    try:
-        view = memoryview(array)
-    except (TypeError, ValueError, BufferError):
-        numpy = sys.modules.get("numpy")
-        if numpy is None or not hasattr(array, "__array__"):
-            raise InvalidInputError(
-                f"array= has the buffer protocol or __array__; a {type(array).__name__} has neither"
-            ) from None
-        array = numpy.asarray(array)
-        if array.dtype.hasobject:
-            raise InvalidInputError("array= holds Python objects, which have no bytes of their own") from None
-        view = memoryview(numpy.ascontiguousarray(array).view("u1")) if array.size else memoryview(b"")
-    dtype = getattr(getattr(array, "dtype", None), "str", None) or view.format
-    shape = [int(length) for length in getattr(array, "shape", view.shape) or ()]
-    if isinstance(dtype, str) and dtype.endswith("O"):
-        raise InvalidInputError("array= holds Python objects, which have no bytes of their own")
-    # One layout for equal arrays: row-major, whatever the strides in memory.
-    data = view if view.c_contiguous else memoryview(view.tobytes())
-    flat = data.cast("B") if data.nbytes else memoryview(b"")
-    return content_of_bytes(flat, prefix=f"array\0{dtype}\0{shape}\0".encode()), str(dtype), shape
+    laid = array_bytes(array)
+    return laid.content(), laid.dtype, laid.shape

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Guarded", "caller", "disabled", "recording", "strict", "tell"]
+__all__ = ["Guarded", "caller", "disabled", "recording", "shown", "strict", "tell"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -79,15 +79,27 @@ def recording(
                 raise
             return self._refused(method.__name__, error, _shown(args, kwargs))  # type: ignore[no-any-return]
 
-    return guarded
+    return guarded  # type: ignore[return-value]
 
 
 def _shown(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    parts = [_short(value) for value in args] + [f"{key}={_short(value)}" for key, value in kwargs.items()]
+    parts = [shown(value) for value in args] + [f"{key}={shown(value)}" for key, value in kwargs.items()]
     return ", ".join(parts)[:500]
 
 
-def _short(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return what is said of a value in a message.
+
+    Parameters
+    ----------
+    value : object
+        Anything, also something whose ``repr`` raises.
+
+    Returns
+    -------
+    str
+        At most 120 characters.
+    """
     try:
         return repr(value)[:120]
     except Exception as error:

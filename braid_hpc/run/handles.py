@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from braid_hpc.log.choice import compiled_module
 from braid_hpc.vocabulary.errors import InvalidInputError
 
-__all__ = ["Record", "RecordMap", "record_of"]
+__all__ = ["NO_ROWS", "RECORDS", "Record", "RecordMap", "Rows", "record_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ class Record:
 
     writer: bytes
     sequence: int
-    kind: str = ""
-    name: str = ""
+    kind: str = field(default="", compare=False)
+    name: str = field(default="", compare=False)
     late: bool = False
 
     def __bytes__(self) -> bytes:
@@ -115,6 +116,35 @@ class Record:
         return Record(self.writer, self.sequence, self.kind, self.name, late=True)
 
 
+class Rows(NamedTuple):
+    """A range of rows of a stream.
+
+    Attributes
+    ----------
+    writer : bytes
+        Id of the writer, 16 bytes.
+    stream : str
+        Name of the stream.
+    first : int
+        Number of the first row within this writer's part of the stream, from 0.
+    count : int
+        How many; 0 if the rows were refused.
+    """
+
+    writer: bytes
+    stream: str
+    first: int
+    count: int  # type: ignore[assignment]
+
+
+if not TYPE_CHECKING and (compiled := compiled_module()) is not None:
+    # A named tuple takes longer to make than a row to store; this one reads, compares, hashes and pickles alike.
+    Rows = compiled.Rows
+
+#: What a refused call returns.
+NO_ROWS = Rows(bytes(16), "", 0, 0)
+
+
 class RecordMap:
     """Which record an object in memory stands for, as long as the object lives."""
 
@@ -144,20 +174,22 @@ class RecordMap:
         known[key] = (reference, record)
         return True
 
-    def find(self, thing: object) -> Record | None:
+    def find(self, thing: object, *, views: bool = True) -> Record | None:
         """Return the record of an object, or of the array that it is a view of.
 
         Parameters
         ----------
         thing : object
             Anything.
+        views : bool
+            Whether an array that a view was taken of counts for the view.
 
         Returns
         -------
         Record or None
             None if no record was made for it.
         """
-        for _ in range(4):
+        for _ in range(4 if views else 1):
             found = self._known.get(id(thing))
             if found is not None and found[0]() is thing:
                 return found[1]

@@ -25,7 +25,8 @@ _T = TypeVar("_T")
 
 _RUNS: list[Run] = []
 _NULL = NullRun()
-_opened = 0
+#: How many runs of each name this process has begun: ranks find each other by it, also where one of them ran more.
+_opened: dict[str, int] = {}
 
 
 def current_run() -> Run:
@@ -40,22 +41,21 @@ def current_run() -> Run:
 
 
 def _open_run(name: str, log_dir: Any, store: Any) -> Run:
-    global _opened
     if disabled():
         return _NULL
     try:
         from braid_hpc.run.recorder import Run
 
-        run = Run(name, log_dir=log_dir, store=store, ordinal=_opened)
+        run = Run(name, log_dir=log_dir, store=store, ordinal=_opened.get(name, 0))
     except Exception as error:
         if strict():
             raise
         reason = str(error) if isinstance(error, BraidError) else f"{type(error).__name__}: {error}"
         tell(f"job {name!r} is not recorded on this rank: {reason}")
         return _NULL
-    if _opened == 0:
+    if not _opened:
         atexit.register(_at_exit)
-    _opened += 1
+    _opened[name] = _opened.get(name, 0) + 1
     _RUNS.append(run)
     return run
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     from braid_hpc.run.recorder import Run as _Base
@@ -17,8 +18,9 @@ __all__ = ["NullActivity", "NullRun", "NullStream"]
 class NullStream:
     """A stream whose rows go nowhere."""
 
-    name = ""
-    columns: list[tuple[str, str]] = []
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.columns: list[tuple[str, str]] = []
 
     def append(self, *values: Any, **named: Any) -> Any:
         """Do nothing; return the empty range of rows."""
@@ -26,7 +28,9 @@ class NullStream:
 
     def extend(self, columns: Any) -> Any:
         """Do nothing; return the empty range of rows."""
-        return (bytes(16), "", 0, 0)
+        from braid_hpc.run.handles import NO_ROWS
+
+        return NO_ROWS
 
 
 class NullActivity:
@@ -67,6 +71,10 @@ class NullActivity:
         """Return a false handle."""
         return self.run.record("model", name)
 
+    def array(self, name: str, array: Any, *, kind: str = "data", **about: Any) -> Any:
+        """Return a false handle."""
+        return self.run.record(kind, name)
+
 
 class NullRun(_Base):
     """A run that is false and does nothing; handles it gives are false too."""
@@ -82,6 +90,13 @@ class NullRun(_Base):
     def __bool__(self) -> bool:
         """Return False."""
         return False
+
+    @property
+    def log_dir(self) -> Path:
+        """Where a log would be."""
+        from braid_hpc.log.places import default_log_dir
+
+        return default_log_dir()
 
     def record(self, kind: str, name: str, **about: Any) -> Any:
         """Return a false handle."""
@@ -101,6 +116,10 @@ class NullRun(_Base):
         """Return a false handle."""
         return self.record("model", name)
 
+    def array(self, name: str, array: Any, *, kind: str = "data", **about: Any) -> Any:
+        """Return a false handle."""
+        return self.record(kind, name)
+
     def derive(self, child: Any, parents: Any) -> None:
         """Do nothing."""
 
@@ -113,7 +132,16 @@ class NullRun(_Base):
 
     def stream(self, name: str, columns: Any, **about: Any) -> Any:
         """Return a stream whose rows go nowhere."""
-        return NullStream()
+        return NullStream(str(name))
+
+    @property
+    def levels(self) -> dict[str, int | None]:
+        """Nothing is recorded, so there is no level."""
+        return {}
+
+    def flush(self, level: str = "synced") -> bool:
+        """Return False: nothing is recorded."""
+        return False
 
     def close(self, error: Any = None, outcome: Any = None) -> None:
         """Do nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from pathlib import Path
@@ -14,17 +15,17 @@ from braid_hpc.run.activities import (
     current_activity,
     describe_value,
     outcome_of,
-    remember_result,
     results_of,
     used_by,
 )
+from braid_hpc.run.arrays import RunArrays
 from braid_hpc.run.contents import describe
-from braid_hpc.run.guard import caller, recording, strict, tell
-from braid_hpc.run.handles import Record, record_of
+from braid_hpc.run.guard import caller, recording, shown, strict, tell
+from braid_hpc.run.handles import RECORDS, Record, record_of
 from braid_hpc.run.launcher import find_launch
 from braid_hpc.run.process import describe_process, imported_packages, mpi_library, world_size
-from braid_hpc.run.streams import Stream
-from braid_hpc.vocabulary.codes import Code, Outcome, check_kind
+from braid_hpc.run.streams import Stream, stream_type
+from braid_hpc.vocabulary.codes import Code, Outcome, check_kind, is_kind
 from braid_hpc.vocabulary.columns import check_columns
 from braid_hpc.vocabulary.encoding import check_tags, encode, encode_canonical
 from braid_hpc.vocabulary.errors import InvalidInputError, StorageError
@@ -33,7 +34,7 @@ from braid_hpc.vocabulary.payloads import Begin, Close, Declaration, End, Links,
 from braid_hpc.vocabulary.references import parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 __all__ = ["Run"]
 
@@ -62,9 +63,10 @@ class Run:
         self.rank, self.size = launch.rank, launch.size
         self._rejected = 0
         self._told = False
+        self._late = False
         self._open = True
-        self._streams: dict[str, Stream] = {}
-        self._pid = os.getpid()
+        self._streams: dict[tuple[str, tuple[tuple[str, str], ...]], Stream] = {}
+        self._stream_numbers = itertools.count(1)
         facts: dict[str, Any] = {
             "job": name,
             "ordinal": ordinal,
@@ -75,10 +77,16 @@ class Run:
             "store": str(Path(store).absolute()) if store else os.environ.get("BRAID_STORE"),
             **describe_process(),
         }
-        self._log = RankLog(Path(log_dir).absolute() if log_dir else default_log_dir(), facts)
+        ship_to = os.environ.get("BRAID_SHIP_DIR")
+        self._log = RankLog(
+            Path(log_dir).absolute() if log_dir else default_log_dir(),
+            facts,
+            ship_to=Path(ship_to).absolute() if ship_to else None,
+        )
+        self._arrays = RunArrays(self._log)
         self._log.append(Code.OPEN, self._log.intern(name), time.time_ns())
         if not launch.rank:
-            self._told_packages = self._record_packages({})
+            self._told_packages = self._record_packages({}, thorough=False)
 
     def __bool__(self) -> bool:
         """Whether something is recorded: a null run is false."""
@@ -93,6 +101,47 @@ class Run:
     def writer(self) -> bytes:
         """Id of this process's log, 16 bytes."""
         return self._log.writer
+
+    @property
+    def levels(self) -> dict[str, int | None]:
+        """How far each level has come: ``held``, ``synced``, ``shipped``, as the sequence of the last event.
+
+        None where a level is not to be had: nothing on a file system in memory survives the node, and nothing is
+        shipped without ``BRAID_SHIP_DIR``.
+        """
+        return self._log.levels
+
+    def flush(self, level: str = "synced") -> bool:
+        """Wait until everything recorded so far has reached a level.
+
+        Parameters
+        ----------
+        level : str
+            ``held`` (it survives the process: always so), ``synced`` (on the node's disk), or ``shipped`` (copied to
+            the directory named by ``BRAID_SHIP_DIR``, read again there, and equal).
+
+        Returns
+        -------
+        bool
+            Whether it has; False if the level is not to be had here, or the file system refused.
+        """
+        try:
+            log = self._log
+            if level not in log.levels:
+                raise InvalidInputError(f"{level!r} is not a level: there are {', '.join(log.levels)}")
+            mark = log.held
+            if log.levels[level] is None:
+                return False
+            if level != "held":
+                log.sync()
+            if level == "shipped":
+                log.ship()
+            return (log.levels[level] or 0) >= mark
+        except Exception as error:
+            if strict() and not isinstance(error, OSError):
+                raise
+            self._refused("flush", error, repr(level))
+            return False
 
     # ------------------------------------------------------------------ records
 
@@ -161,24 +210,77 @@ class Run:
         """Declare a state of a model; see :meth:`record`."""
         return self._declare("model", name, about)
 
+    def array(
+        self,
+        name: str,
+        array: Any,
+        *,
+        unit: Any = None,
+        derived_from: Any = None,
+        tags: Any = None,
+        kind: str = "data",
+    ) -> Record:
+        """Store an array in the log, and declare the record that it is the content of.
+
+        When the call returns, the kernel holds the bytes. Equal content is stored once for each rank; after
+        compaction ``store.array(reference)`` gives the array back, bit for bit.
+
+        Parameters
+        ----------
+        name : str
+            The record's name.
+        array : array
+            Anything with the buffer protocol or ``__array__``, of any shape, strides and dtype but objects. No other
+            thread may write into it during the call.
+        unit : str, optional
+            Unit symbol.
+        derived_from, tags : optional
+            As for :meth:`record`.
+        kind : str
+            The record's kind.
+
+        Returns
+        -------
+        Record
+            The handle. An array that cannot be stored (a full disk, no h5py) is declared all the same, its loss is
+            recorded and told once on the error output.
+        """
+        about = {"unit": unit, "derived_from": derived_from, "tags": tags}
+        return self._store_array(kind, name, array, about)
+
+    def _store_array(
+        self, kind: str, name: str, array: Any, about: dict[str, Any], activity: Activity | None = None
+    ) -> Record:
+        if self._open and isinstance(name, str) and name and is_kind(kind):
+            kept = self._part(f"array {kind}:{name}", lambda given: self._arrays.keep(kind, name, given), array)
+            if kept is not None:
+                laid, content, lost = kept
+                about.update(digest=content.digest, size=content.size, dtype=laid.dtype, shape=laid.shape)
+                if lost is not None and self._arrays.lost == 1:
+                    tell(f"{caller()}: array {kind}:{name} is not stored: {lost} (further ones are only counted)")
+        record = self._declare(kind, name, about, activity)
+        if record:
+            RECORDS.remember(array, record)
+        return record
+
     def _declare(self, kind: str, name: str, about: dict[str, Any], activity: Activity | None = None) -> Record:
         if not self._open:
-            return Record(bytes(16), 0, str(kind), str(name))
+            self._note_late()
+            return Record(bytes(16), 0, shown(kind), shown(name))
         try:
             return self._try_declare(kind, name, about, activity)
         except Exception as error:
             if strict():
                 raise
-            shown = ", ".join(f"{key}={value!r:.80}" for key, value in about.items())
-            self._refused(f"{kind} {name!r}", error, shown)
-            return Record(self._log.writer, 0, str(kind), str(name))
+            self._refused(f"{shown(kind)} {shown(name)}", error, ", ".join(f"{k}={shown(v)}" for k, v in about.items()))
+            return Record(self._log.writer, 0, shown(kind), shown(name))
 
     def _try_declare(self, kind: str, name: str, about: dict[str, Any], activity: Activity | None) -> Record:
         check_kind(kind)
         if not isinstance(name, str) or not name:
             raise InvalidInputError(f"a record's name is a text, not {name!r}")
         declaration = Declaration()
-        parents = self._part(f"parents of {kind}:{name}", self._links, about.get("derived_from"), default=[])
+        parents = self._good_links(f"parents of {kind}:{name}", about.get("derived_from"))
         if kind == "fact" and parents:
             parents = self._part(f"parents of {kind}:{name}", _no_parents, name, default=[])
         declaration.parents = parents
@@ -193,7 +295,8 @@ class Run:
             declaration.uris, declaration.dtype, declaration.shape = found.uris, found.dtype, found.shape
         content = found.content if found is not None else None
         value = about.get("value")
-        if content is None and (value is not None or kind == "fact"):
+        elsewhere = kind == "fact" and value is None and bool(declaration.uris)
+        if content is None and not elsewhere and (value is not None or kind == "fact"):
             content = self._part(f"value of {kind}:{name}", lambda v: content_of_value(encode_canonical(v)), value)
         if content is not None:
             declaration.digest, declaration.size, declaration.weak = content.digest, content.size, content.weak
@@ -202,15 +305,14 @@ class Run:
         for key in ("dtype", "shape", "unit"):
             if about.get(key) is not None:
                 setattr(declaration, key, self._part(f"{key} of {kind}:{name}", _ARRAY_FACTS[key], about[key]))
-        declaration.shared = bool(about.get("same_on_all_ranks"))
+        # A fact whose bytes lie where this rank cannot read them is still one fact for all ranks of the run.
+        declaration.shared = bool(about.get("same_on_all_ranks")) or (elsewhere and content is None)
         record = self._store_declaration(kind, name, declaration, activity)
         if about.get("array") is not None and record:
-            remember_result(about["array"], record)
+            RECORDS.remember(about["array"], record)
         return record
 
-    def _store_declaration(
-        self, kind: str, name: str, declaration: Declaration, activity: Activity | None
-    ) -> Record:
+    def _store_declaration(self, kind: str, name: str, declaration: Declaration, activity: Activity | None) -> Record:
         log = self._log
         if activity is None:
             activity = current_activity()
@@ -228,26 +330,32 @@ class Run:
         except Exception as error:
             if strict():
                 raise
-            self._refused(what, error, repr(value)[:200])
+            self._refused(what, error, shown(value))
             return default
 
     def _links(self, things: Any) -> list[Any]:
         """Return links (see :mod:`braid_hpc.vocabulary.payloads`) for what a caller named as records."""
-        links: list[Any] = []
-        for thing in _flat(things):
-            if isinstance(thing, str):
-                parse_reference(thing)
-                links.append(thing)
-                continue
-            record = record_of(thing)
-            if record is None:
-                raise InvalidInputError(
-                    f"{describe_value(thing)!r} is not a record: give a handle, or a reference such as 'model:braggnn'"
-                )
-            if record:
-                link: Any = record.sequence if record.writer == self._log.writer else bytes(record)
-                links.append([link] if record.late else link)
-        return links
+        return [link for thing in _flat(things) if (link := self._link_of(thing)) is not None]
+
+    def _good_links(self, what: str, things: Any) -> list[Any]:
+        """Return the links of those that are records; the others are kept as refused parts of the call `what`."""
+        flat = self._part(what, _flat, things, default=[])
+        return [link for thing in flat if (link := self._part(what, self._link_of, thing)) is not None]
+
+    def _link_of(self, thing: Any) -> Any:
+        if isinstance(thing, str):
+            parse_reference(thing)
+            return thing
+        record = record_of(thing)
+        if record is None:
+            raise InvalidInputError(
+                f"{describe_value(thing)!r} is not a record: give a handle, or a reference such as 'model:braggnn'"
+            )
+        if not record:
+            # Its declaration was lost or refused, which was said then.
+            return None
+        link: Any = record.sequence if record.writer == self._log.writer else bytes(record)
+        return [link] if record.late else link
 
     def _foreign(self, activity: Activity) -> int:
         """Return 0 for an activity of this writer, else the number of its writer's id among the interned texts."""
@@ -264,8 +372,10 @@ class Run:
         parents : Record, str, or list of these
             Further parents.
         """
-        links = self._links(parents)
+        links = self._good_links("parents", parents)
         handle = _must_be_record(child)
+        if not handle or not links:
+            return
         if any(link == handle.sequence for link in links) and handle.writer == self._log.writer:
             raise InvalidInputError(f"{handle.kind}:{handle.name} cannot be derived from itself")
         self._log.append(
@@ -287,6 +397,8 @@ class Run:
         """
         handle = _must_be_record(record)
         tags = check_tags({key: value})
+        if not handle:
+            return
         self._log.append(Code.TAG, 0, handle.sequence, self._foreign_record(handle), 0, 0, encode(tags))
 
     def _foreign_record(self, record: Record) -> int:
@@ -311,12 +423,14 @@ class Run:
         Activity
             A context manager; records declared within it are generated by it.
         """
-        links = self._part(f"used by {name}", self._links, used, default=[])
+        name = name if isinstance(name, str) else shown(name)
+        links = self._good_links(f"used by {name}", used)
         kept = self._part(f"parameters of {name}", _parameters, params)
-        return self._begin(str(name), links, kept, None)
+        return self._begin(name, links, kept, None)
 
     def _begin(self, name: str, links: list[Any], params: dict[str, Any] | None, function: str | None) -> Activity:
         if not self._open:
+            self._note_late()
             return Activity(self, name, bytes(16), 0)
         log = self._log
         outer = current_activity()
@@ -335,36 +449,45 @@ class Run:
 
     def _end_activity(self, act: Activity, error: BaseException | None, result: Any, generated: Any) -> None:
         outcome, text = outcome_of(error)
-        links = self._links(generated)
-        payload = encode(End(text, result, links)) if text or links or result is not None else b""
+        links = self._good_links(f"generated by {act.name}", generated)
+        payload = b""
+        if text or links or result is not None:
+            payload = self._part(f"result of {act.name}", lambda r: encode(End(text, r, links)), result, default=b"")
         self._log.append(Code.END, 0, act.sequence, self._foreign(act), 0, int(outcome), payload)
 
     def _link(self, code: Code, act: Activity, things: Any) -> None:
-        if self._open and (links := self._links(things)):
+        if self._open and (links := self._good_links(f"records of activity {act.name}", things)):
             self._log.append(code, 0, act.sequence, self._foreign(act), 0, 0, encode(Links(links=links)))
 
-    def _describe_call(
-        self, names: Iterable[str], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[list[Any], dict[str, Any] | None]:
-        """Return links of the records among the arguments, and the arguments by name."""
+    def _begin_call(
+        self, name: str, qualified: str, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Activity:
+        """Begin the activity of a decorated function, with what can be told of its arguments."""
         if not args and not kwargs:
-            return [], None
-        names = list(names)
+            return self._begin(name, [], None, qualified)
         params = {names[index] if index < len(names) else f"*{index}": value for index, value in enumerate(args)}
         params.update(kwargs)
-        links = self._part("arguments", self._links, used_by(params.values()), default=[])
-        return links, {name: describe_value(value) for name, value in params.items()}
+        values = params.values()
+        # An argument may raise when it is looked at (a dataset of a closed file does), which is not the caller's error.
+        links = self._part(f"arguments of {name}", lambda _: self._links(used_by(values)), name, default=[])
+        kept = {
+            key: self._part(f"argument {key} of {name}", describe_value, value, default=f"<{type(value).__name__}>")
+            for key, value in params.items()
+        }
+        return self._begin(name, links, kept, qualified)
 
     def _generated(self, act: Activity, result: Any) -> list[Record]:
         """Return the records a returned value stands for, declaring those it has none for yet."""
         records = []
         for suffix, part in results_of(result):
-            record = record_of(part)
+            # The object itself: a view of a known array is a result of its own.
+            record = part if isinstance(part, Record) else RECORDS.find(part, views=False)
             if record is None and type(part).__weakrefoffset__:
                 about = {key: getattr(part, key, None) for key in ("dtype", "shape")}
                 record = self._declare("data", f"{act.name}.result{suffix}", _array_about(about), act)
-                remember_result(part, record)
-            elif record is not None and record:
+                RECORDS.remember(part, record)
+            elif record is not None and (record.writer != act.writer or record.sequence > act.sequence):
+                # One that was declared before the activity began passed through it.
                 records.append(record)
         return records
 
@@ -394,25 +517,34 @@ class Run:
             With ``append`` and ``extend``. If `columns` was refused, a stream without columns, whose rows are
             refused too.
         """
-        checked = self._part(f"columns of stream {name!r}", check_columns, columns, default=[])
-        known = self._streams.get(name)
-        if known is not None and known.columns == checked and known._log is self._log:
-            return known
+        try:
+            return self._declare_stream(name, columns, units, derived_from, tags)
+        except Exception as error:
+            if strict():
+                raise
+            self._refused(f"stream {shown(name)}", error, shown(columns))
+            return Stream(self, self._log, 0, shown(name), [])
+
+    def _declare_stream(self, name: str, columns: Any, units: Any, derived_from: Any, tags: Any) -> Stream:
+        if not isinstance(name, str) or not name:
+            raise InvalidInputError(f"a stream's name is a text, not {name!r}")
+        checked = check_columns(columns)
+        known = self._streams.get((name, tuple(checked)))
+        if known is not None or not self._open:
+            return known or Stream(self, self._log, 0, name, checked)
         log = self._log
-        number = len(self._streams) + 1
-        declared = Stream(self, log, number, str(name), checked)
-        if self._open and checked:
-            schema = StreamSchema(
-                columns=checked,
-                units={str(key): str(value) for key, value in dict(units or {}).items()},
-                parents=self._part(f"parents of stream {name!r}", self._links, derived_from, default=[]),
-                tags=self._part(f"tags of stream {name!r}", check_tags, tags),
-            )
-            act = current_activity()
-            owner, foreign = (act.sequence, self._foreign(act)) if act is not None and act.run is self else (0, 0)
-            log.remember(Code.STREAM, log.intern(str(name)), owner, foreign, number, 0, encode(schema))
-        self._streams[name if known is None else f"{name}\0{number}"] = declared
-        return declared
+        declared = stream_type(log)(self, log, next(self._stream_numbers), name, checked)
+        schema = StreamSchema(
+            columns=checked,
+            units=self._part(f"units of stream {name!r}", _units, units, default={}),
+            parents=self._good_links(f"parents of stream {name!r}", derived_from),
+            tags=self._part(f"tags of stream {name!r}", check_tags, tags),
+        )
+        act = current_activity()
+        owner, foreign = (act.sequence, self._foreign(act)) if act is not None and act.run is self else (0, 0)
+        log.remember(Code.STREAM, log.intern(name), owner, foreign, declared._number, 0, encode(schema))
+        # Only now: another thread that finds it may append to it.
+        return self._streams.setdefault((name, tuple(checked)), declared)
 
     # ------------------------------------------------------------------ refusals and the end
 
@@ -432,9 +564,15 @@ class Run:
             tell(f"a refused call could not be kept ({type(second).__name__})")
         return Record(bytes(16), 0)
 
-    def _record_packages(self, known: dict[str, str]) -> dict[str, str]:
+    def _note_late(self) -> None:
+        """Say once that the run has ended, if it has: there is no log any more that could keep what is recorded."""
+        if not self._open and not self._late:
+            self._late = True
+            tell(f"{caller()}: job {self.name!r} has ended; what is recorded in it from now on is not kept")
+
+    def _record_packages(self, known: dict[str, str], *, thorough: bool) -> dict[str, str]:
         """Record the packages imported since `known`; only one rank of a run does this."""
-        packages = imported_packages()
+        packages = imported_packages(thorough=thorough)
         if fresh := {name: version for name, version in packages.items() if name not in known}:
             self._log.append(Code.INFO, self._log.intern("packages"), payload=encode(fresh))
         return packages
@@ -449,41 +587,40 @@ class Run:
         outcome : Outcome, optional
             Instead of the one that follows from `error`.
         """
-        if not self._open or os.getpid() != self._pid:
-            # A forked child leaves the parent's run as it is; what it recorded stands in a log of its own.
+        if not self._open or self._log.inherited:
+            # A forked child that recorded nothing leaves no log; another one closes its own.
             self._open = False
             return
         try:
             if world := world_size():
                 self._log.append(Code.INFO, self._log.intern("world"), payload=encode(list(world)))
             if not self.rank:
-                self._record_packages(self._told_packages)
+                self._record_packages(self._told_packages, thorough=True)
                 if library := mpi_library():
                     self._log.append(Code.INFO, self._log.intern("mpi_library"), payload=encode(library))
         except Exception as failed:
             self._refused("closing facts", failed, "")
         found, text = outcome_of(error)
         self._open = False
+        self._arrays.close()
         self._log.close(encode(Close(text, self._rejected, self._log.lost)), int(found if outcome is None else outcome))
 
 
 def _flat(things: Any) -> list[Any]:
     if things is None:
+        # Allowed also within a list: the model before the first epoch is None.
         return []
     if not isinstance(things, (list, tuple, set, frozenset)):
         return [things]
-    flat: list[Any] = []
-    for thing in things:
-        if thing is None:
-            raise InvalidInputError("None stands among the records: leave it out of the list")
-        flat.extend(_flat(thing) if isinstance(thing, (list, tuple, set, frozenset)) else [thing])
-    return flat
+    return [found for thing in things for found in _flat(thing)]
 
 
 def _must_be_record(thing: Any) -> Record:
     record = record_of(thing)
     if record is None:
-        raise InvalidInputError(f"{describe_value(thing)!r} is not a record: give the handle that declaring it returned")
+        raise InvalidInputError(
+            f"{describe_value(thing)!r} is not a record: give the handle that declaring it returned"
+        )
     return record
 
 
@@ -500,6 +637,13 @@ def _parameters(params: Any) -> dict[str, Any] | None:
         except InvalidInputError:
             kept[str(name)] = describe_value(value)
     return kept
+
+
+def _units(units: Any) -> dict[str, str]:
+    try:
+        return {str(column): str(unit) for column, unit in dict(units or {}).items()}
+    except (TypeError, ValueError):
+        raise InvalidInputError(f"units is a mapping of column to unit, not a {type(units).__name__}") from None
 
 
 def _no_parents(name: str) -> list[Any]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from xxhash import xxh3_128_digest
-
-from braid_hpc.log.seal import BatchFile, encode_batch
+from braid_hpc.log.seal import BatchFile, batch_digest, encode_batch
 from braid_hpc.run.guard import recording
+from braid_hpc.run.handles import NO_ROWS, Rows
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.columns import (
     BATCH_IN_FILE,
@@ -25,37 +24,15 @@ from braid_hpc.vocabulary.encoding import encode
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from braid_hpc.log.writer import RankLog
     from braid_hpc.run.recorder import Run
 
-__all__ = ["NO_ROWS", "Rows", "Stream"]
+__all__ = ["NO_ROWS", "Rows", "Stream", "stream_type"]
 
 #: Batches up to this many bytes go into the tail; larger ones into the stream's own Arrow file.
 INLINE_BYTES = 32 << 10
-
-
-class Rows(NamedTuple):
-    """A range of rows of a stream.
-
-    Attributes
-    ----------
-    writer : bytes
-        Id of the writer, 16 bytes.
-    stream : str
-        Name of the stream.
-    first : int
-        Number of the first row within this writer's part of the stream, from 0.
-    count : int
-        How many; 0 if the rows were refused.
-    """
-
-    writer: bytes
-    stream: str
-    first: int
-    count: int
-
-
-NO_ROWS = Rows(bytes(16), "", 0, 0)
 
 
 class Stream:
@@ -75,7 +52,8 @@ class Stream:
         self._number = number
         self._next = 0
         self._pack = row_struct(columns).pack
-        self._texts = [index for index, (_, kind) in enumerate(columns) if kind in VARIABLE]
+        # Those that struct does not check: of texts it gets the length, and as a truth value it takes anything.
+        self._checked = [(index, kind) for index, (_, kind) in enumerate(columns) if kind in _CHECKED]
         self._file: BatchFile | None = None
         self._file_writer = b""
         self.name = name
@@ -113,19 +91,25 @@ class Stream:
         log = self._log
         if log.append(Code.ROW, 0, first, 1, self._number, flags, payload):
             return Rows(log.writer, self.name, first, 1)
+        self._run._note_late()
         return NO_ROWS
 
     def _encode(self, values: tuple[Any, ...]) -> bytes:
-        texts = self._texts
-        if not texts:
+        checked = self._checked
+        if not checked and self.columns:
             return self._pack(*values)
         fixed = list(values)
         tail = b""
-        for index in texts:
+        for index, kind in checked:
             value = fixed[index]
-            data = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
-            fixed[index] = len(data)
-            tail += data
+            if not _CHECKED[kind](value):
+                raise TypeError
+            if kind != "bool":
+                data = value if kind == "bytes" else value.encode("utf-8", "surrogatepass")
+                fixed[index] = len(data)
+                tail += data
+        if not fixed:
+            raise TypeError
         return self._pack(*fixed) + tail
 
     def _in_order(self, values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
@@ -143,23 +127,23 @@ class Stream:
 
     def _check_row(self, values: tuple[Any, ...]) -> list[Any]:
         """Return a row with None in it as a list, or say which value is wrong."""
+        if not self.columns:
+            raise InvalidInputError(f"stream {self.name!r} has no columns: its declaration was refused")
         if len(values) != len(self.columns):
-            raise InvalidInputError(
-                f"a row of stream {self.name!r} has {len(self.columns)} values, not {len(values)}"
-            )
+            raise InvalidInputError(f"a row of stream {self.name!r} has {len(self.columns)} values, not {len(values)}")
         for value, (name, kind) in zip(values, self.columns, strict=True):
             if value is None:
                 continue
             try:
+                if kind in _CHECKED and not _CHECKED[kind](value):
+                    raise TypeError
                 if kind in FIXED:
                     struct.pack("<" + FIXED[kind], value)
-                elif not isinstance(value, str if kind == "text" else bytes):
-                    raise TypeError
             except (struct.error, TypeError, OverflowError):
                 raise InvalidInputError(
                     f"{value!r} is not of type {kind} (column {name!r} of stream {self.name!r})"
                 ) from None
-        if None not in values:
+        if not any(value is None for value in values):
             raise InvalidInputError(f"a row of stream {self.name!r} could not be encoded")
         return [item.item() if hasattr(item, "item") else item for item in values]
 
@@ -178,6 +162,8 @@ class Stream:
         Rows
             The place of the rows; count 0 if they were refused.
         """
+        if not self.columns:
+            raise InvalidInputError(f"stream {self.name!r} has no columns: its declaration was refused")
         buffers, rows = self._buffers(columns)
         if not rows:
             return NO_ROWS
@@ -191,17 +177,22 @@ class Stream:
         log = self._log
         if log.append(Code.BATCH, 0, first, rows, self._number, flags, payload):
             return Rows(log.writer, self.name, first, rows)
+        self._run._note_late()
         return NO_ROWS
 
     def _buffers(self, columns: Any) -> tuple[list[list[Any]], int]:
         names = [name for name, _ in self.columns]
         try:
-            given = set(columns.keys() if hasattr(columns, "keys") else columns.columns)
+            if hasattr(columns, "keys"):
+                given = list(columns.keys())
+            else:
+                # Arrow's tables name their columns so, the frames of others as `columns`.
+                given = list(columns.column_names if hasattr(columns, "column_names") else columns.columns)
         except (TypeError, AttributeError):
             raise InvalidInputError(
                 f"extend takes a mapping of column to values, not a {type(columns).__name__}"
             ) from None
-        if given != set(names):
+        if set(given) != set(names):
             raise InvalidInputError(
                 f"stream {self.name!r} has the columns {', '.join(names)}; given were {', '.join(map(str, given))}"
             )
@@ -222,6 +213,7 @@ class Stream:
         if self._file is None or self._file_writer != log.writer:
             self._file = BatchFile(log.directory / f"stream-{self._number:04d}.arrows")
             self._file_writer = log.writer
+            log.attach(self._file)
         types: dict[str, Any] = {"text": na.large_string(), "bytes": na.large_binary(), "bool": na.uint8()}
         types["timestamp"] = na.timestamp("ns", "UTC")
         fields, children = [], []
@@ -233,7 +225,39 @@ class Stream:
             children.append(na.c_array_from_buffers(form, rows, [None, *parts], null_count=0))
         schema, batch = encode_batch(na.struct(fields, nullable=False), children, rows)
         offset, length = self._file.append(schema, batch, first, first + rows, rows, sync=False)
-        return BATCH_PLACE.pack(offset, length, xxh3_128_digest(batch))
+        return BATCH_PLACE.pack(offset, length, batch_digest(schema, batch))
+
+
+def stream_type(log: RankLog) -> type[Stream]:
+    """Return what the streams of a log are made of.
+
+    Parameters
+    ----------
+    log : RankLog
+        The log they write to.
+
+    Returns
+    -------
+    type
+        :class:`Stream`, or its compiled form where the log's tail is compiled.
+    """
+    if log.cell is None:
+        return Stream
+    from braid_hpc.run.compiled import CompiledStream
+
+    return CompiledStream
+
+
+def _is_truth(value: Any) -> bool:
+    """Whether a value is True or False, or NumPy's."""
+    return type(value).__name__ in ("bool", "bool_")
+
+
+_CHECKED: dict[str, Callable[[Any], bool]] = {
+    "text": lambda value: isinstance(value, str),
+    "bytes": lambda value: isinstance(value, bytes),
+    "bool": _is_truth,
+}
 
 
 def _column(values: Any, kind: str, name: str) -> tuple[list[Any], int]:
@@ -267,28 +291,29 @@ def _variable(values: Any, kind: str) -> tuple[list[Any], int]:
 def _fixed(values: Any, kind: str) -> Any:
     """Return the bytes of a fixed-width column, without a copy where the buffer is already right."""
     numpy = sys.modules.get("numpy")
-    if hasattr(values, "to_numpy"):
+    if kind == "bool" and hasattr(values, "to_pylist"):
+        # Arrow keeps truth values as bits.
+        values = values.to_pylist()
+    elif hasattr(values, "to_numpy"):
         values = values.to_numpy()
     if numpy is not None and hasattr(values, "__array__"):
-        values = _numpy_column(numpy, numpy.asarray(values), kind)
+        values = numpy.asarray(values)
+        if values.ndim != 1:
+            raise ValueError(f"it has {values.ndim} dimensions, not one")
+        values = _numpy_column(numpy, values, kind)
     try:
         view = memoryview(values)
     except TypeError:
-        form = FIXED[kind]
-        if form == "?":
-            return bytes(bytearray(_truth(value) for value in values))
-        return array(form, [value for value in values]).tobytes()
+        values = list(values)
+        if kind == "bool" and (wrong := [value for value in values if not _is_truth(value)]):
+            raise TypeError(f"{wrong[0]!r} is neither True nor False") from None
+        # struct and not array, which makes infinities of what float32 cannot hold.
+        return struct.pack(f"<{len(values)}{FIXED[kind]}", *values)
     if view.ndim != 1:
         raise ValueError(f"it has {view.ndim} dimensions, not one")
     if not _same_format(view.format, FIXED[kind]):
         raise TypeError(f"its buffer is of format {view.format!r}")
-    return view.cast("B") if view.contiguous else view.tobytes()
-
-
-def _truth(value: Any) -> int:
-    if value is True or value is False:
-        return int(value)
-    raise TypeError(f"{value!r} is neither True nor False")
+    return view.cast("B") if view.contiguous and view.nbytes else view.tobytes()
 
 
 def _same_format(given: str, wanted: str) -> bool:
@@ -306,7 +331,15 @@ def _numpy_column(numpy: Any, values: Any, kind: str) -> Any:
     if values.dtype == wanted:
         return numpy.ascontiguousarray(values)
     if wanted.kind == "f" and values.dtype.kind in "fiu":
-        return numpy.ascontiguousarray(values, dtype=wanted)
+        with numpy.errstate(over="ignore"):
+            cast = numpy.ascontiguousarray(values, dtype=wanted)
+        if values.dtype.kind == "f" and bool((numpy.isfinite(cast) != numpy.isfinite(values)).any()):
+            raise OverflowError("a value is out of its range")
+        # Whole numbers up to this are kept exactly.
+        exact = 1 << (numpy.finfo(wanted).nmant + 1)
+        if values.dtype.kind in "iu" and values.size and (int(values.max()) > exact or int(values.min()) < -exact):
+            raise OverflowError("a whole number would be rounded")
+        return cast
     if wanted.kind in "iu" and values.dtype.kind in "iu":
         cast = numpy.ascontiguousarray(values, dtype=wanted)
         if bool((cast == values).all()):

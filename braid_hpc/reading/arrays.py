@@ -1,0 +1,228 @@
+"""Reading the arrays of a log: each is believed only with its digest, and a damaged file costs arrays, never events.
+
+Arrays files are opened by :class:`~braid_hpc.reading.h5reader.ArrayReader`.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from braid_hpc.log.array_pools import ARRAYS_NAME
+from braid_hpc.vocabulary.arrays import array_digest
+from braid_hpc.vocabulary.codes import Code, WriterState
+from braid_hpc.vocabulary.encoding import decoder
+from braid_hpc.vocabulary.errors import CorruptLogError
+from braid_hpc.vocabulary.payloads import ARRAY_IN_FILE, ARRAY_LOST, ArrayEntry, Declaration
+
+if TYPE_CHECKING:
+    from braid_hpc.reading.h5reader import ArrayReader
+    from braid_hpc.reading.writer_log import WriterLog
+
+__all__ = ["BLOCK", "LoggedArray", "check_arrays", "dtype_of", "logged_arrays", "lose_array"]
+
+_ENTRY = decoder(ArrayEntry)
+_DECLARATION = decoder(Declaration)
+
+#: Bytes that are read at once.
+BLOCK = 4 << 20
+
+
+def dtype_of(text: str) -> np.dtype[Any]:
+    """Return the dtype that a text stands for.
+
+    Parameters
+    ----------
+    text : str
+        From :func:`braid_hpc.vocabulary.arrays.dtype_text`, or a buffer's format.
+
+    Returns
+    -------
+    numpy.dtype
+        The same.
+
+    Raises
+    ------
+    CorruptLogError
+        If it is none.
+    """
+    try:
+        if text.startswith("["):
+            return np.lib.format.descr_to_dtype(ast.literal_eval(text))
+        return np.dtype(text)
+    except (TypeError, ValueError, SyntaxError):
+        raise CorruptLogError(f"{text!r} is not a dtype NumPy knows") from None
+
+
+@dataclass(slots=True)
+class LoggedArray:
+    """An array of a log: one content, under all the names it was declared by.
+
+    Attributes
+    ----------
+    entry : ArrayEntry
+        Where its bytes are; of several, the first.
+    names : list of str
+        ``kind:name``, each once.
+    unit : str or None
+        The first that was declared.
+    """
+
+    entry: ArrayEntry
+    names: list[str] = field(default_factory=list)
+    unit: str | None = None
+
+    def path(self, directory: Path) -> Path:
+        """Return the arrays file it lies in.
+
+        Parameters
+        ----------
+        directory : Path
+            The writer's directory.
+
+        Returns
+        -------
+        Path
+            Of no meaning for an array whose bytes are in its entry.
+        """
+        return directory / ARRAYS_NAME.format(self.entry.file)
+
+    def read(self, reader: ArrayReader, directory: Path, first: int, count: int) -> bytes:
+        """Read some of its bytes.
+
+        Parameters
+        ----------
+        reader : ArrayReader
+            Reads arrays files.
+        directory : Path
+            The writer's directory.
+        first, count : int
+            Bytes, whole elements.
+
+        Returns
+        -------
+        bytes
+            As they stand in the log, which proves nothing: compare the digest.
+
+        Raises
+        ------
+        CorruptLogError
+            If they cannot be read.
+        """
+        entry = self.entry
+        if not entry.file:
+            return bytes(entry.data or b"")[first : first + count]
+        item = entry.size // max(entry.length, 1) or 1
+        return reader.read(self.path(directory), entry.pool, entry.offset + first // item, count // item)
+
+
+def logged_arrays(log: WriterLog) -> list[LoggedArray]:
+    """Return the arrays that a writer stored.
+
+    Parameters
+    ----------
+    log : WriterLog
+        Its log.
+
+    Returns
+    -------
+    list of LoggedArray
+        In the order of their storing, each content once; those that could not be stored are left out.
+    """
+    found: dict[str, LoggedArray] = {}
+    names = None
+    events = log.events
+    for row in events.positions(Code.ARRAY):
+        names = names or log.names()
+        if int(events["flags"][row]) & ARRAY_LOST:
+            continue
+        try:
+            entry = _ENTRY.decode(events.payload(row))
+        except msgspec.DecodeError:
+            # Of a later version of the format; nothing here can tell where the array is.
+            continue
+        if (int(events["flags"][row]) & ARRAY_IN_FILE) == bool(entry.file):
+            array = found.setdefault(entry.digest, LoggedArray(entry))
+            _name(array, names.get(int(events["other"][row])), names.get(int(events["name"][row])))
+    if found:
+        _add_declared(log, names or {}, found)
+    return list(found.values())
+
+
+def _name(array: LoggedArray, kind: str | None, name: str | None) -> None:
+    full = f"{kind or '?'}:{name or '?'}"
+    if full not in array.names:
+        array.names.append(full)
+
+
+def _add_declared(log: WriterLog, names: dict[int, str], found: dict[str, LoggedArray]) -> None:
+    events = log.events
+    for row in events.positions(Code.DECLARE):
+        try:
+            about = _DECLARATION.decode(events.payload(row))
+        except msgspec.DecodeError:
+            continue
+        array = found.get(about.digest or "")
+        if array is not None:
+            _name(array, names.get(int(events["other"][row])), names.get(int(events["name"][row])))
+            array.unit = array.unit or about.unit
+
+
+def check_arrays(log: WriterLog, reader: ArrayReader) -> None:
+    """Read every array of a log, and compare its digest; those that are damaged become faults of the log.
+
+    Parameters
+    ----------
+    log : WriterLog
+        Its faults and its state are added to.
+    reader : ArrayReader
+        Reads arrays files.
+
+    Raises
+    ------
+    MissingExtraError
+        If there are arrays files and h5py is not installed.
+    """
+    for array in logged_arrays(log):
+        entry = array.entry
+        digest = array_digest(entry.dtype, entry.shape)
+        try:
+            for first in range(0, entry.size, BLOCK):
+                digest.update(array.read(reader, log.directory, first, min(BLOCK, entry.size - first)))
+            if f"blake3:{digest.hexdigest()}" != entry.digest:
+                raise CorruptLogError("its bytes do not carry its digest")
+        except CorruptLogError as error:
+            lose_array(log, array, str(error))
+
+
+def lose_array(log: WriterLog, array: LoggedArray, reason: str) -> str:
+    """Make a damaged array a fault of its writer's log.
+
+    Parameters
+    ----------
+    log : WriterLog
+        Its faults and its state are changed.
+    array : LoggedArray
+        The array.
+    reason : str
+        A clause.
+
+    Returns
+    -------
+    str
+        The fault.
+    """
+    fault = f"array {', '.join(array.names)} ({array.entry.digest[:19]}) is lost: {reason}"
+    log.faults.append(fault)
+    try:
+        torn = array.path(log.directory).stat().st_size < array.entry.end
+    except OSError:
+        torn = True
+    if log.state is not WriterState.CORRUPT:
+        log.state = WriterState.TORN if torn and array.entry.file else WriterState.CORRUPT
+    return fault

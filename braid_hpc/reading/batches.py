@@ -1,0 +1,52 @@
+"""The large batches of streams, which stand in files of their own: whether each is whole."""
+
+from __future__ import annotations
+
+from braid_hpc.reading.sealed import read_batch, read_sums
+from braid_hpc.reading.writer_log import WriterLog
+from braid_hpc.vocabulary.codes import Code, WriterState
+from braid_hpc.vocabulary.columns import BATCH_IN_FILE, BATCH_PLACE
+from braid_hpc.vocabulary.errors import CorruptLogError
+
+__all__ = ["check_batches"]
+
+
+def check_batches(log: WriterLog) -> None:
+    """Verify every batch that a log's events point at, and every sum beside them.
+
+    :func:`braid_hpc.reading.writer_log.read_writer` reads events and not what they point at; compaction reads each
+    batch when it needs it.
+
+    Parameters
+    ----------
+    log : WriterLog
+        Its `faults` and `state` say afterwards what is wrong.
+    """
+    faults: list[str] = []
+    torn = False
+    summed: set[tuple[str, int]] = set()
+    for path in sorted(log.directory.glob("stream-*.sums")):
+        segments, corrupt, cut = read_sums(path)
+        summed.update((path.stem, segment.offset) for segment in segments)
+        faults.extend(corrupt)
+        if cut:
+            faults.append(cut)
+            torn = True
+    for row in log.events.positions(Code.BATCH):
+        if log.events["flags"][row] != BATCH_IN_FILE:
+            continue
+        number, first, count = (int(log.events[name][row]) for name in ("other", "subject", "object"))
+        try:
+            offset, length, digest = BATCH_PLACE.unpack(log.events.payload(row))
+            name = f"stream-{number:04d}"
+            read_batch(log.directory / f"{name}.arrows", offset, length, digest)
+            if (name, offset) not in summed:
+                # The event vouches for the batch; shipping goes by the sums, and would leave it behind.
+                raise CorruptLogError(f"its record is missing in {name}.sums")
+        except CorruptLogError as error:
+            faults.append(f"rows {first} to {first + count - 1} of stream {number} cannot be read: {error}")
+            torn = torn or "missing" in str(error) or "ends within" in str(error)
+    if faults:
+        log.faults.extend(faults)
+        if log.state is not WriterState.CORRUPT:
+            log.state = WriterState.TORN if torn else WriterState.CORRUPT

@@ -1,0 +1,237 @@
+"""The process that opens arrays files, so that a damaged one can neither hang nor end the reader.
+
+Started by its path, see :mod:`braid_hpc.reading.arrays`; it imports nothing of this package. Requests are lines of
+JSON, answers are frames: a letter, a length (uint64), that many bytes. Letters: ``R`` ready, ``D`` bytes of an
+array, ``J`` JSON, ``F`` a sentence on what is damaged, ``M`` that h5py is missing.
+
+HDF5 never opens the file itself. It is given a view of it in which the superblock says that no writer is at work
+and that the file ends where it ends: HDF5 otherwise waits for a writer that was killed, for minutes or for ever,
+each time a checksum of its own structures does not hold.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import signal
+import struct
+import sys
+from typing import Any
+
+__all__ = ["QuietFile", "lookup3", "main"]
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_SUPERBLOCK = 48
+_FLAGS, _END, _CHECK = 11, 28, 44
+_WORD = 0xFFFFFFFF
+
+#: Address space; a damaged length must not make this process take the machine's memory.
+_MOST_MEMORY = 16 << 30
+
+
+def _rotate(word: int, bits: int) -> int:
+    return ((word << bits) | (word >> (32 - bits))) & _WORD
+
+
+def lookup3(data: bytes) -> int:
+    """Return the checksum HDF5 has on its structures.
+
+    Parameters
+    ----------
+    data : bytes
+        What is checked.
+
+    Returns
+    -------
+    int
+        ``hashlittle`` of Bob Jenkins's lookup3.c (public domain) with the initial value 0.
+    """
+    a: int
+    b: int
+    c: int
+    a = b = c = (0xDEADBEEF + len(data)) & _WORD
+    at = 0
+    while len(data) - at > 12:
+        x, y, z = struct.unpack_from("<III", data, at)
+        a, b, c = (a + x) & _WORD, (b + y) & _WORD, (c + z) & _WORD
+        a, c = ((a - c) & _WORD) ^ _rotate(c, 4), (c + b) & _WORD
+        b, a = ((b - a) & _WORD) ^ _rotate(a, 6), (a + c) & _WORD
+        c, b = ((c - b) & _WORD) ^ _rotate(b, 8), (b + a) & _WORD
+        a, c = ((a - c) & _WORD) ^ _rotate(c, 16), (c + b) & _WORD
+        b, a = ((b - a) & _WORD) ^ _rotate(a, 19), (a + c) & _WORD
+        c, b = ((c - b) & _WORD) ^ _rotate(b, 4), (b + a) & _WORD
+        at += 12
+    if at == len(data):
+        return c
+    x, y, z = struct.unpack("<III", data[at:].ljust(12, b"\0"))
+    a, b, c = (a + x) & _WORD, (b + y) & _WORD, (c + z) & _WORD
+    c = ((c ^ b) - _rotate(b, 14)) & _WORD
+    a = ((a ^ c) - _rotate(c, 11)) & _WORD
+    b = ((b ^ a) - _rotate(a, 25)) & _WORD
+    c = ((c ^ b) - _rotate(b, 16)) & _WORD
+    a = ((a ^ c) - _rotate(c, 4)) & _WORD
+    b = ((b ^ a) - _rotate(a, 14)) & _WORD
+    return ((c ^ b) - _rotate(b, 24)) & _WORD
+
+
+class QuietFile(io.RawIOBase):
+    """A file as it is now, whose superblock names no writer and the true length.
+
+    Parameters
+    ----------
+    path : str
+        An HDF5 file with a superblock of version 3.
+
+    Raises
+    ------
+    ValueError
+        If it has none, or one that does not carry its checksum.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._file = io.FileIO(path)
+        self._at: int = 0
+        self._length = os.fstat(self._file.fileno()).st_size
+        head = bytearray(self._file.read(_SUPERBLOCK) or b"")
+        if len(head) < _SUPERBLOCK:
+            raise ValueError(f"the file ends within its superblock, after {len(head)} bytes")
+        if head[:9] != _SIGNATURE + b"\3" or lookup3(bytes(head[:_CHECK])) != int.from_bytes(head[_CHECK:], "little"):
+            raise ValueError("its superblock does not carry its checksum")
+        head[_FLAGS] = 0
+        head[_END : _END + 8] = self._length.to_bytes(8, "little")
+        head[_CHECK:] = lookup3(bytes(head[:_CHECK])).to_bytes(4, "little")
+        self._head = bytes(head)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a position; see :meth:`io.IOBase.seek`."""
+        self._at = at = offset + (0, self._at, self._length)[whence]
+        return at
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read as much as there is; what lies behind the end reads as zeros."""
+        view = memoryview(buffer).cast("B")
+        data = os.pread(self._file.fileno(), len(view), self._at)
+        if self._at < _SUPERBLOCK:
+            data = (self._head[self._at :] + data[_SUPERBLOCK - self._at :])[: len(view)]
+        view[: len(data)] = data
+        view[len(data) :] = bytes(len(view) - len(data))
+        self._at += len(view)
+        return len(view)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+class _Server:
+    def __init__(self, out: int) -> None:
+        self._out = out
+        self._which: tuple[Any, ...] | None = None
+        self._h5: Any = None
+
+    def answer(self, letter: bytes, data: bytes = b"") -> None:
+        view = memoryview(letter + struct.pack("<Q", len(data)) + data)
+        while view:
+            view = view[os.write(self._out, view) :]
+
+    def take(self, request: dict[str, Any]) -> None:
+        try:
+            try:
+                answer = self._ask(request)
+            except Exception:
+                if self._which is None:
+                    raise
+                # It may have been read while its writer wrote: look once more.
+                self._forget()
+                answer = self._ask(request)
+        except Exception as error:
+            self._forget()
+            text = str(error).strip().partition("\n")[0] or type(error).__name__
+            self.answer(b"F", text.encode("utf-8", "replace"))
+        else:
+            self.answer(*answer)
+
+    def _forget(self) -> None:
+        self._which, self._h5 = None, None
+
+    def _ask(self, request: dict[str, Any]) -> tuple[bytes, bytes]:
+        import h5py
+
+        state = os.stat(request["path"])
+        which = (request["path"], state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+        if self._which != which:
+            self._forget()
+            self._h5 = h5py.File(QuietFile(request["path"]), "r")
+            self._which = which
+        if request["ask"] == "extents":
+            extents = {name: self._h5[name].shape[0] for name in self._h5}
+            return b"J", json.dumps(extents).encode()
+        first, count = request["offset"], request["length"]
+        dataset = self._h5[request["pool"]]
+        if first + count > dataset.shape[0]:
+            raise ValueError(f"{request['pool']} has {dataset.shape[0]} elements, not {first + count}")
+        values = dataset[first : first + count]
+        if request["ask"] == "bytes":
+            return b"D", values.tobytes()
+        return b"J", json.dumps([_index_row(row) for row in values]).encode()
+
+
+def _index_row(row: Any) -> dict[str, Any]:
+    dimensions = int(row["dimensions"])
+    return {
+        "pool": row["pool"].decode("ascii", "replace"),
+        "offset": int(row["offset"]),
+        "length": int(row["length"]),
+        "digest": "blake3:" + row["digest"].tobytes().hex(),
+        "dtype": row["dtype"].decode("ascii", "replace"),
+        "shape": row["shape"].tolist()[:dimensions] if dimensions <= 8 else None,
+    }
+
+
+def main(limit: float) -> None:
+    """Serve requests until there are no more.
+
+    Parameters
+    ----------
+    limit : float
+        Seconds for each; whatever holds it up then, the process ends.
+    """
+    # What a library prints must not come in between the frames.
+    out = os.dup(1)
+    os.dup2(2, 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    server = _Server(out)
+    try:
+        import h5py  # noqa: F401
+    except ImportError:
+        server.answer(b"M")
+        return
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if most == resource.RLIM_INFINITY or most > _MOST_MEMORY:
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, most))
+    server.answer(b"R")
+    for line in sys.stdin.buffer:
+        # The default action of SIGALRM ends the process, also within HDF5.
+        signal.setitimer(signal.ITIMER_REAL, limit)
+        server.take(json.loads(line))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]))
