@@ -1,0 +1,167 @@
+"""Damage to the files of a log: what verifies is there and is what was written; the rest is told, never silent."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+import braid_hpc as braid
+from braid_hpc.reading.batches import check_batches
+from braid_hpc.reading.events import COLUMNS
+from braid_hpc.reading.writer_log import WriterLog, read_writer
+from braid_hpc.vocabulary.codes import WriterState
+from tests.faults.campaign import many, seeds, trial
+from tests.rank_logs import small_tails
+
+Row = tuple[object, ...]
+
+
+@pytest.fixture
+def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the directory of a closed log with every kind of row, sealed batches, tails and a stream's own file."""
+    monkeypatch.setenv("BRAID_STRICT", "0")
+    small_tails(monkeypatch, rows=24, heap=4096)
+    with braid.job("every kind", log_dir=tmp_path / "logs") as run:
+        config = run.fact("config", {"threshold": 40}, tags={"energy_keV": 71.7})
+        with run.activity("reduce", used=config, params={"step": 1}) as act:
+            data = act.data("frames", derived_from=config, tags={"n": 1})
+            act.use(config)
+        run.tag(data, "late", True)
+        run.derive(data, "fact:config")
+        run.data("bad", derived_from=3)
+        numbers = run.stream("numbers", {"n": "int64", "t": "text"})
+        for number in range(40):
+            numbers.append(number, "é" * (number % 5))
+        numbers.append(None, "none")
+        numbers.extend({"n": [1, 2], "t": ["a", "b"]})
+        run._log.seal()
+        numbers.extend({"n": list(range(3000)), "t": ["text"] * 3000})
+        return run._log.directory
+
+
+@pytest.fixture
+def limit() -> Iterator[None]:
+    """End a reader that takes more than a second."""
+
+    def late(number: int, frame: FrameType | None) -> None:
+        raise AssertionError("the reader took more than a second")
+
+    before = signal.signal(signal.SIGALRM, late)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def content(log: WriterLog) -> dict[int, Row]:
+    """Give all that each row says, by sequence."""
+    events = log.events
+    return {
+        int(events["sequence"][row]): (*(int(events[name][row]) for name in COLUMNS), events.payload(row))
+        for row in range(len(events))
+    }
+
+
+def read(directory: Path) -> WriterLog:
+    """Read and verify a log within a second."""
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    log = read_writer(directory)
+    check_batches(log)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return log
+
+
+def hold(before: WriterLog, after: WriterLog, what: str) -> bool:
+    """Check that nothing read after damage is wrong, and that what is missing is told; return whether it shows."""
+    original, left = content(before), content(after)
+    for sequence, row in left.items():
+        assert original.get(sequence) == row, f"{what}: row {sequence} is not what was written"
+    shows = after.state is not before.state or bool(after.faults)
+    assert after.header in (before.header, {}), f"{what}: the header says something else"
+    if len(left) < len(original):
+        # A tail of nothing is what a kill leaves that comes before its first byte: the log is open, and says no more.
+        assert not after.state.complete, f"{what}: rows are gone and nothing is said"
+    return shows
+
+
+def all_files(directory: Path) -> list[Path]:
+    """Give the files of a log; the fixture made one of each kind."""
+    files = sorted(directory.iterdir())
+    kinds = {path.name.partition("-")[0].partition(".")[0] + path.suffix for path in files}
+    assert kinds == {"header.json", "events.arrows", "events.sums", "stream.arrows", "stream.sums", "tail"}, kinds
+    return files
+
+
+@pytest.mark.timeout(3000)
+@pytest.mark.usefixtures("limit")
+def test_truncation_leaves_exactly_the_whole_events_before_it(whole: Path) -> None:
+    """Each file cut at each byte: no error, no hang, no wrong row; rows of other files are all there."""
+    before = read(whole)
+    assert before.state is WriterState.CLOSED
+    for path in all_files(whole):
+        data = path.read_bytes()
+        step = max(1, len(data) // many(len(data), 150))
+        for size in range(0, len(data), step):
+            path.write_bytes(data[:size])
+            after = read(whole)
+            shows = hold(before, after, f"{path.name} cut to {size} of {len(data)} bytes")
+            zeros = not data[size:].strip(b"\0")
+            assert shows or zeros, f"{path.name} cut to {size} bytes shows nowhere"
+        path.write_bytes(data)
+    assert read(whole).state is WriterState.CLOSED
+
+
+def flipped(data: bytes, flips: list[int]) -> bytes:
+    """Return `data` with some of its bits turned over."""
+    changed = bytearray(data)
+    for bit in flips:
+        changed[bit // 8] ^= 1 << (bit % 8)
+    return bytes(changed)
+
+
+@pytest.mark.timeout(3000)
+@pytest.mark.usefixtures("limit")
+def test_flipped_bits_are_never_silent(whole: Path) -> None:
+    """One bit, two bits or a burst in any file: what is read is what was written, and a changed row is told."""
+    before = read(whole)
+    files = {path: path.read_bytes() for path in all_files(whole)}
+    silent = 0
+    for seed in seeds(100_000, 600):
+        with trial(seed) as random:
+            path = random.choice(list(files))
+            data = files[path]
+            first = random.randrange(8 * len(data))
+            kind = random.choice(["one", "two", "burst"])
+            if kind == "one":
+                flips = [first]
+            elif kind == "two":
+                flips = [first, random.randrange(8 * len(data))]
+            else:
+                flips = [bit for bit in range(first, min(first + 64, 8 * len(data))) if random.random() < 0.5]
+            path.write_bytes(flipped(data, flips))
+            silent += not hold(before, read(whole), f"{path.name}, {kind} at bit {first}")
+            path.write_bytes(data)
+    # What is never read (the unused end of a table, padding) may change unseen.
+    assert read(whole).state is WriterState.CLOSED
+    assert silent < many(100_000, 600)
+
+
+def test_a_copied_renamed_or_half_copied_log_is_not_taken_for_another(whole: Path) -> None:
+    """A copy beside its original adds nothing; a renamed one is the same writer; a half-copied one says what lacks."""
+    logs = whole.parent
+    first = braid.compact(logs, logs.parent / "one.duckdb")
+    shutil.copytree(whole, logs / "copy")
+    whole.rename(logs / "renamed")
+    second = braid.compact(logs, logs.parent / "two.duckdb")
+    assert (first.events, first.versions, first.edges) == (second.events, second.versions, second.edges)
+    with braid.open(logs.parent / "one.duckdb") as one, braid.open(logs.parent / "two.duckdb") as two:
+        assert one.digests() == two.digests()
+    shutil.rmtree(logs / "copy")
+    (logs / "renamed" / "events.arrows").unlink()
+    log = read(logs / "renamed")
+    assert log.state is WriterState.TORN
+    assert "events.arrows is missing" in " ".join(log.faults)
