@@ -218,9 +218,8 @@ def table(results: dict[str, dict[str, Any]]) -> str:
             title += " (not built here: this is the Python tail)"
         low, high = found["wall_quartiles"]
         limit = "-" if budget is None else f"{budget}"
-        lines.append(
-            f"| {title} | {limit} | {found['wall']:.2f} | {found['cpu']:.2f} | {low:.2f} to {high:.2f} | {found['ns']:.0f} |"
-        )
+        spread = f"{low:.2f} to {high:.2f}"
+        lines.append(f"| {title} | {limit} | {found['wall']:.2f} | {found['cpu']:.2f} | {spread} | {found['ns']:.0f} |")
     lines.append(f"| import braid_hpc / python -c pass | 1.5 | {results['import']['import']['wall']:.2f} | - | - | - |")
     lines += ["", "One call of `append`, microseconds (p99.99 has a budget of 10,000):", ""]
     lines += ["| tail | p50 | p99 | p99.9 | p99.99 | max | bytes an event on disk |", "|---|---|---|---|---|---|---|"]
