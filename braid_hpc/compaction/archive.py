@@ -41,7 +41,9 @@ _EVENTS = pa.schema(
         ("payload", pa.large_binary()),
     ]
 )
-_BATCHES = pa.schema([("writer", pa.binary(16)), ("stream", pa.uint32()), ("first", pa.uint64()), ("ipc", pa.large_binary())])
+_BATCHES = pa.schema(
+    [("writer", pa.binary(16)), ("stream", pa.uint32()), ("first", pa.uint64()), ("ipc", pa.large_binary())]
+)
 
 
 def write_archive(directory: Path, writers: list[Facts], numbering: list[tuple[str, int]]) -> None:

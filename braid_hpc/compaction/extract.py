@@ -11,13 +11,14 @@ import numpy as np
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, Relation
 from braid_hpc.vocabulary.encoding import decode, decoder
-from braid_hpc.vocabulary.payloads import Begin, Declaration, End, Links, Rejected, StreamSchema
+from braid_hpc.vocabulary.payloads import Begin, Called, Declaration, End, Links, Rejected, StreamSchema
 
 __all__ = ["Begun", "Declared", "Ended", "Facts", "Linked", "extract"]
 
 _DECLARATION = decoder(Declaration)
 _BEGIN = decoder(Begin)
 _END = decoder(End)
+_CALLED = decoder(Called)
 _LINKS = decoder(Links)
 _STREAM = decoder(StreamSchema)
 _REJECTED = decoder(Rejected)
@@ -73,6 +74,7 @@ class Linked:
     subject: Place
     relation: Relation
     links: list[Any]
+    time: int
 
 
 @dataclass(slots=True)
@@ -116,6 +118,7 @@ _SPOKEN = (
     Code.TAG,
     Code.BEGIN,
     Code.END,
+    Code.CALL,
     Code.USE,
     Code.GENERATE,
     Code.STREAM,
@@ -160,7 +163,7 @@ def _take(facts: Facts, names: dict[int, str], row: int, sequence: int, time: in
     code = int(events["code"][row])
     subject, foreign = int(events["subject"][row]), int(events["object"][row])
     payload = events.payload(row)
-    place = (names[foreign] or facts.writer, subject)
+    place = (names[foreign] or facts.writer, subject) if code != Code.CALL else (facts.writer, sequence)
     name, other = names[int(events["name"][row])], int(events["other"][row])
     if code == Code.DECLARE:
         about = _DECLARATION.decode(payload)
@@ -172,15 +175,25 @@ def _take(facts: Facts, names: dict[int, str], row: int, sequence: int, time: in
         about = Declaration(parents=schema.parents, tags=schema.tags, shared=True)
         facts.declared.append(Declared(sequence, "stream", name, place if subject else None, about, time))
     elif code == Code.BEGIN:
-        facts.began[sequence] = int(events["time"][row])
         begin = _BEGIN.decode(payload or _EMPTY)
-        facts.begun.append(Begun(sequence, name, place if subject else None, begin, time))
+        written = int(events["time"][row])
+        since = facts.began[sequence] = written if begin.since is None else begin.since
+        facts.begun.append(Begun(sequence, name, place if subject else None, begin, time - written + since))
     elif code == Code.END:
         status = int(events["flags"][row])
         end = _END.decode(payload or _EMPTY)
         facts.ended.append(Ended(sequence, place, status, end, time, int(events["time"][row])))
+    elif code == Code.CALL:
+        # Both ends in one row: what `object` is for others is how long it took, and `other` says whose it was within.
+        called, lasted, ended = _CALLED.decode(payload or _EMPTY), foreign, int(events["time"][row])
+        outer = (names[other] or facts.writer, subject) if subject else None
+        facts.began[sequence] = ended - lasted
+        begin = Begin(called.used, called.params, called.function)
+        facts.begun.append(Begun(sequence, name, outer, begin, time - lasted))
+        end, status = End(called.error, called.result, called.generated), int(events["flags"][row])
+        facts.ended.append(Ended(sequence, (facts.writer, sequence), status, end, time, ended))
     elif code in _RELATIONS:
-        facts.linked.append(Linked(sequence, place, _RELATIONS[code], _LINKS.decode(payload).links))
+        facts.linked.append(Linked(sequence, place, _RELATIONS[code], _LINKS.decode(payload).links, time))
     elif code == Code.TAG:
         facts.tagged.append((sequence, place, decode(payload)))
     elif code == Code.INFO:

@@ -57,11 +57,14 @@ def group_runs(headers: dict[str, dict[str, Any]], known: dict[str, str] | None 
     groups: dict[str, list[str]] = defaultdict(list)
     for writer in sorted(roots):
         groups[_evidence(writer, roots[writer])].append(writer)
-    for key, members in _gather_scattered(groups, roots).items():
+    for key, members in _gather_scattered(_gather_programs(groups, roots), roots).items():
         for part_key, part in _divide(key, members, roots):
             _settle(found, part_key, part, roots)
     for writer in sorted(headers.keys() - roots.keys()):
-        found.run.setdefault(writer, found.run.get(_root(writer, headers)) or key_digest(["run", "writer", writer]))
+        root = _root(writer, headers)
+        # A child knows the evidence of its parent, also where the parent's log is not there.
+        own = key_digest(["run", _evidence(root, headers[writer])])
+        found.run.setdefault(writer, found.run.get(root) or own)
     return found
 
 
@@ -78,8 +81,10 @@ def _settle(found: Grouping, key: str, members: list[str], headers: dict[str, di
                 (writer, f"rank {rank} appears twice among writers that nothing tells apart: it is a run of its own")
             )
         return
+    # Ranks whose logs came earlier have a run already; the others join it.
+    known = {found.run[writer] for writer in members if writer in found.run}
     for writer in fresh:
-        found.run[writer] = key_digest(["run", key])
+        found.run[writer] = next(iter(known)) if len(known) == 1 else key_digest(["run", key])
 
 
 def _root(writer: str, headers: dict[str, dict[str, Any]]) -> str:
@@ -122,6 +127,24 @@ def _launcher(header: dict[str, Any]) -> list[Any]:
     ]
 
 
+def _gather_programs(groups: dict[str, list[str]], headers: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    """Join groups that differ in the job's name only, where together they make the ranks of one launch (MPMD)."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for key in groups:
+        parts = json.loads(key)
+        alike[key if parts[0] == "writer" else json.dumps([*parts[:-3], *parts[-2:]])].append(key)
+    whole: dict[str, list[str]] = {}
+    for together, keys in alike.items():
+        members = [writer for key in keys for writer in groups[key]]
+        size = headers[members[0]].get("size")
+        ranks = sorted(int(headers[writer].get("rank") or 0) for writer in members)
+        if len(keys) > 1 and ranks == list(range(size or 0)):
+            whole[json.dumps(["programs", *json.loads(together)])] = sorted(members)
+        else:
+            whole.update({key: groups[key] for key in keys})
+    return whole
+
+
 def _gather_scattered(groups: dict[str, list[str]], headers: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     """Join groups known only by their launcher on one host, where together they make the ranks of one run."""
     partial: dict[str, list[str]] = defaultdict(list)
@@ -133,15 +156,17 @@ def _gather_scattered(groups: dict[str, list[str]], headers: dict[str, dict[str,
             scheduler = (alike.get("evidence") or {}).get("scheduler") or {}
             partial[
                 json.dumps(
-                    ["alike", alike.get("argv"), alike.get("cwd"), size, alike.get("job"), alike.get("ordinal", 0)]
-                    + [scheduler.get("job"), scheduler.get("restart")]
+                    [
+                        *(alike.get(trait) for trait in ("argv", "cwd", "size", "job", "ordinal")),
+                        *(scheduler.get(trait) for trait in ("job", "restart")),
+                    ]
                 )
             ].append(key)
         else:
             whole[key] = members
     for keys in partial.values():
         members = [writer for key in keys for writer in groups[key]]
-        ranks = [headers[writer].get("rank") for writer in members]
+        ranks = [int(headers[writer].get("rank") or 0) for writer in members]
         starts = [(headers[writer].get("clock") or {}).get("utc_ns", 0) for writer in members]
         hosts = {headers[groups[key][0]].get("boot_id") for key in keys}
         if (
@@ -156,13 +181,11 @@ def _gather_scattered(groups: dict[str, list[str]], headers: dict[str, dict[str,
     return whole
 
 
-def _divide(
-    key: str, members: list[str], headers: dict[str, dict[str, Any]]
-) -> list[tuple[str, list[str]]]:
+def _divide(key: str, members: list[str], headers: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
     """Divide a group in which a rank appears twice: by launcher, then by command line and directory."""
     parts = [(key, members)]
     for trait in (_launcher_trait, _program_trait, _process_trait):
-        divided = []
+        divided: list[tuple[str, list[str]]] = []
         for part_key, part in parts:
             if _doubled(part, headers):
                 by: dict[str, list[str]] = defaultdict(list)

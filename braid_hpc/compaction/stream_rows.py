@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -119,12 +120,14 @@ def _packed_rows(events: Events, times: Array, columns: Columns) -> pa.Table:
     layout = row_struct(columns)
     heap = np.frombuffer(events.heap, np.uint8)
     fixed = heap[events.start[:, None] + np.arange(layout.size)]
-    dtype = np.dtype({
-        "names": [name for name, _ in columns],
-        "formats": ["<" + _numpy_code(kind) for _, kind in columns],
-    })
-    table = np.ascontiguousarray(fixed).view(dtype)[:, 0] if columns else None
-    assert table is not None and dtype.itemsize == layout.size
+    dtype = np.dtype(
+        {
+            "names": [name for name, _ in columns],
+            "formats": ["<" + _numpy_code(kind) for _, kind in columns],
+        }
+    )
+    assert dtype.itemsize == layout.size
+    table = np.ascontiguousarray(fixed).view(dtype)[:, 0]
     ends = events.start + layout.size
     arrays: list[Any] = []
     for name, kind in columns:
@@ -164,7 +167,7 @@ def _text_array(offsets: Array, data: bytes, kind: str) -> Any:
             found.validate(full=True)
         except pa.ArrowInvalid:
             # Lone surrogates, which Python has and UTF-8 has not, become question marks; the log keeps the bytes.
-            parts = [data[a:b].decode("utf-8", "surrogatepass") for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+            parts = [data[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(offsets)]
             found = pa.array([part.encode("utf-8", "replace").decode() for part in parts], pa.large_string())
     return found
 

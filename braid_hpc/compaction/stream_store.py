@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from braid_hpc.compaction.write import Writer
+from braid_hpc.compaction.rows import Rows, clean
 
 __all__ = ["SYSTEM_COLUMNS", "StreamTables", "quoted"]
 
@@ -90,20 +90,51 @@ class StreamTables:
 
     Parameters
     ----------
-    writer : Writer
+    rows : Rows
         Of the commit.
+
+    Attributes
+    ----------
+    places : dict of str to str
+        Name of the table by the stream's name. They differ where DuckDB would take two streams' names for one.
     """
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self._connection = writer.connection
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._connection = rows.connection
         self._columns: dict[str, dict[str, str]] = {}
-        rows = self._connection.execute(
+        found = self._connection.execute(
             "select table_name, column_name, data_type from information_schema.columns "
             "where table_schema = 'stream' order by ordinal_position"
         ).fetchall()
-        for table, column, kind in rows:
+        for table, column, kind in found:
             self._columns.setdefault(table, {})[column] = kind.lower()
+        self.places: dict[str, str] = dict(
+            self._connection.execute("select distinct stream, place from stream_rows").fetchall()
+        )
+
+    def place(self, name: str) -> str:
+        """Return the table of a stream, and choose one the first time.
+
+        Parameters
+        ----------
+        name : str
+            The stream.
+
+        Returns
+        -------
+        str
+            Its name, with ``__2`` behind it where another stream's differs from it in upper and lower case only.
+        """
+        name = clean(name)
+        if name not in self.places:
+            taken = {place.lower() for place in self.places.values()}
+            candidate, suffix = name, 1
+            while candidate.lower() in taken:
+                suffix += 1
+                candidate = f"{name}__{suffix}"
+            self.places[name] = candidate
+        return self.places[name]
 
     def add(self, name: str, columns: list[tuple[str, str]], table: pa.Table, about: dict[str, Any]) -> None:
         """Append rows.
@@ -119,7 +150,8 @@ class StreamTables:
         about : dict
             ``_run``, ``_rank`` and ``_writer`` of all of them.
         """
-        targets = self._prepare(name, columns)
+        place = self.place(name)
+        targets = self._prepare(place, columns)
         count = table.num_rows
         arrays = {
             "_run": pa.array([about["_run"]] * count, pa.string()),
@@ -127,38 +159,46 @@ class StreamTables:
             "_writer": pa.array([about["_writer"]] * count, pa.string()),
             "_row": table.column("_row"),
             "_time": table.column("_time"),
-            "_snapshot": pa.array([self._writer.snapshot] * count, pa.int32()),
+            "_snapshot": pa.array([self._rows.snapshot] * count, pa.int32()),
         }
         arrays.update({target: table.column(column) for column, target in targets.items()})
-        self._writer.insert(f"stream.{quoted(name)}", pa.table(arrays))
-        self._writer.counts["stream rows"] += count
+        self._rows.insert(f"stream.{quoted(place)}", pa.table(arrays))
+        self._rows.counts["stream rows"] += count
 
-    def _prepare(self, name: str, columns: list[tuple[str, str]]) -> dict[str, str]:
+    def _prepare(self, table: str, columns: list[tuple[str, str]]) -> dict[str, str]:
         """Make the table fit for rows of these columns; return the store's column for each declared one."""
-        place = f"stream.{quoted(name)}"
-        present = self._columns.get(name)
+        place = f"stream.{quoted(table)}"
+        present = self._columns.get(table)
         if present is None:
             parts = [f"{column} {kind}" for column, kind in SYSTEM_COLUMNS]
             parts += [f"{quoted(column)} {_SQL_TYPES[kind]}" for column, kind in columns]
             self._connection.execute(f"create table {place} ({', '.join(parts)})")
-            self._columns[name] = dict(SYSTEM_COLUMNS) | {column: _SQL_TYPES[kind] for column, kind in columns}
+            self._columns[table] = dict(SYSTEM_COLUMNS) | {column: _SQL_TYPES[kind] for column, kind in columns}
             return {column: column for column, _ in columns}
-        return {column: self._fit(place, present, column, _SQL_TYPES[kind]) for column, kind in columns}
+        # A column is never put where another one of the same declaration belongs.
+        taken = {column.lower() for column, _ in columns}
+        targets: dict[str, str] = {}
+        for column, kind in columns:
+            target = self._fit(place, present, column, _SQL_TYPES[kind], taken - {column.lower()})
+            targets[column] = target
+            taken.add(target.lower())
+        return targets
 
-    def _fit(self, place: str, present: dict[str, str], column: str, wanted: str) -> str:
+    def _fit(self, place: str, present: dict[str, str], column: str, wanted: str, taken: set[str]) -> str:
         candidate, suffix = column, 1
         while True:
             known = next((each for each in present if each.lower() == candidate.lower()), None)
-            if known is None:
-                self._connection.execute(f"alter table {place} add column {quoted(candidate)} {wanted}")
-                present[candidate] = wanted
-                return candidate
-            common = common_type(present[known], wanted)
-            if common is not None:
-                if common != present[known]:
-                    self._connection.execute(f"alter table {place} alter column {quoted(known)} type {common}")
-                    present[known] = common
-                return known
+            if candidate.lower() not in taken:
+                if known is None:
+                    self._connection.execute(f"alter table {place} add column {quoted(candidate)} {wanted}")
+                    present[candidate] = wanted
+                    return candidate
+                common = common_type(present[known], wanted)
+                if common is not None:
+                    if common != present[known]:
+                        self._connection.execute(f"alter table {place} alter column {quoted(known)} type {common}")
+                        present[known] = common
+                    return known
             # No type holds both without loss: both stay, under two names.
             suffix += 1
             candidate = f"{column}__{suffix}"

@@ -6,16 +6,17 @@ writer or another one, changes it.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
 from typing import Any
 
-from braid_hpc.compaction.extract import Declared, Facts
+from braid_hpc.compaction.extract import Declared, Facts, Place
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identity import key_digest
 from braid_hpc.vocabulary.references import parse_reference
 
-__all__ = ["activity_uid", "assign_versions", "occurrence_uid", "split_cycles"]
+__all__ = ["Name", "activity_uid", "assign_versions", "occurrence_uid", "plain_name", "unseen_uid"]
+
+#: Kind, where it is known, and name.
+Name = tuple[str | None, str]
 
 
 def occurrence_uid(writer: str, sequence: int) -> str:
@@ -34,6 +35,22 @@ def occurrence_uid(writer: str, sequence: int) -> str:
         32 hexadecimal digits.
     """
     return key_digest(["occurrence", writer, sequence])
+
+
+def unseen_uid(place: Place) -> str:
+    """Return the id of a placeholder: never that of what it stands for, which will have a row of its own.
+
+    Parameters
+    ----------
+    place : (str, int)
+        Writer and sequence that a handle names.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits.
+    """
+    return key_digest(["unseen", *place])
 
 
 def activity_uid(writer: str, sequence: int) -> str:
@@ -62,21 +79,24 @@ def assign_versions(facts: Facts) -> None:
     facts : Facts
         All of the writer's occurrences in order; `step` and `uid` of each are set.
     """
-    last: dict[tuple[str, str], tuple[int, Any]] = {}
+    last: dict[Name, tuple[int, Any]] = {}
     canonical: dict[int, Any] = {}
-    latest: dict[str, int] = {}
+    latest: dict[Name, int] = {}
     for declared in facts.declared:
         about = declared.about
         parents = tuple(_canonical(link, canonical, latest) for link in about.parents)
-        state = (about.digest, parents, declared.activity)
+        # Where nothing else tells two declarations apart, another uri says that something else is meant.
+        state = (about.digest or tuple(about.uris), parents, declared.activity)
         key = (declared.kind, declared.name)
         if key in last:
             step, before = last[key]
-            declared.step = step if before == state else step + 1
+            # Without content, and without a word that all ranks mean the same, every declaration is a version.
+            again = before == state and (about.digest is not None or about.shared)
+            declared.step = step if again else step + 1
         last[key] = (declared.step, state)
         declared.uid = _uid(facts, declared, made=bool(about.parents) or declared.activity is not None)
         canonical[declared.sequence] = (*key, declared.step, about.digest)
-        latest[declared.name] = latest[f"{declared.kind}:{declared.name}"] = declared.sequence
+        latest[None, declared.name] = latest[key] = declared.sequence
 
 
 def _uid(facts: Facts, declared: Declared, *, made: bool) -> str:
@@ -90,95 +110,36 @@ def _uid(facts: Facts, declared: Declared, *, made: bool) -> str:
     return occurrence_uid(facts.writer, declared.sequence)
 
 
-def _canonical(link: Any, canonical: dict[int, Any], latest: dict[str, int]) -> Any:
+def _canonical(link: Any, canonical: dict[int, Any], latest: dict[Name, int]) -> Any:
     """Return what a link means within this writer, so that two links can be compared."""
     if isinstance(link, int):
         return canonical.get(link, link)
     if isinstance(link, str):
-        local = latest.get(_plain(link))
+        name = plain_name(link)
+        local = latest.get(name) if name is not None else None
         return canonical[local] if local is not None else ("text", link)
     if isinstance(link, (list, tuple)):
         return ("all", _canonical(link[0], canonical, latest)) if link else None
     return link
 
 
-def _plain(text: str) -> str:
-    """Return ``kind:name`` or ``name`` of a reference without a version, else the text itself."""
-    try:
-        reference = parse_reference(text)
-    except InvalidInputError:
-        return text
-    if reference.version is not None or reference.name is None:
-        return text
-    return f"{reference.kind}:{reference.name}" if reference.kind else reference.name
-
-
-def split_cycles(
-    occurrences: dict[tuple[str, int], Declared], edges: Iterable[tuple[str, str]]
-) -> list[tuple[str, int]]:
-    """Keep occurrences apart whose merging would close a cycle.
+def plain_name(text: str) -> Name | None:
+    """Return what a reference without a version names.
 
     Parameters
     ----------
-    occurrences : dict
-        Every new occurrence by writer and sequence; the `uid` of those kept apart is changed.
-    edges : iterable of (str, str)
-        Derivations as pairs of version ids, child and parent.
+    text : str
+        A reference.
 
     Returns
     -------
-    list of (str, int)
-        The occurrences that were kept apart.
+    (str or None, str) or None
+        Kind, where it is named, and name; None if the text names a version or an id, or is not a reference.
     """
-    parents: dict[str, set[str]] = defaultdict(set)
-    for child, parent in edges:
-        parents[child].add(parent)
-    cyclic = _in_cycles(parents)
-    apart = [place for place, declared in occurrences.items() if declared.uid in cyclic]
-    for writer, sequence in apart:
-        occurrences[writer, sequence].uid = occurrence_uid(writer, sequence)
-    return apart
-
-
-def _in_cycles(parents: dict[str, set[str]]) -> set[str]:
-    """Return the nodes that lie on a cycle: strongly connected components, by Tarjan, without recursion."""
-    index: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    on_stack: set[str] = set()
-    cyclic: set[str] = set()
-    for root in list(parents):
-        if root in index:
-            continue
-        work = [(root, iter(parents.get(root, ())))]
-        index[root] = low[root] = len(index)
-        stack.append(root)
-        on_stack.add(root)
-        while work:
-            node, above = work[-1]
-            for parent in above:
-                if parent == node:
-                    cyclic.add(node)
-                if parent not in index:
-                    index[parent] = low[parent] = len(index)
-                    stack.append(parent)
-                    on_stack.add(parent)
-                    work.append((parent, iter(parents.get(parent, ()))))
-                    break
-                if parent in on_stack:
-                    low[node] = min(low[node], index[parent])
-            else:
-                work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
-                if low[node] == index[node]:
-                    component = []
-                    while True:
-                        member = stack.pop()
-                        on_stack.discard(member)
-                        component.append(member)
-                        if member == node:
-                            break
-                    if len(component) > 1:
-                        cyclic.update(component)
-    return cyclic
+    try:
+        reference = parse_reference(text)
+    except InvalidInputError:
+        return None
+    if reference.version is not None or reference.name is None:
+        return None
+    return reference.kind, reference.name

@@ -226,12 +226,12 @@ def ask(store: Store, reference: str, *, down: bool, depth: int | None, at: int)
 
 
 def _is_sibling(connection: Any, one: Node, other: Node) -> bool:
-    row = connection.execute(
-        "select a.run is not null and a.run = b.run and a.step = b.step from version_rows a, version_rows b "
-        "where a.id = ? and b.id = ?",
+    rows = connection.execute(
+        "select 1 from occurrences a join occurrences b on a.run = b.run and a.step = b.step "
+        "where a.id = ? and b.id = ? limit 1",
         [one.id, other.id],
     ).fetchall()
-    return bool(row and row[0][0])
+    return bool(rows)
 
 
 def _nodes(connection: Any, distance: dict[int, int]) -> dict[int, Node]:
@@ -273,59 +273,71 @@ def invalid_among(connection: Any, ids: list[int], at: int) -> set[int]:
 def _missing(connection: Any, ids: list[int], root: Node, *, down: bool, at: int) -> list[Missing]:
     """Return the incomplete logs of the runs that own a node or an edge of the answer.
 
-    An answer to what came of something also names damaged runs that began later: they may hold more of it.
+    A version belongs to the run that made it, a source to the run that declared it first: others that read the same
+    configuration file say nothing of this one. An answer to what came of something also names damaged runs that went
+    on after it, because they may hold more of it.
     """
-    runs = {
-        run
-        for (run,) in connection.execute(
-            """
-            with answer as (select unnest(?::bigint[]) as id)
-            select run from occurrences where id in (select id from answer)
-            union select run from activity_rows where id in (select id from answer)
-            union select w.run from edge_rows e join writers w using (writer)
-            where e.child in (select id from answer) and e.parent in (select id from answer)
-            """,
-            [ids],
-        ).fetchall()
-    }
-    if down:
-        runs |= {
-            run
-            for (run,) in connection.execute(
-                "select run from ranks group by run having max(last_time) >= "
-                "(select min(time) from occurrences where id = ?)",
-                [root.id],
-            ).fetchall()
-        }
-    missing = []
-    for run in sorted(runs):
-        missing.extend(_missing_of_run(connection, run, at))
-    missing.extend(_unseen(connection, ids))
-    return missing
-
-
-def _missing_of_run(connection: Any, run: str, at: int) -> list[Missing]:
-    rows = connection.execute(
-        "select rank, writer, parent, state, first_lost, last_lost from ranks where run = ? order by rank, writer",
-        [run],
+    runs = connection.execute(
+        """
+        with answer as (select unnest($ids::bigint[]) as id)
+        select coalesce(v.run, o.run) from version_rows v join (
+            select id, arg_min(run, (time, writer, sequence)) as run from occurrences
+            where snapshot <= $at and id in (from answer) group by id) o on v.id = o.id
+        union select run from activity_rows where id in (from answer)
+        union select w.run from edge_rows e join writers w using (writer)
+        where e.snapshot <= $at and e.child in (from answer) and e.parent in (from answer)
+        union select w.run from writers w join writer_states s using (writer)
+        where $down and s.snapshot <= $at and s.last_time >= (select min(time) from occurrences where id = $root)
+        """,
+        {"ids": ids, "at": at, "down": down, "root": root.id},
     ).fetchall()
-    (size,) = connection.execute("select size from runs where run = ?", [run]).fetchall()[0]
-    present = {rank for rank, _, parent, *_ in rows if parent is None}
-    found = [
-        Missing(run, rank, writer, state, *(None if time is None else time.isoformat() + "Z" for time in lost))
-        for rank, writer, _, state, *lost in rows
-        if not WriterState(state).complete
-    ]
-    absent = [rank for rank in range(size or 0) if rank not in present]
-    found.extend(Missing(run, rank, None, str(WriterState.ABSENT)) for rank in absent)
+    found = _of_runs(connection, sorted(run for (run,) in runs), at)
+    named = {each.writer for each in found}
+    return found + [each for each in _unseen(connection, ids, at) if each.writer not in named]
+
+
+#: Each writer with the state that it had at a snapshot.
+_RANKS = """
+    select w.run, w.rank, w.writer, w.parent, s.state, s.first_lost, s.last_lost,
+        (w.header ->> '$.size')::integer as size
+    from writers w join (
+        select *, row_number() over (partition by writer order by snapshot desc) as newest
+        from writer_states where snapshot <= $at) s on w.writer = s.writer and s.newest = 1
+    where w.snapshot <= $at
+"""
+
+
+def _of_runs(connection: Any, runs: list[str], at: int) -> list[Missing]:
+    rows = connection.execute(
+        f"select * from ({_RANKS}) where list_contains($runs::varchar[], run) order by run, rank, writer",
+        {"runs": runs, "at": at},
+    ).fetchall()
+    found: list[Missing] = []
+    for run in runs:
+        mine = [row[1:] for row in rows if row[0] == run]
+        found.extend(
+            Missing(run, rank, writer, state, _moment(first), _moment(last))
+            for rank, writer, _, state, first, last, _ in mine
+            if not WriterState(state).complete
+        )
+        present = {row[0] for row in mine if row[2] is None}
+        size = max((row[6] or 0 for row in mine), default=0)
+        found.extend(Missing(run, n, None, str(WriterState.ABSENT)) for n in range(size) if n not in present)
     return found
 
 
-def _unseen(connection: Any, ids: list[int]) -> list[Missing]:
+def _moment(time: Any) -> str | None:
+    return None if time is None else time.isoformat(timespec="microseconds") + "Z"
+
+
+def _unseen(connection: Any, ids: list[int], at: int) -> list[Missing]:
+    """Return the writers of what was referred to and is not seen."""
     rows = connection.execute(
-        "select distinct placeholder from version_rows where placeholder is not null "
-        "and id in (select unnest(?::bigint[]))",
-        [ids],
+        f"""
+        select distinct split_part(p.placeholder, ':', 1), r.run, r.rank, r.state
+        from version_rows p left join ({_RANKS}) r on r.writer = split_part(p.placeholder, ':', 1)
+        where p.placeholder is not null and p.id in (select unnest($ids::bigint[])) order by all
+        """,
+        {"ids": ids, "at": at},
     ).fetchall()
-    writers = sorted({place.partition(":")[0] for (place,) in rows})
-    return [Missing("", None, writer, str(WriterState.ABSENT)) for writer in writers]
+    return [Missing(run or "", rank, writer, state or str(WriterState.ABSENT)) for writer, run, rank, state in rows]

@@ -22,7 +22,7 @@ class Walk:
     distance : dict of int to int
         Edges on the shortest way from the start, by dense id; the start itself has 0.
     edges : list of (int, int, str)
-        Child, parent, relation: every edge between nodes that were reached.
+        Child, parent, relation: every followed edge between nodes that were reached.
     """
 
     distance: dict[int, int]
@@ -61,21 +61,29 @@ def walk(
         Every node once, though the graph may hold cycles.
     """
     near, far = ("parent", "child") if down else ("child", "parent")
-    query = (
-        f"select distinct {near}, {far}, relation from edges "
-        f"where snapshot <= ? and list_contains(?, relation) and {near} in (select unnest(?::bigint[]))"
-    )
+    filled = [
+        identity for (identity,) in connection.execute("select id from filled where snapshot <= ?", [at]).fetchall()
+    ]
     names = [str(relation) for relation in relations]
+    query = (
+        f"select distinct {near}, {far}, relation from edge_rows where snapshot <= $at "
+        f"and list_contains($relations, relation) and {near} in (select unnest($here::bigint[])) "
+        f"and not list_contains($filled::bigint[], {far})"
+    )
+    given = {"at": at, "relations": names, "filled": filled}
     distance = dict.fromkeys(starts, 0)
     frontier, level = list(starts), 0
     edges: list[tuple[int, int, str]] = []
-    while frontier and (depth is None or level < depth):
+    while frontier:
         level += 1
         fresh = []
-        for here, there, relation in connection.execute(query, [at, names, frontier]).fetchall():
-            edges.append((there, here, relation) if down else (here, there, relation))
-            if there not in distance:
+        # Beyond the last level only the edges between what was reached count.
+        deeper = depth is None or level <= depth
+        for here, there, relation in connection.execute(query, {**given, "here": frontier}).fetchall():
+            if there not in distance and deeper:
                 distance[there] = level
                 fresh.append(there)
+            if there in distance:
+                edges.append((there, here, relation) if down else (here, there, relation))
         frontier = fresh
     return Walk(distance, edges)

@@ -155,12 +155,12 @@ class StoredArray:
         """
         parts = index if isinstance(index, tuple) else (index,)
         if self.nbytes and self.shape and all(map(_is_plain, parts)):
-            explicit = _explicit(parts, len(self.shape))
-            raw = self._take(explicit)
+            read, kept = _explicit(parts, self.shape)
+            raw = self._take(read)
             # Elements that HDF5 has no type for stand there as bytes, in a last dimension of their own.
-            if raw.dtype != self.dtype:
+            if raw.ndim > len(self.shape):
                 raw = raw.view(self.dtype)[..., 0]
-            return raw[()] if raw.ndim == 0 else raw
+            return raw[kept]
         return self.read()[index]
 
     def _take(self, index: tuple[Any, ...]) -> Any:
@@ -254,14 +254,25 @@ def _is_plain(part: Any) -> bool:
     return part is Ellipsis or (isinstance(part, int) and not isinstance(part, bool))
 
 
-def _explicit(parts: tuple[Any, ...], dimensions: int) -> tuple[Any, ...]:
-    """Return an index without an Ellipsis, one part for each dimension."""
-    if parts.count(Ellipsis) > 1 or len(parts) - parts.count(Ellipsis) > dimensions:
-        raise IndexError(f"the index has more parts than the array has dimensions ({dimensions})")
-    where = parts.index(Ellipsis) if Ellipsis in parts else len(parts)
+def _explicit(parts: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[Any, ...]]:
+    """Return the index as slices, one for each dimension, and what is then to be taken of the part they give."""
+    ellipses = parts.count(Ellipsis)
+    if ellipses > 1 or len(parts) - ellipses > len(shape):
+        raise IndexError(f"the index has more parts than the array has dimensions ({len(shape)})")
+    where = parts.index(Ellipsis) if ellipses else len(parts)
     rest = parts[where + 1 :]
-    missing = dimensions - where - len(rest)
-    return (*parts[:where], *[slice(None)] * missing, *rest)
+    whole = (*parts[:where], *[slice(None)] * (len(shape) - where - len(rest)), *rest)
+    read: list[slice] = []
+    for part, length in zip(whole, shape, strict=True):
+        if isinstance(part, slice):
+            read.append(part)
+        elif -length <= part < length:
+            read.append(slice(part % length, part % length + 1))
+        else:
+            raise IndexError(f"{part} lies outside of a dimension of length {length}")
+    kept = [slice(None) if isinstance(part, slice) else 0 for part in whole]
+    # As in NumPy, an index with an Ellipsis gives an array even of a single element.
+    return tuple(read), (*kept, Ellipsis) if ellipses else tuple(kept)
 
 
 def _short(error: Exception) -> str:

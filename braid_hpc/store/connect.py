@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.store.schema import FORMAT, MAJOR, TABLES, VIEWS
 from braid_hpc.vocabulary.errors import FormatTooNewError, InvalidInputError, MissingExtraError, StorageError
 
 if TYPE_CHECKING:
-    import duckdb
+    from duckdb import DuckDBPyConnection
 
-__all__ = ["connect_asking", "connect_building"]
+__all__ = ["connect_asking", "connect_building", "connect_nothing", "snapshot_number", "storage_error"]
 
 
 def _duckdb() -> Any:
@@ -21,7 +22,7 @@ def _duckdb() -> Any:
     return duckdb
 
 
-def connect_building(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+def connect_building(path: Path, *, read_only: bool = False) -> DuckDBPyConnection:
     """Open a file that is being built.
 
     Parameters
@@ -48,14 +49,28 @@ def connect_building(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyC
     duckdb = _duckdb()
     config = {"autoload_known_extensions": False, "autoinstall_known_extensions": False}
     try:
-        connection: duckdb.DuckDBPyConnection = duckdb.connect(str(path), read_only=read_only, config=config)
+        connection: DuckDBPyConnection = duckdb.connect(str(path), read_only=read_only, config=config)
     except duckdb.Error as error:
         raise _explained(path, error) from error
     connection.execute("set preserve_insertion_order = false")
     return connection
 
 
-def connect_asking(path: Path) -> duckdb.DuckDBPyConnection:
+def connect_nothing() -> DuckDBPyConnection:
+    """Return a connection to an empty store in memory.
+
+    Returns
+    -------
+    duckdb.DuckDBPyConnection
+        With all tables and views.
+    """
+    connection: DuckDBPyConnection = _duckdb().connect()
+    connection.execute(TABLES)
+    connection.execute(VIEWS)
+    return connection
+
+
+def connect_asking(path: Path) -> DuckDBPyConnection:
     """Open a snapshot to ask it, as a stranger's data is opened.
 
     Parameters
@@ -80,14 +95,77 @@ def connect_asking(path: Path) -> duckdb.DuckDBPyConnection:
         If DuckDB is not installed.
     """
     duckdb = _duckdb()
-    config = {"autoload_known_extensions": False, "autoinstall_known_extensions": False}
+    # All of it from the start: DuckDB opens a file once in a process, and a second reader cannot set what is locked.
+    config = {
+        "autoload_known_extensions": False,
+        "autoinstall_known_extensions": False,
+        "enable_external_access": False,
+        "lock_configuration": True,
+    }
     try:
-        connection: duckdb.DuckDBPyConnection = duckdb.connect(str(path), read_only=True, config=config)
+        connection: DuckDBPyConnection = duckdb.connect(str(path), read_only=True, config=config)
     except duckdb.Error as error:
         raise _explained(path, error) from error
-    connection.execute("set enable_external_access = false")
-    connection.execute("set lock_configuration = true")
     return connection
+
+
+def snapshot_number(connection: DuckDBPyConnection, path: Path) -> int:
+    """Return the newest snapshot in a file, having seen that it is a store that can be read.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on the file.
+    path : Path
+        What the store is called, for messages.
+
+    Returns
+    -------
+    int
+        From 1; 0 if none was committed.
+
+    Raises
+    ------
+    InvalidInputError
+        If the database is not a store.
+    FormatTooNewError
+        If it is of a newer format.
+    """
+    there = connection.execute(
+        "select count(*) from information_schema.tables where table_schema = 'main' and table_name = 'meta'"
+    ).fetchall()[0][0]
+    columns = connection.execute("select * from meta limit 0").description if there else []
+    meta: dict[str, str] = {}
+    if [column[0] for column in columns or []] == ["key", "value"]:
+        meta = dict(connection.execute("select key, value from meta").fetchall())
+    if meta.get("format") != FORMAT:
+        raise InvalidInputError(f"{path} is not a braid store: name a file made by 'braid compact'")
+    if int(meta["major"]) > MAJOR:
+        raise FormatTooNewError(
+            f"{path} is of store format {meta['major']}, this braid_hpc reads up to {MAJOR}: update braid_hpc"
+        )
+    return int(connection.execute("select coalesce(max(snapshot), 0) from snapshots").fetchall()[0][0])
+
+
+def storage_error(path: Path, error: BaseException) -> StorageError | None:
+    """Return what DuckDB says when the file system or the memory is exhausted, as an error of this package.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+    error : BaseException
+        Anything that was raised.
+
+    Returns
+    -------
+    StorageError or None
+        None for other errors.
+    """
+    duckdb = _duckdb()
+    if isinstance(error, (duckdb.IOException, duckdb.OutOfMemoryException)):
+        return StorageError(f"{path} cannot be written: {str(error).splitlines()[0]}")
+    return None
 
 
 def _explained(path: Path, error: Exception) -> Exception:

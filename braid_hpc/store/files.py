@@ -35,6 +35,7 @@ class StoreFiles:
         self.path = Path(path).absolute()
         self.directory = self.path.with_name(self.path.name + ".d")
         self.archive = self.directory / "logs"
+        self.arrays = self.directory / "arrays"
 
     def snapshots(self) -> list[int]:
         """Return the numbers of the snapshot files that are there.
@@ -83,7 +84,9 @@ class StoreFiles:
             return self.snapshot(numbers[-1])
         if self.path.is_file():
             return self.path
-        raise NotFoundError(f"there is no store {self.path}: make one with 'braid compact LOGS --store {self.path.name}'")
+        raise NotFoundError(
+            f"there is no store {self.path}: make one with 'braid compact LOGS --store {self.path.name}'"
+        )
 
     def exists(self) -> bool:
         """Return whether there is a store of this name.
@@ -95,13 +98,13 @@ class StoreFiles:
         """
         return bool(self.snapshots()) or self.path.is_file()
 
-    def begin(self, number: int) -> Path:
-        """Return a new file to build a snapshot in: a copy of the newest one, or nothing yet.
+    def begin(self, base: int) -> Path:
+        """Return a new file to build the next snapshot in.
 
         Parameters
         ----------
-        number : int
-            The number it shall have.
+        base : int
+            The snapshot to begin with a copy of; 0 for nothing yet.
 
         Returns
         -------
@@ -110,20 +113,26 @@ class StoreFiles:
 
         Raises
         ------
+        ConflictError
+            If that snapshot is gone, because others have published later ones.
         StorageError
             If the directory cannot be written, or the copy does not fit.
         """
+        aside = self.directory / f"building-{base + 1}-{os.getpid()}-{os.urandom(4).hex()}.duckdb"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            aside = self.directory / f"building-{number}-{os.getpid()}-{os.urandom(4).hex()}.duckdb"
-            if self.exists():
-                _copy(self.newest(), aside)
+            if base:
+                source = self.snapshot(base)
+                _copy(source if source.exists() or self.snapshots() else self.path, aside)
         except OSError as error:
+            self.discard(aside)
+            if base and isinstance(error, FileNotFoundError):
+                raise ConflictError(f"other compactions have gone beyond snapshot {base} of {self.path}") from None
             raise StorageError(f"cannot write beside {self.path} ({error.strerror}): choose another place") from error
         return aside
 
     def publish(self, aside: Path, number: int) -> None:
-        """Give a finished file its number, then the store's name.
+        """Give a finished file its number.
 
         Parameters
         ----------
@@ -145,31 +154,45 @@ class StoreFiles:
             os.chmod(aside, 0o444)
             # A link cannot replace a file, so of two compactions one gets the number and the other one an error.
             os.link(aside, target)
+            _sync(self.directory)
         except FileExistsError:
             raise ConflictError(f"another compaction has published snapshot {number} of {self.path}") from None
         except OSError as error:
             raise StorageError(f"cannot publish snapshot {number} of {self.path} ({error.strerror})") from error
-        os.unlink(aside)
-        _sync(self.directory)
-        self.name_newest()
 
     def name_newest(self) -> None:
-        """Let the store's own name mean the newest snapshot, and remove older ones."""
-        numbers = self.snapshots()
-        if not numbers:
-            return
-        newest = self.snapshot(numbers[-1])
-        if not (self.path.exists() and self.path.samefile(newest)):
-            fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(fresh)
-            os.link(newest, fresh)
-            self._move_wal_aside()
-            os.rename(fresh, self.path)
-            _sync(self.path.parent)
+        """Let the store's own name mean the newest snapshot, and remove older ones.
+
+        Raises
+        ------
+        StorageError
+            If the file system refuses; the snapshot is there all the same, under its number.
+        """
+        done = 0
+        try:
+            # Again if another compaction has published in between: the last one to rename must have seen all.
+            while (numbers := self.snapshots()) and numbers[-1] != done:
+                done = numbers[-1]
+                with contextlib.suppress(FileNotFoundError):
+                    self._name(self.snapshot(done))
+        except OSError as error:
+            raise StorageError(f"cannot rename {self.path} to its newest snapshot ({error.strerror})") from error
         for number in numbers[:-KEEP]:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.snapshot(number))
+
+    def _name(self, newest: Path) -> None:
+        if self.path.exists() and self.path.samefile(newest):
+            return
+        fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}-{os.urandom(4).hex()}.new")
+        os.link(newest, fresh)
+        try:
+            self._move_wal_aside()
+            os.rename(fresh, self.path)
+        except BaseException:
+            os.unlink(fresh)
+            raise
+        _sync(self.path.parent)
 
     def _move_wal_aside(self) -> None:
         """A write-ahead log that somebody left beside the name would make the new file unopenable."""
@@ -186,7 +209,7 @@ class StoreFiles:
             From :meth:`begin`.
         """
         for name in (aside, aside.with_name(aside.name + ".wal")):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 os.unlink(name)
 
 

@@ -78,7 +78,7 @@ def resolve(connection: Any, text: str | Reference, at: int) -> tuple[Node, list
         return _by_identity(connection, reference, at), []
     kinds = _kinds(connection, reference, at)
     if len(kinds) > 1:
-        fitting = ", ".join(format_reference(kind, reference.name or "") for kind in kinds)
+        fitting = ", ".join(_on_one_line(format_reference(kind, reference.name or "")) for kind in kinds)
         raise ConflictError(f"{reference} fits several records: say which of {fitting}")
     rows = connection.execute(
         _SELECT + "kind = ? and name = ? and (? is null or version = ?) order by version desc",
@@ -98,12 +98,16 @@ def resolve(connection: Any, text: str | Reference, at: int) -> tuple[Node, list
     return heads[0], heads[1:]
 
 
+def _on_one_line(text: str) -> str:
+    return "⏎".join(text.splitlines())
+
+
 def _by_identity(connection: Any, reference: Reference, at: int) -> Node:
     rows = connection.execute(_SELECT + "starts_with(uid, ?) order by uid limit 6", [at, reference.identity]).fetchall()
     if not rows:
         raise NotFoundError(f"{reference} is not in this store")
     if len(rows) > 1:
-        shown = ", ".join(f"id:{row[1]} ({Node(*row).ref})" for row in rows[:5])
+        shown = ", ".join(f"id:{row[1]} ({_on_one_line(Node(*row).ref)})" for row in rows[:5])
         raise ConflictError(f"{reference} is the beginning of several ids: {shown}")
     return Node(*rows[0])
 
@@ -119,7 +123,7 @@ def _kinds(connection: Any, reference: Reference, at: int) -> list[str]:
             "jaro_winkler_similarity(name, ?) desc, kind, name limit 3",
             [at, reference.name],
         ).fetchall()
-        hint = ", ".join(format_reference(kind, name) for kind, name in near)
+        hint = ", ".join(_on_one_line(format_reference(kind, name)) for kind, name in near)
         raise NotFoundError(f"{reference} is not in this store" + (f"; near it are {hint}" if hint else ""))
     return [kind for (kind,) in rows]
 

@@ -51,15 +51,20 @@ create table activity_rows (
     begin_time timestamp_ns not null, snapshot integer not null);
 
 create table activity_ends (
-    id bigint not null, status varchar not null, error varchar, result varchar, end_time timestamp_ns not null,
-    duration_ns bigint, snapshot integer not null);
+    begun_by varchar not null, begun_at bigint not null, status varchar not null, error varchar, result varchar,
+    end_time timestamp_ns not null, duration_ns bigint, writer varchar not null, sequence bigint not null,
+    snapshot integer not null);
 
 create table edge_rows (
     child bigint not null, parent bigint not null, relation varchar not null, writer varchar not null,
     sequence bigint not null, said varchar, snapshot integer not null);
 
 create table late_links (
-    child bigint not null, run varchar not null, kind varchar not null, name varchar not null, step integer not null,
+    child bigint not null, run varchar, kind varchar, name varchar, step integer, relation varchar not null,
+    writer varchar not null, sequence bigint not null, place varchar, snapshot integer not null);
+
+create table unresolved_links (
+    child bigint not null, run varchar not null, said varchar not null, time timestamp_ns not null,
     relation varchar not null, writer varchar not null, sequence bigint not null, snapshot integer not null);
 
 create table tag_rows (
@@ -71,8 +76,8 @@ create table uri_rows (
     sequence bigint not null, snapshot integer not null);
 
 create table stream_rows (
-    stream varchar not null, id bigint, run varchar not null, writer varchar not null, number integer not null,
-    columns varchar not null, units varchar not null, snapshot integer not null);
+    stream varchar not null, place varchar not null, id bigint, run varchar not null, writer varchar not null,
+    number integer not null, columns varchar not null, units varchar not null, snapshot integer not null);
 
 create table run_info (
     run varchar not null, writer varchar not null, key varchar not null, value varchar not null,
@@ -82,19 +87,27 @@ create table invalidations (
     id bigint not null, cause varchar not null, cascade boolean not null, revoked boolean not null,
     time timestamp_ns not null, writer varchar not null, sequence bigint not null, snapshot integer not null);
 
-create table problems (
+create table problem_rows (
     code varchar not null, message varchar not null, run varchar, writer varchar, sequence bigint,
     given varchar, place varchar, snapshot integer not null);
+
+create table array_rows (
+    digest varchar not null, file varchar not null, dataset varchar not null, dtype varchar not null,
+    shape bigint[] not null, bytes bigint not null, snapshot integer not null);
 
 create schema stream;
 """
 
 VIEWS = """
+create view filled as
+    select p.id, s.snapshot from version_rows p join (
+        select writer || ':' || sequence as place, snapshot from occurrences
+        union all select writer || ':' || sequence, snapshot from activity_rows) s on p.placeholder = s.place;
+
 create view edges as
     select child, parent, relation, count(*) as statements, min(snapshot) as snapshot
     from edge_rows
-    where parent not in (
-        select p.id from version_rows p join occurrences o on p.placeholder = o.writer || ':' || o.sequence)
+    where parent not in (select id from filled) and child not in (select id from filled)
     group by child, parent, relation;
 
 create view versions as
@@ -109,7 +122,11 @@ create view versions as
             arg_min(value, (writer, sequence)) filter (where value is not null) as value,
             max(size) as size
         from occurrences group by id) o on v.id = o.id
-    where v.placeholder is null or v.placeholder not in (select writer || ':' || sequence from occurrences);
+    where v.id not in (select id from filled);
+
+create view arrays as
+    select v.id, v.kind, v.name, v.version, a.digest, a.dtype, a.shape, v.unit, a.bytes, a.file, a.dataset, a.snapshot
+    from versions v join array_rows a on v.digest = a.digest;
 
 create view records as
     select kind, name, count(*) as versions, max(version) as latest, min(time) as first_time, max(time) as last_time
@@ -147,10 +164,14 @@ create view runs as
 create view activities as
     select a.id, a.uid, a.name, a.version, a.run, r.rank, a.writer, a.sequence, a.function, a.params, a.begin_time,
         e.end_time, e.duration_ns, coalesce(e.status, 'unfinished') as status, e.error, e.result, a.snapshot
-    from activity_rows a left join activity_ends e on a.id = e.id left join writers r on a.writer = r.writer;
+    from activity_rows a left join (
+        select *, row_number() over (
+            partition by begun_by, begun_at order by writer <> begun_by, writer, sequence) as choice
+        from activity_ends) e on a.writer = e.begun_by and a.sequence = e.begun_at and e.choice = 1
+    left join writers r on a.writer = r.writer;
 
 create view tags as
-    select distinct id, key, type, text, integer, real, boolean from tag_rows;
+    select distinct id, key, type, text, integer, real, boolean from tag_rows where id not in (select id from filled);
 
 create view uris as
     select distinct id, position, uri from uri_rows;
@@ -161,15 +182,21 @@ create view nodes as
     select id, uid, 'activity' as kind, name, version, run, snapshot from activity_rows;
 
 create view streams as
-    select stream, arg_min(columns, (snapshot, writer, number)) as columns,
+    select stream, min(place) as place, arg_min(columns, (snapshot, writer, number)) as columns,
         arg_min(units, (snapshot, writer, number)) as units, count(distinct run) as runs,
         count(distinct writer) as writers
     from stream_rows group by stream;
+
+create view problems as
+    select code, message, run, writer, sequence, given, place, snapshot from problem_rows p
+    where code <> 'unresolved' or not exists (
+        from edge_rows e where e.writer = p.writer and e.sequence = p.sequence and e.said = p.given);
 """
 
 #: What ``docs/store-format.md`` promises to keep by name.
 PUBLIC_VIEWS = (
     "records",
+    "arrays",
     "versions",
     "activities",
     "edges",

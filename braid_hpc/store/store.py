@@ -7,19 +7,13 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.store.connect import connect_asking
+from braid_hpc.store.arrays import ArrayFiles, StoredArray, find_array
+from braid_hpc.store.connect import connect_asking, snapshot_number
 from braid_hpc.store.digest import table_digests
 from braid_hpc.store.files import StoreFiles
 from braid_hpc.store.resolve import Node, resolve
-from braid_hpc.store.schema import FORMAT, MAJOR
 from braid_hpc.store.tables import Table
-from braid_hpc.vocabulary.errors import (
-
-    FormatTooNewError,
-    InvalidInputError,
-    NotFoundError,
-    ReadOnlyError,
-)
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError, ReadOnlyError, StorageError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -82,27 +76,13 @@ class Store:
         self._connection: Any = None
         files = StoreFiles(path)
         self.path: Path = files.path
-        self._file = files.newest()
-        self._connection = connect_asking(self._file)
+        self._arrays = ArrayFiles(files.arrays)
+        self._connection = _connect_newest(files)
         try:
-            self.snapshot = self._check_format()
+            self.snapshot = snapshot_number(self._connection, self.path)
         except BaseException:
             self.close()
             raise
-
-    def _check_format(self) -> int:
-        (there,) = self._connection.execute(
-            "select count(*) from information_schema.tables where table_name = 'meta'"
-        ).fetchall()[0]
-        meta = dict(self._connection.execute("select key, value from meta").fetchall()) if there else {}
-        if meta.get("format") != FORMAT:
-            raise InvalidInputError(f"{self.path} is not a braid store: name a file made by 'braid compact'")
-        if int(meta["major"]) > MAJOR:
-            raise FormatTooNewError(
-                f"{self.path} is of store format {meta['major']}, this braid_hpc reads up to {MAJOR}: update braid_hpc"
-            )
-        (snapshot,) = self._connection.execute("select coalesce(max(snapshot), 0) from snapshots").fetchall()[0]
-        return int(snapshot)
 
     # ------------------------------------------------------------------ questions
 
@@ -130,8 +110,10 @@ class Store:
         """
         import duckdb
 
+        # A connection of its own: what a statement begins or creates for the time being is gone with it.
+        cursor = self._connection.cursor()
         try:
-            relation = self._connection.sql(query, params=parameters)
+            relation = cursor.sql(query, params=parameters)
             if relation is None:
                 raise InvalidInputError("the query is not one that answers with rows: ask with select")
             return Table(relation.to_arrow_table())
@@ -140,6 +122,8 @@ class Store:
             if "read-only" in text or "configuration has been locked" in text or "disabled" in text:
                 raise ReadOnlyError(f"a store is only read: {text.splitlines()[0]}") from error
             raise InvalidInputError(f"DuckDB refuses the query: {text}") from error
+        finally:
+            cursor.close()
 
     def table(self, stream: str) -> Table:
         """Return all rows of a stream.
@@ -159,14 +143,16 @@ class Store:
         NotFoundError
             If there is no such stream.
         """
-        names = [row["stream"] for row in self.sql("select stream from streams order by stream")]
-        if stream not in names:
-            known = ", ".join(names) or "none"
+        places = {row["stream"]: row["place"] for row in self.sql("select stream, place from streams order by stream")}
+        if stream not in places:
+            known = ", ".join(places) or "none"
             raise NotFoundError(f"there is no stream {stream!r} in {self.path.name}; there are: {known}")
-        place = 'stream."' + stream.replace('"', '""') + '"'
-        there = self.sql("select 1 from information_schema.tables where table_schema = 'stream' and table_name = ?", [stream])
+        there = self.sql(
+            "select 1 from information_schema.tables where table_schema = 'stream' and table_name = ?", [places[stream]]
+        )
         if not len(there):
             raise NotFoundError(f"stream {stream!r} was declared, and no row of it was recorded")
+        place = 'stream."' + places[stream].replace('"', '""') + '"'
         return self.sql(f"select * from {place} order by _run, _rank, _writer, _row")
 
     def get(self, reference: str, *, at: int | None = None) -> Node:
@@ -190,6 +176,31 @@ class Store:
             As :func:`braid_hpc.store.resolve.resolve`.
         """
         return resolve(self._connection, reference, self._at(at))[0]
+
+    def array(self, reference: str, *, at: int | None = None) -> StoredArray:
+        """Return an array that was recorded; it is read when it is used.
+
+        Parameters
+        ----------
+        reference : str
+            Of a record whose content it is.
+        at : int, optional
+            A snapshot number; without it the newest.
+
+        Returns
+        -------
+        StoredArray
+            With shape, dtype and unit; ``numpy.asarray`` reads all of it and checks its digest, a slice reads a part.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such record, or its bytes are not in the store.
+        ConflictError, InvalidInputError
+            As :func:`braid_hpc.store.resolve.resolve`.
+        """
+        node = self.get(reference, at=at)
+        return find_array(self._connection, self._arrays, node.ref, node.id)
 
     def lineage(
         self,
@@ -306,6 +317,7 @@ class Store:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+            self._arrays.close()
 
     def __enter__(self) -> Store:
         """Return itself."""
@@ -328,3 +340,12 @@ class Store:
         return f"<Store {self.path.name}, snapshot {getattr(self, 'snapshot', '?')}>"
 
 
+def _connect_newest(files: StoreFiles) -> Any:
+    """Connect to the newest snapshot, which may be replaced by two later ones while it is being opened."""
+    while True:
+        path = files.newest()
+        try:
+            return connect_asking(path)
+        except StorageError:
+            if path.exists():
+                raise

@@ -21,7 +21,7 @@ class Table:
     Parameters
     ----------
     data : pyarrow.Table
-        The rows.
+        The rows. Where columns share a name, the later ones get ``_1``, ``_2``, ... behind it.
 
     Examples
     --------
@@ -34,7 +34,8 @@ class Table:
     """
 
     def __init__(self, data: pa.Table) -> None:
-        self._data = data
+        names = _each_once(data.column_names)
+        self._data = data if names == data.column_names else data.rename_columns(names)
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         """Return the rows as an ArrowArrayStream capsule (Arrow PyCapsule interface)."""
@@ -50,7 +51,7 @@ class Table:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield rows as dictionaries."""
-        for batch in self._data.to_batches(max_chunksize=10_000):
+        for batch in _in_microseconds(self._data).to_batches(max_chunksize=10_000):
             yield from batch.to_pylist()
 
     def __getitem__(self, column: str) -> list[Any]:
@@ -59,7 +60,7 @@ class Table:
 
         if column not in self.columns:
             raise NotFoundError(f"there is no column {column!r}; there are {', '.join(self.columns)}")
-        values: list[Any] = self._data.column(column).to_pylist()
+        values: list[Any] = _in_microseconds(self._data.select([column])).column(0).to_pylist()
         return values
 
     @property
@@ -83,9 +84,9 @@ class Table:
         Returns
         -------
         list of dict
-            One for each row.
+            One for each row. Times are :class:`datetime.datetime`, to the microsecond; :meth:`to_arrow` has them whole.
         """
-        rows: list[dict[str, Any]] = self._data.to_pylist()
+        rows: list[dict[str, Any]] = _in_microseconds(self._data).to_pylist()
         return rows
 
     def to_pandas(self) -> Any:
@@ -100,10 +101,12 @@ class Table:
 
     def __repr__(self) -> str:
         """Show the first rows as aligned text."""
-        rows = self._data.slice(0, SHOWN).to_pylist()
+        rows = _in_microseconds(self._data.slice(0, SHOWN)).to_pylist()
         cells = [self.columns, *([_cell(row[name]) for name in self.columns] for row in rows)]
         widths = [max(len(line[index]) for line in cells) for index in range(len(self.columns))]
-        lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+        lines = [
+            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells
+        ]
         rest = len(self) - len(rows)
         return "\n".join([*lines, f"... {rest} more rows"] if rest > 0 else lines)
 
@@ -112,11 +115,33 @@ class Table:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(_cell(row[name]))}</td>" for name in self.columns) + "</tr>"
-            for row in self._data.slice(0, SHOWN).to_pylist()
+            for row in _in_microseconds(self._data.slice(0, SHOWN)).to_pylist()
         )
         rest = len(self) - min(len(self), SHOWN)
         note = f"<p>{rest} more rows</p>" if rest else ""
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+
+
+def _each_once(names: list[str]) -> list[str]:
+    found: list[str] = []
+    for name in names:
+        candidate, number = name, 0
+        while candidate in found or (number and candidate in names):
+            number += 1
+            candidate = f"{name}_{number}"
+        found.append(candidate)
+    return found
+
+
+def _in_microseconds(data: pa.Table) -> pa.Table:
+    """Return a table whose times Python can hold: pyarrow makes objects of nanoseconds only where pandas is there."""
+    import pyarrow as pa
+
+    for index, field in enumerate(data.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            times = data.column(index).cast(pa.timestamp("us", field.type.tz), safe=False)
+            data = data.set_column(index, field.with_type(times.type), times)
+    return data
 
 
 def _cell(value: Any) -> str:

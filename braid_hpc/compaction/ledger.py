@@ -1,0 +1,252 @@
+"""The ledger of what was taken from each log, and the state each log was found in."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from braid_hpc.compaction.extract import Facts
+from braid_hpc.compaction.rows import BIGINT, INTEGER, TEXT, TIME, Rows, as_json
+from braid_hpc.log.header import boot_id, process_start
+from braid_hpc.reading.writer_log import WriterLog
+from braid_hpc.vocabulary.codes import Code, Outcome, WriterState
+
+__all__ = ["Ledger", "damage", "settle", "write_writers"]
+
+#: How long a writer that is at work may take to store a row whose number it has drawn already (ns).
+STORING_NS = 10_000_000_000
+
+_OUTCOMES: dict[int, str] = {Outcome.OK: "ok", Outcome.FAILED: "failed", Outcome.EXITED: "exited"}
+
+#: The longest range of numbers in which places without a row are remembered one by one.
+_HOLES = 1 << 24
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What earlier commits took.
+
+    Attributes
+    ----------
+    runs : dict of str to str
+        Run by writer.
+    headers : dict of str to dict
+        Header by writer.
+    last : dict of str to int
+        The last sequence taken of each writer.
+    holes : dict of str to set of int
+        Sequences before that one that were not there.
+    states : dict of str to (str, int)
+        State and number of events when a writer was last looked at.
+    damaged : dict of str to list of str
+        Faults of streams; their rows are not read again.
+    """
+
+    runs: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    last: dict[str, int] = field(default_factory=dict)
+    holes: dict[str, set[int]] = field(default_factory=dict)
+    states: dict[str, tuple[str, int]] = field(default_factory=dict)
+    damaged: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, connection: Any) -> Ledger:
+        """Read the ledger of a store.
+
+        Parameters
+        ----------
+        connection : duckdb.DuckDBPyConnection
+            Open on it.
+
+        Returns
+        -------
+        Ledger
+            Empty for a new store.
+        """
+        found = cls()
+        for writer, run, header in connection.execute("select writer, run, header from writers").fetchall():
+            found.runs[writer], found.headers[writer] = run, json.loads(header)
+        for writer, last, holes in connection.execute(
+            "select writer, max(last), arg_max(holes, (snapshot, last)) from ledger group by writer"
+        ).fetchall():
+            found.last[writer], found.holes[writer] = last, set(holes)
+        for writer, state, events in connection.execute(
+            "select writer, arg_max(state, snapshot), arg_max(events, snapshot) from writer_states group by writer"
+        ).fetchall():
+            found.states[writer] = (state, events)
+        for writer, faults in connection.execute(
+            "select writer, list(message order by message) from problem_rows where code = 'stream' group by writer"
+        ).fetchall():
+            found.damaged[writer] = faults
+        return found
+
+    def fresh(self, log: WriterLog) -> set[int]:
+        """Return the sequences of a log that no commit has taken.
+
+        Parameters
+        ----------
+        log : WriterLog
+            As it is now.
+
+        Returns
+        -------
+        set of int
+            Those behind the last one taken, and those that filled a hole.
+        """
+        sequences = log.events["sequence"]
+        if log.writer not in self.last:
+            return set(sequences.tolist())
+        last, holes = self.last[log.writer], self.holes[log.writer]
+        return set(sequences[sequences > last].tolist()) | (holes & set(sequences[sequences <= last].tolist()))
+
+    def is_news(self, log: WriterLog) -> bool:
+        """Return whether a log without new rows is in a state that the store does not know.
+
+        Parameters
+        ----------
+        log : WriterLog
+            As it is now.
+
+        Returns
+        -------
+        bool
+            False also where less is there than was taken: the store has it.
+        """
+        if log.writer not in self.states:
+            return True
+        state, events = self.states[log.writer]
+        return state != str(log.state) and len(log.events) >= events
+
+    def recall_damage(self, log: WriterLog) -> None:
+        """Add the damage that an earlier commit found in a log's streams: it is not looked for twice.
+
+        Parameters
+        ----------
+        log : WriterLog
+            Its state and faults are changed.
+        """
+        if faults := [fault for fault in self.damaged.get(log.writer, ()) if fault not in log.faults]:
+            damage(log, faults)
+
+
+def damage(log: WriterLog, faults: list[str]) -> None:
+    """Note that streams of a log cannot be read.
+
+    Parameters
+    ----------
+    log : WriterLog
+        Its state and faults are changed.
+    faults : list of str
+        One sentence for each batch.
+    """
+    log.faults.extend(faults)
+    torn = all("is missing" in fault or "ends within" in fault for fault in faults)
+    if log.state is not WriterState.CORRUPT:
+        log.state = WriterState.TORN if torn else WriterState.CORRUPT
+
+
+def settle(log: WriterLog) -> None:
+    """Keep of a log that is still written what lies before the first row that a thread may be storing right now.
+
+    What a declaration means depends on those before it, so none is taken while an earlier one may still come. A row
+    that does not come (its process has ended, or it is long overdue) holds nothing up.
+
+    Parameters
+    ----------
+    log : WriterLog
+        Its events are cut.
+    """
+    sequences = log.events["sequence"]
+    if log.state is not WriterState.OPEN or not len(sequences):
+        return
+    expected = np.arange(1, len(sequences) + 1, dtype=np.uint64)
+    gaps = np.flatnonzero(sequences != expected)
+    if not len(gaps):
+        return
+    behind = int(gaps[0])
+    stored = int(log.utc(log.events["time"][behind : behind + 1])[0])
+    if time.time_ns() - stored < STORING_NS and _may_live(log.header):
+        log.events = log.events.take(np.arange(behind))
+
+
+def _may_live(header: dict[str, Any]) -> bool:
+    """Whether a process may be at work; that of another machine may."""
+    if header.get("boot_id") != boot_id() or not header.get("pid"):
+        return True
+    pid = int(header["pid"])
+    return os.path.exists(f"/proc/{pid}") and process_start(pid) == header.get("process_start", process_start(pid))
+
+
+def write_writers(rows: Rows, writers: list[Facts], ledger: Ledger) -> None:
+    """Write which writers there are, what was taken of each, and its state.
+
+    Parameters
+    ----------
+    rows : Rows
+        Of the commit.
+    writers : list of Facts
+        What is taken.
+    ledger : Ledger
+        What was taken before.
+    """
+    rows.rows(
+        "writers",
+        (("writer", TEXT), ("run", TEXT), ("rank", INTEGER), ("parent", TEXT), ("header", TEXT)),
+        [
+            (f.writer, f.run, f.log.header.get("rank"), f.log.header.get("parent"), as_json(f.log.header))
+            for f in writers
+            if f.writer not in ledger.runs
+        ],
+    )
+    times = (("begin_time", TIME), ("end_time", TIME), ("last_time", TIME))
+    counts = (("events", BIGINT), ("rejected", BIGINT), ("lost", BIGINT), ("first_lost", TIME), ("last_lost", TIME))
+    texts = (("writer", TEXT), ("state", TEXT), ("outcome", TEXT), ("error", TEXT))
+    columns = (*texts, *times, *counts, ("faults", pa.list_(pa.string())))
+    rows.rows("writer_states", columns, [_state(facts.log) for facts in writers])
+    numbers = (("first", BIGINT), ("last", BIGINT), ("events", BIGINT), ("holes", pa.list_(pa.int64())))
+    rows.rows(
+        "ledger",
+        (("writer", TEXT), *numbers, ("digest", TEXT)),
+        [_entry(facts, ledger) for facts in writers if facts.fresh],
+    )
+
+
+def _state(log: WriterLog) -> tuple[Any, ...]:
+    events = log.events
+    span = log.utc(events["time"][[0, -1]]).tolist() if len(events) else [None, None]
+    ended = log.close is not None
+    return (
+        log.writer,
+        str(log.state),
+        _OUTCOMES.get(log.outcome & 0xFF, "ok") if ended else None,
+        log.close.error if log.close is not None else None,
+        span[0],
+        span[1] if ended else None,
+        span[1],
+        len(events),
+        int(np.count_nonzero(events["code"] == Code.REJECTED)),
+        sum(count for count, _, _ in log.lost),
+        min((first for _, first, _ in log.lost), default=None),
+        max((last for _, _, last in log.lost), default=None),
+        log.faults,
+    )
+
+
+def _entry(facts: Facts, ledger: Ledger) -> tuple[Any, ...]:
+    events = facts.log.events
+    mine = np.isin(events["sequence"], np.fromiter(facts.fresh, np.uint64, len(facts.fresh)))
+    sequences = events["sequence"][mine]
+    first, last = int(sequences[0]), int(sequences[-1])
+    before, holes = ledger.last.get(facts.writer, 0), ledger.holes.get(facts.writer, set())
+    # Places below the last row that hold none yet: a thread may still be storing there.
+    gaps = holes | set(range(before + 1, last + 1)) if last - before < _HOLES else set(holes)
+    gaps -= facts.fresh
+    digest = xxhash.xxh3_128_hexdigest(np.ascontiguousarray(events["word"][mine]).tobytes())
+    return facts.writer, first, max(last, before), len(sequences), sorted(gaps), digest

@@ -1,0 +1,148 @@
+"""Rows on their way into a store: Arrow tables of typed columns, values as text where types are open."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from braid_hpc.vocabulary.encoding import to_jsonable
+
+__all__ = ["BIGINT", "INTEGER", "TEXT", "TIME", "Rows", "as_json", "clean", "typed"]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+TEXT, INTEGER, BIGINT, TIME = pa.string(), pa.int32(), pa.int64(), pa.timestamp("ns")
+
+
+class Rows:
+    """Inserts rows into the file that a commit builds.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Within a transaction.
+    snapshot : int
+        Number of the snapshot to be; every row carries it.
+
+    Attributes
+    ----------
+    counts : Counter
+        Rows inserted by table.
+    """
+
+    def __init__(self, connection: Any, snapshot: int) -> None:
+        self.connection = connection
+        self.snapshot = snapshot
+        self.counts: Counter[str] = Counter()
+
+    def rows(self, table: str, columns: Sequence[tuple[str, pa.DataType]], rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows; the snapshot's number is added, and text is made fit for UTF-8.
+
+        Parameters
+        ----------
+        table : str
+            One of the base tables.
+        columns : sequence of (str, pyarrow.DataType)
+            Names and types of the columns.
+        rows : sequence of sequence
+            Values in that order.
+        """
+        self.counts[table] += len(rows)
+        if not rows:
+            return
+        arrays = {}
+        for index, (name, kind) in enumerate(columns):
+            values = [row[index] for row in rows]
+            if kind is TEXT:
+                values = [None if value is None else clean(value) for value in values]
+            arrays[name] = pa.array(values, kind)
+        arrays["snapshot"] = pa.array([self.snapshot] * len(rows), INTEGER)
+        self.insert(table, pa.table(arrays))
+
+    def insert(self, table: str, data: pa.Table) -> None:
+        """Insert an Arrow table by column names.
+
+        Parameters
+        ----------
+        table : str
+            Quoted where it needs to be.
+        data : pyarrow.Table
+            Its columns are the table's.
+        """
+        self.connection.register("braid_incoming", data)
+        names = ", ".join('"' + name.replace('"', '""') + '"' for name in data.column_names)
+        self.connection.execute(f"insert into {table} ({names}) select {names} from braid_incoming")
+        self.connection.unregister("braid_incoming")
+
+
+def as_json(value: Any) -> str | None:
+    """Return a value as JSON text, None for None.
+
+    Parameters
+    ----------
+    value : object
+        What was decoded from a log, or a header.
+
+    Returns
+    -------
+    str or None
+        JSON in which NaN and infinities are texts, and text is what UTF-8 can hold: DuckDB refuses to read other JSON.
+    """
+    if value is None:
+        return None
+    text = json.dumps(to_jsonable(value), ensure_ascii=False, sort_keys=True)
+    # With two backslashes: one alone would be JSON's way to write the surrogate.
+    return _SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)
+
+
+def typed(value: Any) -> tuple[str, str, str | None, float | None, bool | None]:
+    """Return type, text, integer, real and boolean of a tag's value.
+
+    Parameters
+    ----------
+    value : object
+        As decoded from a log.
+
+    Returns
+    -------
+    tuple
+        The integer as text (DuckDB makes a hugeint of it), None where it does not fit 128 bits.
+    """
+    if isinstance(value, bool):
+        return "bool", "true" if value else "false", None, None, value
+    if isinstance(value, int):
+        fits = -(1 << 127) < value < (1 << 127)
+        return "int", str(value), str(value) if fits else None, _real(value), None
+    if isinstance(value, float):
+        return "float", repr(value), None, value, None
+    if isinstance(value, str):
+        return "str", value, None, None, None
+    return "json", as_json(value) or "null", None, None, None
+
+
+def _real(value: int) -> float | None:
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def clean(text: str) -> str:
+    r"""Return text that UTF-8 can hold.
+
+    Parameters
+    ----------
+    text : str
+        Any text; a path or an argument that is not UTF-8 has lone surrogates in it.
+
+    Returns
+    -------
+    str
+        Lone surrogates are shown as escapes (``\udcff``).
+    """
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,72 @@
+"""Values on their way into the tables."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from braid_hpc.compaction.rows import as_json, clean, typed
+
+
+@pytest.mark.parametrize(
+    ("value", "row"),
+    [
+        (True, ("bool", "true", None, None, True)),
+        (False, ("bool", "false", None, None, False)),
+        (7, ("int", "7", "7", 7.0, None)),
+        (2**100, ("int", str(2**100), str(2**100), float(2**100), None)),
+        (2**200, ("int", str(2**200), None, float(2**200), None)),
+        (10**400, ("int", str(10**400), None, None, None)),
+        (71.7, ("float", "71.7", None, 71.7, None)),
+        (math.inf, ("float", "inf", None, math.inf, None)),
+        ("text", ("str", "text", None, None, None)),
+        ([1, "a"], ("json", '[1, "a"]', None, None, None)),
+        (None, ("json", "null", None, None, None)),
+    ],
+)
+def test_tags_have_types(value: Any, row: tuple[Any, ...]) -> None:
+    """The type is kept beside the text, a number of any size as exactly as a column can."""
+    assert typed(value) == row
+
+
+def test_nan_is_a_float() -> None:
+    kind, text, integer, real, _ = typed(math.nan)
+    assert (kind, text, integer) == ("float", "nan", None)
+    assert real is not None
+    assert math.isnan(real)
+
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters()), st.binary()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+@given(VALUES)
+def test_json_is_json_that_duckdb_reads(value: Any) -> None:
+    """Whatever a program gave as a value, numbers that JSON lacks and text that UTF-8 lacks among it."""
+    text = as_json({"value": value})
+    assert text is not None
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    with duckdb.connect() as connection:
+        connection.execute("select ?::varchar ->> '$.value'", [text]).fetchall()
+
+
+@given(st.text(st.characters()))
+def test_text_is_made_fit_for_utf8(text: str) -> None:
+    """Text that UTF-8 holds stays as it is."""
+    found = clean(text)
+    found.encode()
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        assert found != text
+    else:
+        assert found == text

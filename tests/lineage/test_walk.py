@@ -1,0 +1,92 @@
+"""The walk over the edges, against a walk by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from braid_hpc.lineage.walk import FOLLOWED, walk
+from braid_hpc.store.schema import TABLES, VIEWS
+from braid_hpc.vocabulary.codes import Relation
+
+Edge = tuple[int, int, Relation, int]
+
+EDGES = st.lists(
+    st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from(list(Relation)), st.integers(1, 3)), max_size=30
+)
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute(TABLES)
+        connection.execute(VIEWS)
+        yield connection
+
+
+def fill(connection: duckdb.DuckDBPyConnection, edges: list[Edge]) -> None:
+    connection.execute("delete from edge_rows")
+    for child, parent, relation, snapshot in edges:
+        connection.execute(
+            "insert into edge_rows values (?, ?, ?, 'w', 1, null, ?)", [child, parent, str(relation), snapshot]
+        )
+
+
+def by_hand(
+    edges: list[Edge], starts: list[int], down: bool, depth: int | None, at: int, relations: tuple[Relation, ...]
+) -> tuple[dict[int, int], set[tuple[int, int, str]]]:
+    """Level by level over lists."""
+    usable = [(c, p, str(r)) for c, p, r, snapshot in edges if snapshot <= at and r in relations]
+    distance = dict.fromkeys(starts, 0)
+    level, frontier = 0, list(starts)
+    while frontier and (depth is None or level < depth):
+        level += 1
+        ahead = {c if down else p for c, p, _ in usable if (p if down else c) in frontier}
+        frontier = [node for node in ahead if node not in distance]
+        distance.update(dict.fromkeys(frontier, level))
+    return distance, {(c, p, r) for c, p, r in usable if c in distance and p in distance}
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    edges=EDGES,
+    starts=st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True),
+    down=st.booleans(),
+    depth=st.one_of(st.none(), st.integers(0, 4)),
+    at=st.integers(1, 3),
+    relations=st.sampled_from([FOLLOWED, tuple(Relation), (Relation.DERIVED,)]),
+)
+def test_each_node_once_with_its_shortest_distance(
+    connection: duckdb.DuckDBPyConnection,
+    edges: list[Edge],
+    starts: list[int],
+    down: bool,
+    depth: int | None,
+    at: int,
+    relations: tuple[Relation, ...],
+) -> None:
+    """On any graph, cycles included; the edges are those between what was reached, those of later snapshots never."""
+    fill(connection, edges)
+    found = walk(connection, starts, down=down, depth=depth, at=at, relations=relations)
+    distance, between = by_hand(edges, starts, down, depth, at, relations)
+    assert found.distance == distance
+    assert len(found.edges) == len(set(found.edges))
+    assert set(found.edges) == between
+
+
+def test_what_runs_within_what_is_not_provenance() -> None:
+    """An activity that was begun inside another one is not made of it."""
+    assert Relation.CALLED not in FOLLOWED
+
+
+def test_a_long_chain(connection: duckdb.DuckDBPyConnection) -> None:
+    """A thousand generations, each its own level."""
+    connection.execute("delete from edge_rows")
+    connection.execute(
+        "insert into edge_rows select i + 1, i, 'wasDerivedFrom', 'w', 1, null, 1 from range(1, 1001) r(i)"
+    )
+    assert walk(connection, [1001], down=False, depth=None, at=1).distance == {1001 - n: n for n in range(1001)}

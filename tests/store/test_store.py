@@ -1,0 +1,159 @@
+"""The store as people ask it."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import braid_hpc as braid
+from braid_hpc.compaction.compact import compact
+from braid_hpc.store.store import Store, open_store
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError, ReadOnlyError
+from tests.jobs import Job, one
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with Job(tmp_path / "logs", 2) as job:
+        for rank, run in enumerate(job.runs):
+            part = run.data(f"part/{rank}", digest=f"x:{rank}")
+            run.model("net", digest="w:0", derived_from=part)
+            run.stream("s", {"x": "int32"}).append(rank)
+    compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    return tmp_path / "prov.duckdb"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with Store(path) as opened:
+        yield opened
+
+
+def test_it_is_opened_by_name_or_variable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidInputError, match="no store is named: give its path, or set BRAID_STORE"):
+        open_store()
+    monkeypatch.setenv("BRAID_STORE", str(path))
+    with open_store() as by_variable, braid.open(path) as by_name, open_store(str(path)) as by_text:
+        assert by_variable.snapshot == by_name.snapshot == by_text.snapshot == 1
+        assert repr(by_name) == "<Store prov.duckdb, snapshot 1>"
+
+
+def test_a_store_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="there is no store .*nowhere.duckdb: make one with 'braid compact"):
+        Store(tmp_path / "nowhere.duckdb")
+
+
+def test_sql_with_parameters(store: Store) -> None:
+    assert store.sql("select name from versions where kind = ? order by 1", ["data"])["name"] == ["part/0", "part/1"]
+    assert store.sql("select $n + 1 as n", {"n": 1})["n"] == [2]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from meta",
+        "insert into meta values ('a', 'b')",
+        "create table t as select 1",
+        "drop view versions",
+        "attach 'other.duckdb'",
+        "copy meta to 'meta.csv'",
+        "select * from read_csv('/etc/passwd')",
+        "install httpfs",
+        "load 'x.duckdb_extension'",
+        "set threads = 1",
+    ],
+)
+def test_a_store_is_only_read(store: Store, statement: str) -> None:
+    """Whatever would change something, or reach out of it."""
+    with pytest.raises(ReadOnlyError, match="a store is only read"):
+        store.sql(statement)
+    assert store.sql("select count(*) as n from versions")["n"] == [5 - 1]
+
+
+@pytest.mark.parametrize("statement", ["", "  -- nothing", "selct 1", "select * from nowhere", "select 1 +"])
+def test_a_wrong_query_is_a_wrong_call(store: Store, statement: str) -> None:
+    with pytest.raises(InvalidInputError):
+        store.sql(statement)
+
+
+@pytest.mark.parametrize(
+    "statement", ["begin", "create temp view versions as select 1 as n", "create temp table edges (x int)", "use stream"]
+)
+def test_a_query_leaves_nothing_behind(store: Store, statement: str) -> None:
+    """What it begins or creates for the time being changes no later answer."""
+    store.sql(statement)
+    with pytest.raises(InvalidInputError):
+        store.sql("select nothing")
+    assert len(store.lineage("model:net").nodes) == 3
+    assert store.sql("select count(*) as n from versions")["n"] == [4]
+
+
+def test_tables_of_streams(store: Store) -> None:
+    assert store.table("s")["x"] == [0, 1]
+    with pytest.raises(NotFoundError, match="there is no stream 'S' in prov.duckdb; there are: s"):
+        store.table("S")
+
+
+def test_snapshots(store: Store) -> None:
+    table = store.snapshots()
+    assert table["snapshot"] == [1]
+    assert "archive" not in table.columns
+
+
+def test_impact_is_lineage_downwards(store: Store) -> None:
+    assert store.impact("data:part/0") == store.lineage("data:part/0", down=True)
+    assert [node.ref for node in store.impact("data:part/0").nodes] == ["data:part/0@1", "model:net@1"]
+
+
+def test_a_closed_store_stays_closed(path: Path) -> None:
+    store = Store(path)
+    store.close()
+    store.close()
+    with pytest.raises(Exception, match=r"."):
+        store.sql("select 1")
+
+
+def test_a_store_that_was_forgotten_says_so(path: Path) -> None:
+    """As a file does."""
+    store = Store(path)
+    assert store.snapshot == 1
+    with pytest.warns(ResourceWarning, match="was not closed"):
+        del store
+        gc.collect()
+
+
+def test_two_stores_of_one_file_at_once(path: Path) -> None:
+    with Store(path) as first, Store(path) as second:
+        assert first.digests() == second.digests()
+
+
+def test_a_store_and_ones_own_connection(path: Path) -> None:
+    """Somebody may look at the file with DuckDB itself meanwhile."""
+    import duckdb
+
+    with Store(path) as store, duckdb.connect(str(path), read_only=True) as connection:
+        assert connection.execute("select count(*) from versions").fetchall() == [(4,)]
+        assert store.sql("select count(*) as n from versions")["n"] == [4]
+
+
+def test_asking_imports_no_recorder(path: Path) -> None:
+    """And the package's names are there without it."""
+    import subprocess
+
+    code = "import sys; from braid_hpc import open\nwith open(sys.argv[1]) as s: s.lineage('model:net')\n"
+    code += "print('braid_hpc.log.writer' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_stores_of_many_versions_of_one_run(tmp_path: Path) -> None:
+    """Invalid ones among some ids: none where nothing was stated."""
+    with one(tmp_path / "logs") as job:
+        job[0].data("d", digest="x:0")
+    compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    with Store(tmp_path / "prov.duckdb") as opened:
+        assert opened.invalid([1]) == set()
