@@ -21,6 +21,7 @@ from braid_hpc.compaction.known import Known
 from braid_hpc.compaction.ledger import Ledger, damage, settle, write_writers
 from braid_hpc.compaction.problems import Problem
 from braid_hpc.compaction.runs import group_runs
+from braid_hpc.compaction.same_content import link_same_content
 from braid_hpc.compaction.stream_rows import stream_tables
 from braid_hpc.compaction.stream_store import StreamTables
 from braid_hpc.compaction.write import Writer
@@ -216,6 +217,7 @@ def _commit(
     )
     out = Writer(connection, snapshot)
     out.write_graph(graph, taken)
+    link_same_content(out)
     out.write_info(taken)
     _write_streams(out, taken, progress)
     out.write_problems(copies.write(out, grouping.run))

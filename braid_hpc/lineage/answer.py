@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.lineage.walk import walk
+from braid_hpc.lineage.walk import CASCADED, walk
 from braid_hpc.store.resolve import Node, resolve
 from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.codes import WriterState
@@ -266,7 +266,9 @@ def invalid_among(connection: Any, ids: list[int], at: int) -> set[int]:
     if not stated:
         return set()
     cascading = [identity for identity, cascade in stated if cascade]
-    reached = set(walk(connection, cascading, down=True, depth=None, at=at).distance) if cascading else set()
+    reached = set()
+    if cascading:
+        reached = set(walk(connection, cascading, down=True, depth=None, at=at, relations=CASCADED).distance)
     return (reached | {identity for identity, _ in stated}) & set(ids)
 
 

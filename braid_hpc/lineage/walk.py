@@ -7,10 +7,13 @@ from typing import Any
 
 from braid_hpc.vocabulary.codes import Relation
 
-__all__ = ["FOLLOWED", "Walk", "walk"]
+__all__ = ["CASCADED", "FOLLOWED", "Walk", "walk"]
 
 #: The relations that carry provenance from one thing to another; others are followed only when named.
-FOLLOWED = (Relation.DERIVED, Relation.USED, Relation.GENERATED)
+FOLLOWED = (Relation.DERIVED, Relation.USED, Relation.GENERATED, Relation.SAME_CONTENT)
+
+#: The relations along which an invalidation reaches what came of something.
+CASCADED = (Relation.DERIVED, Relation.USED, Relation.GENERATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ def walk(
     ]
     names = [str(relation) for relation in relations]
     query = (
-        f"select distinct {near}, {far}, relation from edge_rows where snapshot <= $at "
+        f"select distinct {near}, {far}, relation from (select child, parent, relation, snapshot from edge_rows "
+        f"union all select child, parent, 'same-content', snapshot from content_rows) where snapshot <= $at "
         f"and list_contains($relations, relation) and {near} in (select unnest($here::bigint[])) "
         f"and not list_contains($filled::bigint[], {far})"
     )

@@ -95,6 +95,8 @@ create table array_rows (
     digest varchar not null, file varchar not null, dataset varchar not null, dtype varchar not null,
     shape bigint[] not null, bytes bigint not null, snapshot integer not null);
 
+create table content_rows (child bigint not null, parent bigint not null, snapshot integer not null);
+
 create schema stream;
 """
 
@@ -108,7 +110,9 @@ create view edges as
     select child, parent, relation, count(*) as statements, min(snapshot) as snapshot
     from edge_rows
     where parent not in (select id from filled) and child not in (select id from filled)
-    group by child, parent, relation;
+    group by child, parent, relation
+    union all
+    select child, parent, 'same-content', 1, snapshot from content_rows;
 
 create view versions as
     select v.id, v.uid, v.kind, v.name, v.version, v.run, v.step, v.digest, coalesce(v.size, o.size) as size, v.weak,

@@ -278,6 +278,31 @@ class Store:
 
         return invalid_among(self._connection, ids, self._at(at))
 
+    def same_content(self, reference: str) -> Table:
+        """Return every version whose bytes are those of one version, whatever it is called.
+
+        Parameters
+        ----------
+        reference : str
+            A version.
+
+        Returns
+        -------
+        Table
+            ``kind``, ``name``, ``version``, ``uid``, ``run``, ``time``; the version itself among them, none at all if
+            its content is not known or only stands in for one (``weak``).
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`get`.
+        """
+        return self.sql(
+            "select o.kind, o.name, o.version, o.uid, o.run, o.time from versions v join versions o "
+            "on o.digest = v.digest where v.id = ? and not v.weak order by o.time, o.id",
+            [self.get(reference).id],
+        )
+
     def snapshots(self) -> Table:
         """Return the snapshots with what each brought.
 
