@@ -12,6 +12,9 @@ module                                     what it does
 =========================================  ======================================================
 
 Importing this package, or a module of it, never imports numba.
+
+``_tail`` is of another kind: written in C, compiled when the package is built, and used by the log alone, which does
+without where it was not compiled (:mod:`braid_hpc.log.choice`).
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 /* The tail of a rank log, compiled: the same bytes as MappedTail in braid_hpc/log/tail.py, in one call.
  *
- * Six things are in here, each beside a slower twin in Python that decides what is right:
+ * Eight things are in here, each beside a slower twin in Python that decides what is right:
  *
  *   Table         stores rows into the mapping of a tail               braid_hpc/log/tail.py, MappedTail.append
  *   Cell          the tail a writer stores into at present             braid_hpc/log/writer.py, RankLog.append
  *   StreamBase    a row of a stream becomes a payload and a row        braid_hpc/run/streams.py, Stream.append
  *   Rows          what that returns                                    braid_hpc/run/handles.py, Rows
+ *   Function      a decorated function; its calls become rows         braid_hpc/run/calls.py, recorded
+ *   Call          one of them, while it runs                          braid_hpc/run/calls.py, Call
  *   verify_rows   which rows of a tail carry their check               braid_hpc/reading/tails.py
  *   cut_rows      a full tail as columns, without the interpreter      braid_hpc/log/seal.py, event_buffers
  *
@@ -14,7 +16,7 @@
  * it half-way, and there is no lock of its own that they could meet. Whatever could run Python code (the conversion
  * of an argument) or fail is done before a place is reserved, so a refused call leaves no hole.
  *
- * Where an argument is not of the plain kind, Cell and StreamBase hand the whole call to their Python twin instead
+ * Where an argument is not of the plain kind, Cell, StreamBase and Function hand the whole call to their Python twin instead
  * of deciding themselves: only what is certain is done here.
  *
  * A file that is cut short while it is mapped ends the process with SIGBUS, here as in Python.
@@ -23,6 +25,7 @@
 #define Py_LIMITED_API 0x030b0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <structmember.h>
 
 #include <math.h>
 #include <stdint.h>
@@ -43,6 +46,8 @@
 #define SHORT_BYTES 1024u
 #define MOST_COLUMNS 64
 #define MOST_TEXTS 16
+/* Code.CALL in braid_hpc/vocabulary/codes.py. */
+#define CALL_CODE 25
 
 /* The first 56 bytes of a row, as in braid_hpc/log/layout.py; all of it is naturally aligned. */
 typedef struct {
@@ -75,7 +80,7 @@ typedef struct {
 } Part;
 
 static PyObject *struct_error;
-static PyTypeObject *table_type, *cell_type, *rows_type;
+static PyTypeObject *table_type, *cell_type, *rows_type, *call_type;
 
 static inline uint64_t
 check_word(uint64_t sequence, uint64_t digest)
@@ -1111,6 +1116,615 @@ static PyType_Spec stream_spec = {
     .slots = stream_slots,
 };
 
+/* ------------------------------------------------------------------ Call */
+
+/* The states of a call. Only one thread takes a call from PENDING to another state. */
+enum { PENDING = 0, BEGUN = 1, ENDED = 2 };
+
+/* A call of a decorated function, from its beginning to its end; of PENDING ones no row tells yet. */
+typedef struct Call {
+    PyObject_HEAD
+    PyObject *run;
+    PyObject *about;
+    PyObject *outer;
+    PyObject *args;
+    PyObject *kwargs;
+    /* The Activity, once its beginning is recorded; its sequence there and the id of the log are kept beside it. */
+    PyObject *activity;
+    PyObject *writer;
+    uint64_t sequence;
+    int64_t began;
+    /* Sequence of the last row before the call. */
+    uint64_t mark;
+    int state;
+    /* All pending calls of the process are one list, which the background thread looks through. */
+    struct Call *before;
+    struct Call *behind;
+} Call;
+
+static Call *pending, *spare_call;
+/* How the present activity is read and set, and what records the end of a call where this file cannot. */
+static PyObject *context_get, *context_set, *finish_call, *method_type;
+/* The run that is open; a new number whenever it changes. */
+static PyObject *open_run, *open_intern, *open_held;
+static Cell *open_cell;
+static uint64_t generation = 1;
+
+static inline int64_t
+monotonic(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static inline void
+settle(Call *call, int state)
+{
+    if (call->state == PENDING) {
+        if (call->before != NULL) {
+            call->before->behind = call->behind;
+        }
+        else if (pending == call) {
+            pending = call->behind;
+        }
+        if (call->behind != NULL) {
+            call->behind->before = call->before;
+        }
+        call->before = call->behind = NULL;
+    }
+    call->state = state;
+}
+
+/* Begin a call; the reference to `outer` is taken over. */
+static inline Call *
+make_call(PyObject *about, PyObject *outer, PyObject *args, PyObject *kwargs)
+{
+    Call *call = spare_call;
+    if (call != NULL) {
+        spare_call = NULL;
+        PyObject_Init((PyObject *)call, call_type);
+    }
+    else if ((call = PyObject_New(Call, call_type)) == NULL) {
+        return NULL;
+    }
+    call->run = Py_NewRef(open_run);
+    call->about = Py_NewRef(about);
+    call->outer = outer;
+    call->args = Py_NewRef(args);
+    call->kwargs = Py_XNewRef(kwargs);
+    call->activity = call->writer = NULL;
+    call->sequence = 0;
+    call->began = monotonic();
+    call->mark = 0;
+    call->state = PENDING;
+    call->before = NULL;
+    call->behind = pending;
+    if (pending != NULL) {
+        pending->before = call;
+    }
+    pending = call;
+    return call;
+}
+
+static void
+call_dealloc(PyObject *self)
+{
+    Call *call = (Call *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject *held[] = {call->run, call->about, call->outer, call->args, call->kwargs, call->activity, call->writer};
+    settle(call, ENDED);
+    if (spare_call == NULL) {
+        spare_call = call;
+    }
+    else {
+        PyObject_Free(self);
+    }
+    for (size_t index = 0; index < sizeof(held) / sizeof(held[0]); index++) {
+        Py_XDECREF(held[index]);
+    }
+    Py_DECREF(type);
+}
+
+static PyObject *
+call_get(PyObject *self, void *offset)
+{
+    PyObject *value = *(PyObject **)(void *)((char *)self + (intptr_t)offset);
+    return Py_NewRef(value != NULL ? value : Py_None);
+}
+
+static PyObject *
+call_get_open(PyObject *self, void *Py_UNUSED(unused))
+{
+    return PyBool_FromLong(((Call *)self)->state != ENDED);
+}
+
+static PyObject *
+call_get_began(PyObject *self, void *Py_UNUSED(unused))
+{
+    return PyLong_FromLongLong(((Call *)self)->began);
+}
+
+static PyObject *
+call_get_mark(PyObject *self, void *Py_UNUSED(unused))
+{
+    return PyLong_FromUnsignedLongLong(((Call *)self)->mark);
+}
+
+static int
+call_set_activity(PyObject *self, PyObject *value, void *Py_UNUSED(unused))
+{
+    Call *call = (Call *)self;
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "what was recorded cannot be taken back");
+        return -1;
+    }
+    uint64_t sequence = 0;
+    PyObject *number = PyObject_GetAttrString(value, "sequence"), *writer = PyObject_GetAttrString(value, "writer");
+    int failed = number == NULL || writer == NULL || read_unsigned(number, UINT64_MAX, "sequence", &sequence) < 0;
+    Py_XDECREF(number);
+    if (failed) {
+        Py_XDECREF(writer);
+        return -1;
+    }
+    PyObject *before[] = {call->activity, call->writer};
+    call->activity = Py_NewRef(value);
+    call->writer = writer;
+    call->sequence = sequence;
+    Py_XDECREF(before[0]);
+    Py_XDECREF(before[1]);
+    return 0;
+}
+
+static PyObject *
+call_claim(PyObject *self, PyObject *state)
+{
+    Call *call = (Call *)self;
+    uint64_t number;
+    if (read_unsigned(state, ENDED, "state", &number) < 0) {
+        return NULL;
+    }
+    if (call->state != PENDING) {
+        Py_RETURN_FALSE;
+    }
+    settle(call, (int)number);
+    Py_RETURN_TRUE;
+}
+
+static PyMethodDef call_methods[] = {
+    {"claim", call_claim, METH_O,
+     PyDoc_STR("claim(state, /)\n--\n\nTake a call of which no row tells to another state; return whether it was one.")},
+    {NULL},
+};
+
+#define FIELD(name, member, doc) {name, call_get, NULL, PyDoc_STR(doc), (void *)offsetof(Call, member)}
+
+static PyGetSetDef call_getset[] = {
+    FIELD("run", run, "The run it is recorded in."),
+    FIELD("about", about, "What is known of the function."),
+    FIELD("_outer", outer, "What it was called in."),
+    FIELD("args", args, "Its arguments."),
+    FIELD("kwargs", kwargs, "Its arguments by name, or None."),
+    {"activity", call_get, call_set_activity, PyDoc_STR("Its activity, once the beginning is recorded."),
+     (void *)offsetof(Call, activity)},
+    {"open", call_get_open, NULL, PyDoc_STR("Whether it has not ended."), NULL},
+    {"began", call_get_began, NULL, PyDoc_STR("Monotonic nanoseconds of its beginning."), NULL},
+    {"mark", call_get_mark, NULL, PyDoc_STR("Sequence of the last row before it."), NULL},
+    {NULL},
+};
+
+static PyType_Slot call_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("A call of a decorated function, while it runs.")},
+    {Py_tp_dealloc, call_dealloc},
+    {Py_tp_methods, call_methods},
+    {Py_tp_getset, call_getset},
+    {0, NULL},
+};
+
+static PyType_Spec call_spec = {
+    .name = "braid_hpc.kernels._tail.Call",
+    .basicsize = sizeof(Call),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = call_slots,
+};
+
+/* ------------------------------------------------------------------ Function */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *function;
+    PyObject *about;
+    PyObject *name;
+    PyObject *payload;
+    PyObject *dict;
+    PyObject *weak;
+    uint64_t generation;
+    uint32_t number;
+} Function;
+
+static inline int
+set_context(PyObject *value)
+{
+    PyObject *token = PyObject_CallFunctionObjArgs(context_set, value, NULL);
+    Py_XDECREF(token);
+    return token != NULL ? 0 : -1;
+}
+
+/* Number of the function's name in the log of the run that is open; 0 if there is none. */
+__attribute__((noinline)) static void
+bind(Function *self)
+{
+    uint64_t number = 0;
+    PyObject *run = Py_NewRef(open_run), *intern = Py_NewRef(open_intern);
+    uint64_t of = generation;
+    PyObject *result = PyObject_CallFunctionObjArgs(intern, self->name, NULL);
+    if (result == NULL || read_unsigned(result, UINT32_MAX, "name", &number) < 0) {
+        PyErr_Clear();
+        number = 0;
+    }
+    Py_XDECREF(result);
+    Py_DECREF(intern);
+    Py_DECREF(run);
+    self->number = (uint32_t)number;
+    self->generation = of;
+}
+
+/* Find the row that tells of the beginning of what a call stands in; -1 where only Python can. */
+static inline int
+outer_sequence(PyObject *outer, PyObject *writer, uint64_t *sequence)
+{
+    *sequence = 0;
+    if (outer == Py_None) {
+        return 0;
+    }
+    if (Py_TYPE(outer) == call_type) {
+        Call *call = (Call *)outer;
+        *sequence = call->sequence;
+        return call->state == BEGUN && call->writer == writer && call->sequence != 0 ? 0 : -1;
+    }
+    int same = 0;
+    PyObject *value = PyObject_GetAttrString(outer, "open");
+    same = value == Py_True;
+    Py_XDECREF(value);
+    if (same) {
+        value = PyObject_GetAttrString(outer, "writer");
+        same = value == writer;
+        Py_XDECREF(value);
+    }
+    if (same) {
+        value = PyObject_GetAttrString(outer, "sequence");
+        same = value != NULL && PyLong_Check(value) && read_unsigned(value, UINT64_MAX, "sequence", sequence) == 0;
+        Py_XDECREF(value);
+    }
+    PyErr_Clear();
+    return same && *sequence != 0 ? 0 : -1;
+}
+
+/* Record a call of which no row tells and of which there is nothing to say but that it was: 0 if that was done. */
+static inline int
+record_plain(Function *self, Call *call)
+{
+    char *payload;
+    Py_ssize_t length;
+    Short row;
+    if (self->generation != generation || self->number == 0 || open_cell == NULL || open_cell->table == NULL
+        || PyBytes_AsStringAndSize(self->payload, &payload, &length) < 0 || (size_t)length > SHORT_BYTES) {
+        PyErr_Clear();
+        return -1;
+    }
+    if (outer_sequence(call->outer, open_cell->table->writer, &row.body.subject) < 0) {
+        return -1;
+    }
+    Table *table = open_cell->table;
+    if (call->state != PENDING || table == NULL || !has_room(table, (uint64_t)length)) {
+        return -1;
+    }
+    row.body.name = self->number;
+    row.body.other = 0;
+    row.body.code = CALL_CODE;
+    row.body.flags = 0;
+    place(table, &row.body, (uint64_t)length);
+    row.body.object = (uint64_t)(row.body.time - call->began);
+    memcpy(row.payload, payload, (size_t)length);
+    memcpy(table->heap_at + table->free, payload, (size_t)length);
+    publish(table, &row.body, XXH3_64bits(&row, BODY_BYTES + (size_t)length));
+    settle(call, ENDED);
+    return 0;
+}
+
+/* Have Python record the end; what passes through the call goes on unchanged. */
+__attribute__((noinline)) static PyObject *
+record_slowly(Call *call, PyObject *result)
+{
+    PyObject *kind = NULL, *error = NULL, *trace = NULL;
+    if (result == NULL) {
+        PyErr_Fetch(&kind, &error, &trace);
+        PyErr_NormalizeException(&kind, &error, &trace);
+        if (trace != NULL && error != NULL) {
+            PyException_SetTraceback(error, trace);
+        }
+    }
+    PyObject *done = PyObject_CallFunctionObjArgs(finish_call, (PyObject *)call, error != NULL ? error : Py_None,
+                                                  result != NULL ? result : Py_None, NULL);
+    settle(call, ENDED);
+    PyObject *present = NULL;
+    if (done != NULL) {
+        Py_DECREF(done);
+    }
+    else if (result != NULL) {
+        /* Only where the user asked for exceptions. */
+        Py_DECREF(result);
+        result = NULL;
+        PyErr_Fetch(&kind, &error, &trace);
+    }
+    else {
+        PyErr_Clear();
+    }
+    /* Something that was entered within the call and not left stays the present activity. */
+    present = PyObject_CallFunctionObjArgs(context_get, NULL);
+    if (present == NULL || (present == (PyObject *)call && set_context(call->outer) < 0)) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(present);
+    if (result == NULL) {
+        PyErr_Restore(kind, error, trace);
+    }
+    return result;
+}
+
+static PyObject *
+function_call(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+    Function *self = (Function *)object;
+    if (open_run == NULL) {
+        return PyObject_Call(self->function, args, kwargs);
+    }
+    if (self->generation != generation) {
+        bind(self);
+        if (open_run == NULL) {
+            return PyObject_Call(self->function, args, kwargs);
+        }
+    }
+    PyObject *outer = PyObject_CallFunctionObjArgs(context_get, NULL);
+    if (outer == NULL) {
+        return NULL;
+    }
+    Call *call = make_call(self->about, outer, args, kwargs);
+    if (call == NULL) {
+        Py_DECREF(outer);
+        return NULL;
+    }
+    if (open_cell != NULL && open_cell->table != NULL) {
+        call->mark = open_cell->table->first + open_cell->table->next - 1;
+    }
+    else {
+        PyObject *held = PyObject_CallFunctionObjArgs(open_held, NULL);
+        if (held == NULL || read_unsigned(held, UINT64_MAX, "held", &call->mark) < 0) {
+            PyErr_Clear();
+        }
+        Py_XDECREF(held);
+    }
+    if (set_context((PyObject *)call) < 0) {
+        settle(call, ENDED);
+        Py_DECREF(call);
+        return NULL;
+    }
+    PyObject *result = PyObject_Call(self->function, args, kwargs);
+    if (result == Py_None && call->state == PENDING && PyTuple_Size(args) == 0
+        && (kwargs == NULL || PyDict_Size(kwargs) == 0) && record_plain(self, call) == 0) {
+        if (set_context(call->outer) < 0) {
+            PyErr_Clear();
+        }
+    }
+    else {
+        result = record_slowly(call, result);
+    }
+    /* Whoever holds on to the call does not hold on to these. */
+    PyObject *given[] = {call->args, call->kwargs};
+    call->args = call->kwargs = NULL;
+    Py_DECREF(call);
+    Py_XDECREF(given[0]);
+    Py_XDECREF(given[1]);
+    return result;
+}
+
+static PyObject *
+function_bind(PyObject *self, PyObject *instance, PyObject *Py_UNUSED(type))
+{
+    if (instance == NULL || instance == Py_None) {
+        return Py_NewRef(self);
+    }
+    return PyObject_CallFunctionObjArgs(method_type, self, instance, NULL);
+}
+
+static PyObject *
+function_repr(PyObject *self)
+{
+    PyObject *name = PyObject_GetAttrString(self, "__qualname__");
+    if (name == NULL) {
+        PyErr_Clear();
+        name = Py_NewRef(((Function *)self)->name);
+    }
+    PyObject *result = PyUnicode_FromFormat("<recorded function %S at %p>", name, self);
+    Py_DECREF(name);
+    return result;
+}
+
+/* By its name, as a function is. */
+static PyObject *
+function_reduce(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    return PyObject_GetAttrString(self, "__qualname__");
+}
+
+static PyObject *
+function_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"function", "about", "name", "payload", NULL};
+    PyObject *function, *about, *name, *payload;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOUS:Function", names, &function, &about, &name, &payload)) {
+        return NULL;
+    }
+    if (finish_call == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "set_context was not called");
+        return NULL;
+    }
+    Function *self = (Function *)PyType_GenericAlloc(type, 0);
+    if (self != NULL) {
+        self->function = Py_NewRef(function);
+        self->about = Py_NewRef(about);
+        self->name = Py_NewRef(name);
+        self->payload = Py_NewRef(payload);
+    }
+    return (PyObject *)self;
+}
+
+static int
+function_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((Function *)self)->function);
+    Py_VISIT(((Function *)self)->about);
+    Py_VISIT(((Function *)self)->dict);
+    return 0;
+}
+
+static int
+function_clear(PyObject *self)
+{
+    Function *function = (Function *)self;
+    Py_CLEAR(function->about);
+    Py_CLEAR(function->dict);
+    return 0;
+}
+
+static void
+function_dealloc(PyObject *self)
+{
+    Function *function = (Function *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (function->weak != NULL) {
+        PyObject_ClearWeakRefs(self);
+    }
+    function_clear(self);
+    Py_CLEAR(function->function);
+    Py_CLEAR(function->name);
+    Py_CLEAR(function->payload);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef function_methods[] = {
+    {"__reduce__", function_reduce, METH_NOARGS, NULL},
+    {NULL},
+};
+
+static PyMemberDef function_members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(Function, dict), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Function, weak), READONLY, NULL},
+    {NULL},
+};
+
+static PyGetSetDef function_getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {NULL},
+};
+
+static PyType_Slot function_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("A function whose calls are recorded.")},
+    {Py_tp_new, function_new},
+    {Py_tp_dealloc, function_dealloc},
+    {Py_tp_traverse, function_traverse},
+    {Py_tp_clear, function_clear},
+    {Py_tp_call, function_call},
+    {Py_tp_descr_get, function_bind},
+    {Py_tp_repr, function_repr},
+    {Py_tp_methods, function_methods},
+    {Py_tp_members, function_members},
+    {Py_tp_getset, function_getset},
+    {0, NULL},
+};
+
+static PyType_Spec function_spec = {
+    .name = "braid_hpc.kernels._tail.Function",
+    .basicsize = sizeof(Function),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = function_slots,
+};
+
+static PyObject *
+set_up(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *get, *set, *finish;
+    if (!PyArg_ParseTuple(args, "OOO:set_up", &get, &set, &finish)) {
+        return NULL;
+    }
+    replace(&context_get, get);
+    replace(&context_set, set);
+    replace(&finish_call, finish);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+set_run(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *run = Py_None, *cell = Py_None, *intern = Py_None, *held = Py_None;
+    if (!PyArg_ParseTuple(args, "|OOOO:set_run", &run, &cell, &intern, &held)) {
+        return NULL;
+    }
+    if (cell != Py_None && Py_TYPE(cell) != cell_type) {
+        PyErr_SetString(PyExc_TypeError, "a run's log has a Cell or None");
+        return NULL;
+    }
+    PyObject *before[] = {open_run, (PyObject *)open_cell, open_intern, open_held};
+    int none = run == Py_None;
+    open_run = none ? NULL : Py_NewRef(run);
+    open_cell = none || cell == Py_None ? NULL : (Cell *)Py_NewRef(cell);
+    open_intern = none ? NULL : Py_NewRef(intern);
+    open_held = none ? NULL : Py_NewRef(held);
+    generation++;
+    for (size_t index = 0; index < sizeof(before) / sizeof(before[0]); index++) {
+        Py_XDECREF(before[index]);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+get_run(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    return Py_NewRef(open_run != NULL ? open_run : Py_None);
+}
+
+static PyObject *
+pending_calls(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    Py_ssize_t count = 0, index = 0;
+    for (Call *call = pending; call != NULL; call = call->behind) {
+        count++;
+    }
+    /* A garbage collection could end calls, so that there are fewer than were counted, and never more. */
+    PyObject *tuple = PyTuple_New(count), *result;
+    if (tuple == NULL) {
+        return NULL;
+    }
+    for (Call *call = pending; call != NULL && index < count; call = call->behind) {
+        PyTuple_SetItem(tuple, index++, Py_NewRef((PyObject *)call));
+    }
+    result = PyTuple_GetSlice(tuple, 0, index);
+    Py_DECREF(tuple);
+    return result;
+}
+
+static PyObject *
+forget_calls(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    while (pending != NULL) {
+        settle(pending, ENDED);
+    }
+    Py_RETURN_NONE;
+}
+
 /* ------------------------------------------------------------------ reading */
 
 enum { UNPUBLISHED = 0, VERIFIES = 1, FAILS = 2 };
@@ -1336,8 +1950,19 @@ static PyMethodDef functions[] = {
      PyDoc_STR("cut_rows(data, first, rows, heap_offset, /)\n--\n\n"
                "Cut the published rows of a mapped tail into columns: the nine of EVENT_COLUMNS and\n"
                "the sequences, offsets, payloads, count.")},
+    {"forget_calls", forget_calls, METH_NOARGS,
+     PyDoc_STR("forget_calls()\n--\n\nIn a forked child: the pending calls are those of threads that are not here.")},
+    {"get_run", get_run, METH_NOARGS, PyDoc_STR("get_run()\n--\n\nReturn the run that calls are recorded in, or None.")},
+    {"pending_calls", pending_calls, METH_NOARGS,
+     PyDoc_STR("pending_calls()\n--\n\nReturn the calls that run and of which no row tells.")},
     {"prefault", prefault, METH_O,
      PyDoc_STR("prefault(buffer, /)\n--\n\nStore a zero into each page of a new mapping.")},
+    {"set_run", set_run, METH_VARARGS,
+     PyDoc_STR("set_run(run=None, cell=None, intern=None, held=None, /)\n--\n\n"
+               "Record calls in another run from now on, or in none.")},
+    {"set_up", set_up, METH_VARARGS,
+     PyDoc_STR("set_up(get, set, finish, /)\n--\n\n"
+               "Say how the present activity is read and set, and what records a call that is not plain.")},
     {"verify_rows", (PyCFunction)(void (*)(void))verify_rows, METH_FASTCALL,
      PyDoc_STR("verify_rows(data, first, rows, heap_offset, /)\n--\n\n"
                "Look at each row of a mapped tail that lies in `data`: 0 unpublished, 1 verifies, 2 does not.")},
@@ -1368,9 +1993,11 @@ PyMODINIT_FUNC
 PyInit__tail(void)
 {
     PyObject *module = PyModule_Create(&definition), *structs = PyImport_ImportModule("struct");
-    if (module == NULL || structs == NULL) {
+    PyObject *types = PyImport_ImportModule("types");
+    if (module == NULL || structs == NULL || types == NULL) {
         goto failed;
     }
+    method_type = PyObject_GetAttrString(types, "MethodType");
     struct_error = PyObject_GetAttrString(structs, "error");
     if (struct_error == NULL) {
         goto failed;
@@ -1378,13 +2005,17 @@ PyInit__tail(void)
     table_type = add_type(module, "Table", &table_spec);
     cell_type = add_type(module, "Cell", &cell_spec);
     rows_type = add_type(module, "Rows", &rows_spec);
-    if (table_type == NULL || cell_type == NULL || rows_type == NULL
+    call_type = add_type(module, "Call", &call_spec);
+    if (table_type == NULL || cell_type == NULL || rows_type == NULL || call_type == NULL || method_type == NULL
+        || add_type(module, "Function", &function_spec) == NULL
         || add_type(module, "StreamBase", &stream_spec) == NULL) {
         goto failed;
     }
     Py_DECREF(structs);
+    Py_DECREF(types);
     return module;
 failed:
+    Py_XDECREF(types);
     Py_XDECREF(structs);
     Py_XDECREF(module);
     return NULL;

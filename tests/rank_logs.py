@@ -41,10 +41,13 @@ def said(log: WriterLog, *codes: Code) -> list[Said]:
     names, events = log.names(), log.events
     return [
         Said(
-            int(events["sequence"][row]),
-            names[int(events["name"][row])],
-            *(int(events[column][row]) for column in ("subject", "object", "other", "flags")),
-            events.payload(row),
+            sequence=int(events["sequence"][row]),
+            name=names[int(events["name"][row])],
+            subject=int(events["subject"][row]),
+            object=int(events["object"][row]),
+            other=int(events["other"][row]),
+            flags=int(events["flags"][row]),
+            payload=events.payload(row),
         )
         for row in events.positions(*codes)
     ]

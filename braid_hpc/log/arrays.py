@@ -79,6 +79,7 @@ class ArrayLog:
         self._retry_at = 0
         self._closed = False
         self._stored = self._synced = 0
+        self._unsure: OSError | None = None
 
     def append(self, data: memoryview, dtype: str, shape: list[int], digest: bytes) -> Place:
         """Store an array; when the call returns, the kernel holds it.
@@ -161,15 +162,27 @@ class ArrayLog:
         Raises
         ------
         OSError
-            If the kernel could not write it.
+            If the kernel could not write it, now or ever before: what it dropped then is not on the disk, and it
+            does not say so again.
         """
         # By the descriptors and not by h5py: the thread that does this must not hold the lock while the disk works.
         stored = self._stored
         if stored != self._synced:
             for file in list(self._files):
-                if not file.left:
-                    os.fdatasync(file.descriptor)
+                self._sync_file(file)
             self._synced = stored
+        if self._unsure is not None:
+            raise self._unsure
+
+    def _sync_file(self, file: PoolFile) -> None:
+        try:
+            if not file.left:
+                os.fdatasync(file.descriptor)
+        except OSError as error:
+            self._unsure = error
+            # No call in between: another thread may be opening the next file.
+            if self._file is file:
+                self._file = None
 
     def close(self) -> None:
         """Complete the index and close the files; harmless a second time."""

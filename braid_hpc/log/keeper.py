@@ -1,4 +1,4 @@
-"""The background thread of a log: prepares the next tail, syncs every second, seals what is full.
+"""The background thread of a log: prepares the next tail, records what lasts, syncs every second, seals what is full.
 
 It shares no lock with the threads that record. It is woken through an eventfd, because the locks of
 :class:`threading.Event` could be held by the very frame that a signal handler interrupted.
@@ -66,7 +66,7 @@ class Keeper(threading.Thread):
             log = self._log()
             if log is None or log.closed or self._stopping:
                 break
-            for step in (log.prepare, log.sync, log.seal):
+            for step in (log.watch, log.prepare, log.sync, log.seal):
                 self._take(step.__name__, step)
             if log.ship_to is not None and time.monotonic() >= self._ship_at:
                 self._ship_at = time.monotonic() + SHIP_INTERVAL

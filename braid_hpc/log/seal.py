@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xxhash import xxh3_128
 
 from braid_hpc.log.choice import compiled_module
-from braid_hpc.log.layout import EVENTS_NAME, PAGE, ROW_BYTES, SUM_BYTES, TailHeader, pack_sum
+from braid_hpc.log.layout import EVENTS_NAME, PAGE, ROW_BYTES, TailHeader, pack_sum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,9 @@ EVENT_COLUMNS: tuple[tuple[str, str, Literal["q", "Q", "I", "H"], int], ...] = (
     ("thread", "uint32", "I", 9),
     ("word", "uint64", "Q", 7),
 )
+#: What a message is kept in.
+Bytes = bytes | memoryview
+
 _WIDTHS = {"q": 8, "Q": 8, "I": 4, "H": 2}
 _HEAP_INDEX = 10
 _LENGTH_INDEX = 11
@@ -103,7 +106,7 @@ def _without_holes(
     return dense, offsets.tobytes(), bytes(payloads), len(keep)
 
 
-def encode_rows(columns: dict[str, bytes], offsets: bytes, payloads: bytes, rows: int) -> tuple[bytes, bytes]:
+def encode_rows(columns: dict[str, bytes], offsets: bytes, payloads: bytes, rows: int) -> tuple[memoryview, memoryview]:
     """Encode columns as Arrow IPC.
 
     Parameters
@@ -113,9 +116,9 @@ def encode_rows(columns: dict[str, bytes], offsets: bytes, payloads: bytes, rows
 
     Returns
     -------
-    schema : bytes
+    schema : memoryview
         The schema message of the stream.
-    batch : bytes
+    batch : memoryview
         The record batch message with its body.
     """
     import nanoarrow as na
@@ -129,7 +132,7 @@ def encode_rows(columns: dict[str, bytes], offsets: bytes, payloads: bytes, rows
     return encode_batch(schema, children, rows)
 
 
-def encode_batch(schema: Any, children: list[Any], rows: int) -> tuple[bytes, bytes]:
+def encode_batch(schema: Any, children: list[Any], rows: int) -> tuple[memoryview, memoryview]:
     """Encode one record batch with nanoarrow.
 
     Parameters
@@ -143,9 +146,9 @@ def encode_batch(schema: Any, children: list[Any], rows: int) -> tuple[bytes, by
 
     Returns
     -------
-    schema : bytes
+    schema : memoryview
         The encapsulated schema message.
-    batch : bytes
+    batch : memoryview
         The encapsulated record batch message.
     """
     import nanoarrow as na
@@ -156,7 +159,8 @@ def encode_batch(schema: Any, children: list[Any], rows: int) -> tuple[bytes, by
     writer = StreamWriter.from_writable(out)
     writer.write_stream(struct)
     writer.release()
-    whole = out.getvalue()
+    # Views of one buffer: a copy of a megabyte or two would hold up the program's threads.
+    whole = out.getbuffer()
     # An encapsulated message is ffffffff, the length of its metadata (int32), the metadata; a schema has no body.
     cut = 8 + int.from_bytes(whole[4:8], "little")
     return whole[:cut], whole[cut:]
@@ -178,12 +182,12 @@ class BatchFile:
         self._begun = False
         self._dirty = False
 
-    def append(self, schema: bytes, batch: bytes, first: int, after: int, rows: int, *, sync: bool) -> tuple[int, int]:
+    def append(self, schema: Bytes, batch: Bytes, first: int, after: int, rows: int, *, sync: bool) -> tuple[int, int]:
         """Append one batch and its sum; several threads may do so at once.
 
         Parameters
         ----------
-        schema, batch : bytes
+        schema, batch : bytes or memoryview
             Encapsulated messages; the schema is written only into an empty file.
         first, after : int
             Sequence (or row, for a stream) of the first row, and of the first row of the segment behind this one.
@@ -204,7 +208,7 @@ class BatchFile:
         """
         return self.append_all(schema, [(batch, first, after, rows)], sync=sync), len(batch)
 
-    def append_all(self, schema: bytes, batches: Sequence[tuple[bytes, int, int, int]], *, sync: bool) -> int:
+    def append_all(self, schema: Bytes, batches: Sequence[tuple[Bytes, int, int, int]], *, sync: bool) -> int:
         """Append batches and their sums, and wait for the disk once for all of them.
 
         Parameters
@@ -297,7 +301,7 @@ class BatchFile:
             os.close(descriptor)
 
 
-def batch_digest(schema: bytes, batch: bytes) -> bytes:
+def batch_digest(schema: Bytes, batch: Bytes) -> bytes:
     """Return the sum that a batch is believed by.
 
     Parameters
@@ -315,14 +319,14 @@ def batch_digest(schema: bytes, batch: bytes) -> bytes:
     return digest.digest()
 
 
-def write_at(descriptor: int, data: bytes, offset: int) -> None:
+def write_at(descriptor: int, data: Bytes, offset: int) -> None:
     """Write all of `data` at `offset`.
 
     Parameters
     ----------
     descriptor : int
         Open for writing.
-    data : bytes
+    data : bytes or memoryview
         What to write.
     offset : int
         Bytes from the beginning of the file.
@@ -358,7 +362,8 @@ def seal_tails(tails: Sequence[tuple[memoryview, TailHeader]], events: BatchFile
     OSError
         If a batch or its sum could not be written or synced; the tails must then stay.
     """
-    schema, batches = b"", []
+    schema: Bytes = b""
+    batches = []
     for view, header in tails:
         columns, offsets, payloads, rows = event_buffers(view, header)
         schema, batch = encode_rows(columns, offsets, payloads, rows)

@@ -101,9 +101,9 @@ def _copy_whole(source: Path, target: Path) -> int:
     size = 0
     try:
         with source.open("rb") as read, aside.open("wb") as write:
-            if target.exists() and target.stat().st_size == os.fstat(read.fileno()).st_size:
-                if _digest(target) == _digest(source):
-                    return 0
+            alike = target.exists() and target.stat().st_size == os.fstat(read.fileno()).st_size
+            if alike and _digest(target) == _digest(source):
+                return 0
             while chunk := read.read(_CHUNK):
                 digest.update(chunk)
                 write.write(chunk)

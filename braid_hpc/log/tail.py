@@ -179,6 +179,7 @@ class MappedTail:
         "_words",
         "header",
         "path",
+        "writer",
     )
 
     #: All pages at once here: a store into each of them by itself would take longer.
@@ -188,6 +189,7 @@ class MappedTail:
         heap_offset = PAGE + -(-rows * ROW_BYTES // PAGE) * PAGE
         self.header = TailHeader(writer, number, first, rows, heap_offset, -(-max(heap, 1) // PAGE) * PAGE)
         self.path = path
+        self.writer = writer
         self._descriptor = create_file(path, self.header.total)
         try:
             self._map = mmap.mmap(self._descriptor, self.header.total, flags=self._MAPPING)

@@ -55,6 +55,8 @@ class _NoTail:
     fill = 1.0
     last = 0
     settled = True
+    _first = 1
+    _next = 1 << 62
 
     def append(self, code: int, name: int, subject: int, object: int, other: int, flags: int, payload: bytes) -> int:
         """Return 0."""
@@ -102,6 +104,8 @@ class RankLog:
         Events lost since the log was opened.
     synced, shipped : int
         Sequence of the last event that is on the node's disk, and at the directory it is shipped to.
+    attend : callable or None
+        Called by the background thread about every second.
     cell : Cell or None
         Where compiled callers find the present tail (:mod:`braid_hpc.kernels._tail`); None where nothing is compiled.
     """
@@ -122,6 +126,7 @@ class RankLog:
         self._loss_count = self._loss_first = self._loss_last = 0
         self._loss_reason = ""
         self.ship_to = ship_to
+        self.attend: Callable[[], None] | None = None
         self.cell: Any = None
         if (compiled := compiled_module()) is not None:
             self.cell = compiled.Cell(_weakly(self))
@@ -350,6 +355,11 @@ class RankLog:
 
     # ------------------------------------------------------------------ background work, called by the keeper
 
+    def watch(self) -> None:
+        """Do what the program's recorder wants to be done about every second."""
+        if (attend := self.attend) is not None:
+            attend()
+
     def prepare(self) -> None:
         """Make the next tail if the present one is half full; raises :class:`OSError` where it cannot."""
         tail = self.tail
@@ -366,8 +376,12 @@ class RankLog:
         """
         mark = self.held
         # First: an event on disk that says where an array lies must find it there.
+        refused: OSError | None = None
         for files in self._attached:
-            files.sync()
+            try:
+                files.sync()
+            except OSError as error:
+                refused = error
         for number, full in list(self._full.items()):
             if number not in self._suspect:
                 self._sync_tail(full)
@@ -376,6 +390,8 @@ class RankLog:
         if seen != self._seen:
             self._sync_tail(tail)
             self._seen = seen
+        if refused is not None:
+            raise refused
         unsure = [full.header.first - 1 for number, full in list(self._full.items()) if number in self._suspect]
         self.synced = max(self.synced, min([mark, *unsure]))
 

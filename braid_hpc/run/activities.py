@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
+from braid_hpc.log.choice import compiled_module
 from braid_hpc.run.guard import disabled, recording
 from braid_hpc.run.handles import Record, record_of
 from braid_hpc.vocabulary.codes import Code, Outcome
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from braid_hpc.run.calls import About
     from braid_hpc.run.recorder import Run
 
 __all__ = ["Activity", "activity", "carry", "current_activity"]
@@ -22,7 +24,8 @@ __all__ = ["Activity", "activity", "carry", "current_activity"]
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_CURRENT: ContextVar[Activity | None] = ContextVar("braid_activity", default=None)
+#: The innermost activity, or call of a decorated function (:class:`braid_hpc.run.calls.Call`).
+_CURRENT: ContextVar[Any] = ContextVar("braid_activity", default=None)
 
 #: Flags of a code object, by :mod:`inspect`, which is slow to import.
 CO_GENERATOR, CO_COROUTINE = 0x20, 0x80
@@ -39,7 +42,27 @@ def current_activity() -> Activity | None:
     Activity or None
         None outside of all of them.
     """
-    found = _CURRENT.get()
+    return activity_of(_CURRENT.get())
+
+
+def activity_of(found: Any) -> Activity | None:
+    """Return the activity that something recorded now belongs to.
+
+    Parameters
+    ----------
+    found : Activity, Call or None
+        What was entered last. If that is a call, its beginning is recorded, because something else is going to be.
+
+    Returns
+    -------
+    Activity or None
+        It, or the innermost one around it that is open.
+    """
+    found = _still_open(found)
+    return found if found is None or isinstance(found, Activity) else found.run._begin_call(found)
+
+
+def _still_open(found: Any) -> Any:
     # One may have ended out of order: a generator that entered it was resumed inside of a later one.
     while found is not None and not found.open:
         found = found._outer
@@ -57,17 +80,19 @@ class Activity:
         The writer that began it, 16 bytes.
     sequence : int
         Sequence of its BEGIN row; 0 if that was lost.
+    mark : int
+        Sequence of the last row before it began, or of that row itself.
     """
 
-    __slots__ = ("_outer", "name", "open", "run", "sequence", "writer")
+    __slots__ = ("_outer", "mark", "name", "open", "run", "sequence", "writer")
 
     def __init__(self, run: Run, name: str, writer: bytes, sequence: int) -> None:
         self.run = run
         self.name = name
         self.writer = writer
-        self.sequence = sequence
+        self.sequence = self.mark = sequence
         self.open = True
-        self._outer: Activity | None = None
+        self._outer: Any = None
 
     def _refused(self, call: str, error: Exception, given: str) -> Any:
         return self.run._refused(f"activity {self.name!r}: {call}", error, given)
@@ -84,7 +109,7 @@ class Activity:
         """Record how it ended; the exception, if there is one, goes on unchanged."""
         self.end(error=error)
         if _CURRENT.get() is self:
-            _CURRENT.set(current_activity())
+            _CURRENT.set(_still_open(self._outer))
 
     @recording
     def use(self, *things: Any) -> None:
@@ -179,31 +204,31 @@ def activity(target: Any = None, /) -> Any:
 def _decorate(function: Callable[_P, _T], name: str) -> Any:
     if disabled():
         return function
-    from braid_hpc.run.job import current_run
-
     qualified = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', name)}"
     code = getattr(function, "__code__", None)
     names = code.co_varnames[: code.co_argcount] if code is not None else ()
     flags = code.co_flags if code is not None else 0
-    if flags & CO_GENERATOR:
-        return _decorate_generator(function, name, qualified, names)
-    if flags & CO_COROUTINE:
-        return _decorate_coroutine(function, name, qualified, names)
+    from braid_hpc.run.calls import About, recorded
 
-    @functools.wraps(function)
-    def recorded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        run = current_run()
-        if not run:
-            return function(*args, **kwargs)
-        with run._begin_call(name, qualified, names, args, kwargs) as act:
-            result = function(*args, **kwargs)
-            act._end_call(result)
-        return result
+    if flags & (CO_GENERATOR | CO_COROUTINE):
+        about = About(name, qualified, names, b"")
+        return (_decorate_generator if flags & CO_GENERATOR else _decorate_coroutine)(function, about)
+    from braid_hpc.run.job import _RUNS
+    from braid_hpc.vocabulary.encoding import encode
+    from braid_hpc.vocabulary.payloads import Called
 
-    return recorded
+    about = About(name, qualified, names, encode(Called(function=qualified)))
+    if (compiled := compiled_module()) is None:
+        return recorded(function, about, _RUNS, _CURRENT.get, _CURRENT.set)
+    compiled.set_up(_CURRENT.get, _CURRENT.set, _end_call)
+    return functools.update_wrapper(compiled.Function(function, about, name, about.payload), function)
 
 
-def _decorate_coroutine(function: Any, name: str, qualified: str, names: tuple[str, ...]) -> Any:
+def _end_call(call: Any, error: BaseException | None, result: Any) -> None:
+    call.run._end_call(call, error, result)
+
+
+def _decorate_coroutine(function: Any, about: About) -> Any:
     from braid_hpc.run.job import current_run
 
     @functools.wraps(function)
@@ -211,7 +236,7 @@ def _decorate_coroutine(function: Any, name: str, qualified: str, names: tuple[s
         run = current_run()
         if not run:
             return await function(*args, **kwargs)
-        with run._begin_call(name, qualified, names, args, kwargs) as act:
+        with run._begin_at_once(about, args, kwargs) as act:
             result = await function(*args, **kwargs)
             act._end_call(result)
         return result
@@ -219,7 +244,7 @@ def _decorate_coroutine(function: Any, name: str, qualified: str, names: tuple[s
     return recorded
 
 
-def _decorate_generator(function: Any, name: str, qualified: str, names: tuple[str, ...]) -> Any:
+def _decorate_generator(function: Any, about: About) -> Any:
     from braid_hpc.run.job import current_run
 
     @functools.wraps(function)
@@ -227,7 +252,7 @@ def _decorate_generator(function: Any, name: str, qualified: str, names: tuple[s
         run = current_run()
         if not run:
             return function(*args, **kwargs)
-        return RecordedGenerator(function(*args, **kwargs), run._begin_call(name, qualified, names, args, kwargs))
+        return RecordedGenerator(function(*args, **kwargs), run._begin_at_once(about, args, kwargs))
 
     return recorded
 
@@ -261,7 +286,7 @@ class RecordedGenerator(Generator[Any, Any, Any]):
 
     def _resume(self, resume: Any, *values: Any) -> Any:
         act, outer = self._activity, _CURRENT.get()
-        act._outer = current_activity()
+        act._outer = _still_open(outer)
         _CURRENT.set(act)
         try:
             return resume(*values)

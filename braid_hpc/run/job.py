@@ -7,6 +7,7 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from braid_hpc.run.calls import announce
 from braid_hpc.run.guard import disabled, strict, tell
 from braid_hpc.run.null import NullRun
 from braid_hpc.vocabulary.codes import Outcome
@@ -57,12 +58,18 @@ def _open_run(name: str, log_dir: Any, store: Any) -> Run:
         atexit.register(_at_exit)
     _opened[name] = _opened.get(name, 0) + 1
     _RUNS.append(run)
+    run._when_closed = _forget
+    announce(run)
     return run
 
 
-def _close_run(run: Run, error: BaseException | None, outcome: Outcome | None = None) -> None:
+def _forget(run: Run) -> None:
     if run in _RUNS:
         _RUNS.remove(run)
+    announce(_RUNS[-1] if _RUNS else None)
+
+
+def _close_run(run: Run, error: BaseException | None, outcome: Outcome | None = None) -> None:
     try:
         run.close(error, outcome)
     except Exception as failed:
@@ -164,6 +171,4 @@ class job:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Record how the run ended; an exception goes on unchanged."""
-        run = self._runs.pop()
-        if run:
-            _close_run(run, error)
+        _close_run(self._runs.pop(), error)

@@ -36,7 +36,7 @@ class NullStream:
 class NullActivity:
     """An activity that is not recorded."""
 
-    sequence = 0
+    sequence = mark = 0
     writer = bytes(16)
     open = False
 

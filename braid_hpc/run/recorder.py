@@ -12,6 +12,7 @@ from braid_hpc.log.places import default_log_dir
 from braid_hpc.log.writer import RankLog
 from braid_hpc.run.activities import (
     Activity,
+    activity_of,
     current_activity,
     describe_value,
     outcome_of,
@@ -19,6 +20,7 @@ from braid_hpc.run.activities import (
     used_by,
 )
 from braid_hpc.run.arrays import RunArrays
+from braid_hpc.run.calls import BEGUN, ENDED, begin_calls, begin_long_calls
 from braid_hpc.run.contents import describe
 from braid_hpc.run.guard import caller, recording, shown, strict, tell
 from braid_hpc.run.handles import RECORDS, Record, record_of
@@ -30,11 +32,13 @@ from braid_hpc.vocabulary.columns import check_columns
 from braid_hpc.vocabulary.encoding import check_tags, encode, encode_canonical
 from braid_hpc.vocabulary.errors import InvalidInputError, StorageError
 from braid_hpc.vocabulary.identity import content_of_value
-from braid_hpc.vocabulary.payloads import Begin, Close, Declaration, End, Links, Rejected, StreamSchema
+from braid_hpc.vocabulary.payloads import Begin, Called, Close, Declaration, End, Links, Rejected, StreamSchema
 from braid_hpc.vocabulary.references import parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
+
+    from braid_hpc.run.calls import About
 
 __all__ = ["Run"]
 
@@ -64,6 +68,7 @@ class Run:
         self._rejected = 0
         self._told = False
         self._late = False
+        self._when_closed: Callable[[Run], None] | None = None
         self._open = True
         self._streams: dict[tuple[str, tuple[tuple[str, str], ...]], Stream] = {}
         self._stream_numbers = itertools.count(1)
@@ -83,6 +88,7 @@ class Run:
             facts,
             ship_to=Path(ship_to).absolute() if ship_to else None,
         )
+        self._log.attend = begin_long_calls(self)
         self._arrays = RunArrays(self._log)
         self._log.append(Code.OPEN, self._log.intern(name), time.time_ns())
         if not launch.rank:
@@ -426,19 +432,24 @@ class Run:
         name = name if isinstance(name, str) else shown(name)
         links = self._good_links(f"used by {name}", used)
         kept = self._part(f"parameters of {name}", _parameters, params)
-        return self._begin(name, links, kept, None)
+        return self._begin(name, links, kept, None, current_activity())
 
-    def _begin(self, name: str, links: list[Any], params: dict[str, Any] | None, function: str | None) -> Activity:
+    def _begin(
+        self,
+        name: str,
+        links: list[Any],
+        params: dict[str, Any] | None,
+        function: str | None,
+        outer: Activity | None,
+        since: int | None = None,
+    ) -> Activity:
         if not self._open:
             self._note_late()
             return Activity(self, name, bytes(16), 0)
         log = self._log
-        outer = current_activity()
-        above, foreign = 0, 0
-        if outer is not None and outer.run is self:
-            above, foreign = outer.sequence, self._foreign(outer)
+        above, foreign = self._above(outer)
         try:
-            payload = encode(Begin(links, params, function)) if links or params or function else b""
+            payload = encode(Begin(links, params, function, since)) if links or params or function else b""
             sequence = log.append(Code.BEGIN, log.intern(name), above, foreign, 0, 0, payload)
         except Exception as error:
             if strict():
@@ -446,6 +457,10 @@ class Run:
             self._refused(f"activity {name!r}", error, "")
             sequence = log.append(Code.BEGIN, log.intern(name), above, foreign)
         return Activity(self, name, log.writer, sequence)
+
+    def _above(self, outer: Activity | None) -> tuple[int, int]:
+        """Return what a row says of the activity that something stands in."""
+        return (outer.sequence, self._foreign(outer)) if outer is not None and outer.run is self else (0, 0)
 
     def _end_activity(self, act: Activity, error: BaseException | None, result: Any, generated: Any) -> None:
         outcome, text = outcome_of(error)
@@ -459,14 +474,71 @@ class Run:
         if self._open and (links := self._good_links(f"records of activity {act.name}", things)):
             self._log.append(code, 0, act.sequence, self._foreign(act), 0, 0, encode(Links(links=links)))
 
-    def _begin_call(
-        self, name: str, qualified: str, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Activity:
-        """Begin the activity of a decorated function, with what can be told of its arguments."""
+    def _begin_at_once(self, about: About, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activity:
+        """Begin the activity of a decorated generator or coroutine, with what can be told of its arguments."""
+        links, kept = self._arguments(about, args, kwargs)
+        return self._begin(about.name, links, kept, about.qualified, current_activity())
+
+    def _begin_call(self, call: Any) -> Activity:
+        """Record the beginning of a call, because something is recorded in it or it lasts, unless that was done."""
+        about = call.about
+        act = Activity(self, about.name, bytes(16), 0)
+        if call.claim(BEGUN):
+            try:
+                if self._open:
+                    links, kept = self._arguments(about, call.args, call.kwargs)
+                    outer = activity_of(call._outer)
+                    act = self._begin(about.name, links, kept, about.qualified, outer, call.began)
+                    act.mark = call.mark
+            except Exception as error:
+                self._refused(f"beginning of {about.name}", error, "")
+            finally:
+                act._outer = call._outer
+                call.activity = act
+        # Another thread may be about to; what interrupted this very thread in between must not wait for ever.
+        for _ in range(1_000):
+            if call.activity is not None or not call.open:
+                break
+            time.sleep(0.0002)
+        return call.activity or act
+
+    def _end_call(self, call: Any, error: BaseException | None, result: Any) -> None:
+        """Record the end of a call, in one row with its beginning if that has none; never raises but if asked to."""
+        about = call.about
+        try:
+            if error is None and results_of(result):
+                # Somebody generated it.
+                self._begin_call(call)
+            if not call.claim(ENDED):
+                act = self._begin_call(call)
+                if error is None:
+                    act._end_call(result)
+                # With the result or, where that was refused, without.
+                act.end(error=error)
+            elif self._open:
+                above, foreign = self._above(activity_of(call._outer))
+                links, kept = self._arguments(about, call.args, call.kwargs)
+                outcome, text = outcome_of(error)
+                payload = about.payload
+                if links or kept or text or result is not None:
+                    said = Called(links, kept, about.qualified, text, describe_value(result))
+                    payload = self._part(f"what is told of {about.name}", encode, said, default=payload)
+                lasted = time.monotonic_ns() - call.began
+                self._log.append(Code.CALL, self._log.intern(about.name), above, lasted, foreign, int(outcome), payload)
+        except Exception as failed:
+            if strict():
+                raise
+            self._refused(f"end of {about.name}", failed, "")
+
+    def _arguments(
+        self, about: About, args: tuple[Any, ...], kwargs: dict[str, Any] | None
+    ) -> tuple[list[Any], dict[str, Any] | None]:
+        """Return what can be told of the arguments of a decorated function: the records they stand for, and values."""
         if not args and not kwargs:
-            return self._begin(name, [], None, qualified)
+            return [], None
+        name, names = about.name, about.names
         params = {names[index] if index < len(names) else f"*{index}": value for index, value in enumerate(args)}
-        params.update(kwargs)
+        params.update(kwargs or {})
         values = params.values()
         # An argument may raise when it is looked at (a dataset of a closed file does), which is not the caller's error.
         links = self._part(f"arguments of {name}", lambda _: self._links(used_by(values)), name, default=[])
@@ -474,7 +546,7 @@ class Run:
             key: self._part(f"argument {key} of {name}", describe_value, value, default=f"<{type(value).__name__}>")
             for key, value in params.items()
         }
-        return self._begin(name, links, kept, qualified)
+        return links, kept
 
     def _generated(self, act: Activity, result: Any) -> list[Record]:
         """Return the records a returned value stands for, declaring those it has none for yet."""
@@ -486,7 +558,7 @@ class Run:
                 about = {key: getattr(part, key, None) for key in ("dtype", "shape")}
                 record = self._declare("data", f"{act.name}.result{suffix}", _array_about(about), act)
                 RECORDS.remember(part, record)
-            elif record is not None and (record.writer != act.writer or record.sequence > act.sequence):
+            elif record is not None and (record.writer != act.writer or record.sequence > act.mark):
                 # One that was declared before the activity began passed through it.
                 records.append(record)
         return records
@@ -587,6 +659,8 @@ class Run:
         outcome : Outcome, optional
             Instead of the one that follows from `error`.
         """
+        if self._when_closed is not None:
+            self._when_closed(self)
         if not self._open or self._log.inherited:
             # A forked child that recorded nothing leaves no log; another one closes its own.
             self._open = False
@@ -600,6 +674,8 @@ class Run:
                     self._log.append(Code.INFO, self._log.intern("mpi_library"), payload=encode(library))
         except Exception as failed:
             self._refused("closing facts", failed, "")
+        # Their ends come too late.
+        begin_calls(self)
         found, text = outcome_of(error)
         self._open = False
         self._arrays.close()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import sys
+from _thread import get_ident
 from array import array
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
+from xxhash import xxh3_64_intdigest
+
+from braid_hpc.log.layout import PAGE, ROW, ROW_BYTES
 from braid_hpc.log.seal import BatchFile, batch_digest, encode_batch
+from braid_hpc.log.tail import MappedTail
 from braid_hpc.run.guard import recording
 from braid_hpc.run.handles import NO_ROWS, Rows
 from braid_hpc.vocabulary.codes import Code
@@ -46,11 +53,18 @@ class Stream:
         Names and types.
     """
 
+    def __new__(cls, run: Run, log: RankLog, number: int, name: str, columns: list[tuple[str, str]]) -> Stream:
+        """Take the class whose ``append`` is made for these columns."""
+        kinds = tuple(kind for _, kind in columns)
+        return object.__new__(_specialised(kinds) if cls is Stream and columns else cls)
+
     def __init__(self, run: Run, log: RankLog, number: int, name: str, columns: list[tuple[str, str]]) -> None:
         self._run = run
+        # What is the same in all of its rows: object, name, other, code and flags.
+        self._middle = _MIDDLE.pack(1, 0, number, Code.ROW, 0)
         self._log = log
         self._number = number
-        self._next = 0
+        self._next: int = 0
         self._pack = row_struct(columns).pack
         # Those that struct does not check: of texts it gets the length, and as a truth value it takes anything.
         self._checked = [(index, kind) for index, (_, kind) in enumerate(columns) if kind in _CHECKED]
@@ -226,6 +240,105 @@ class Stream:
         schema, batch = encode_batch(na.struct(fields, nullable=False), children, rows)
         offset, length = self._file.append(schema, batch, first, first + rows, rows, sync=False)
         return BATCH_PLACE.pack(offset, length, batch_digest(schema, batch))
+
+
+#: The fields of a row that stand between `subject` and `thread`; those of ROW with them as one, and what follows.
+_MIDDLE = struct.Struct("<QIIHH")
+_AROUND = "<qQ20sIII8x"
+
+# One function for all of it, because each function that it called would cost as much as storing the row. It does what
+# Stream.append and MappedTail.append do, for rows of which nothing is unusual, and leaves all others to these.
+_APPEND = """
+def append(self, {parameters}, *more, **named):
+    log = self._log
+    tail = log.tail
+    if tail.__class__ is MappedTail and not more and not named:
+        try:
+            {checks}
+            mapped, words = tail._map, tail._words
+            length = {length}
+            thread = get_ident() & 0xFFFFFFFF
+            first, start = self._next, tail._free
+            data = pack(monotonic_ns(), first, self._middle, thread, start, length, {fixed}){texts}
+            check = (digest(data) & 0xFFFFFFFF00000000) or 0x100000000
+            # No call from here to the end of the stores, see braid_hpc.log.tail.
+            slot = tail._next
+            end = start + length
+            if (
+                start == tail._free
+                and first == self._next
+                and slot < tail._rows
+                and end <= tail._limit
+            ):
+                at = tail._heap + start
+                mapped[at : at + length] = data[{body}:]
+                self._next = first + 1
+                tail._next = slot + 1
+                tail._free = end
+                at = {page} + slot * {row}
+                mapped[at : at + {body}] = data[:{body}]
+                words[(at >> 3) + {word}] = check | ((tail._first + slot) & 0xFFFFFFFF)
+                return {rows}
+        except Exception as error:
+            # Nothing was stored: a value of another type, None, a tail that was closed meanwhile.
+            del error
+    given = [value for value in ({names},) if value is not MISSING]
+    return Stream.append(self, *given, *more, **named)
+"""
+
+
+@functools.lru_cache(maxsize=256)
+def _specialised(kinds: tuple[str, ...]) -> type[Stream]:
+    """Return a stream whose ``append`` is made for columns of these types."""
+    names = [f"_{index}" for index in range(len(kinds))]
+    checks, fixed, texts, codes = [], [], [], _AROUND
+    for name, kind in zip(names, kinds, strict=True):
+        codes += FIXED.get(kind, "I")
+        if kind == "bool":
+            checks.append(f"if {name} is not True and {name} is not False: raise TypeError")
+        elif kind == "bytes":
+            checks.append(f"if {name}.__class__ is not bytes: raise TypeError")
+            texts.append(name)
+        elif kind == "text":
+            checks.append(f"text{name} = encode({name})")
+            texts.append(f"text{name}")
+        if kind in VARIABLE:
+            checks.append(f"size{name} = len({texts[-1]})")
+        fixed.append(f"size{name}" if kind in VARIABLE else name)
+    row = struct.Struct(codes)
+    body = ROW.size
+    sizes = [name for name in fixed if name.startswith("size")]
+    place = "tail.writer, self.name, first, 1"
+    source = _APPEND.format(
+        parameters=", ".join(f"{name}=MISSING" for name in names),
+        names=", ".join(names),
+        checks="\n            ".join(checks) or "pass",
+        length=" + ".join([str(row.size - body), *sizes]),
+        fixed=", ".join(fixed),
+        texts="".join(f" + {text}" for text in texts),
+        body=body,
+        page=PAGE,
+        row=ROW_BYTES,
+        word=body // 8,
+        # A named tuple made by its own constructor takes longer than storing the row.
+        rows=f"new(Rows, ({place}))" if issubclass(Rows, tuple) else f"Rows({place})",
+    )
+    known: dict[str, Any] = {
+        "MISSING": object(),
+        "MappedTail": MappedTail,
+        "Rows": Rows,
+        "Stream": Stream,
+        "digest": xxh3_64_intdigest,
+        "encode": str.encode,
+        "get_ident": get_ident,
+        "monotonic_ns": monotonic_ns,
+        "new": tuple.__new__,
+        "pack": row.pack,
+    }
+    # Nothing in it comes from outside: it is made of numbers and the names above.
+    exec(compile(source, __file__, "exec"), known)
+    append = functools.wraps(Stream.append)(known["append"])
+    return type("Stream", (Stream,), {"append": append, "__doc__": Stream.__doc__, "__module__": Stream.__module__})
 
 
 def stream_type(log: RankLog) -> type[Stream]:

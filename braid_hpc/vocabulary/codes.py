@@ -46,6 +46,8 @@ class Code(IntEnum):
     """An activity generated a record that was declared before."""
     ARRAY = 24
     """The bytes of an array, or where they lie; what is declared with that digest has them as content."""
+    CALL = 25
+    """A call of a decorated function, from its beginning to its end; ``object`` is how long it took (ns)."""
     STREAM = 30
     """A typed table is declared."""
     ROW = 31
@@ -64,12 +66,14 @@ class Relation(StrEnum):
     DERIVED = "wasDerivedFrom"
     USED = "used"
     GENERATED = "wasGeneratedBy"
+    SAME_CONTENT = "same-content"
+    """A source, and a version of equal content that was made before it was first declared; found when logs are merged."""
     CALLED = "wasStartedBy"
     """An activity that was begun inside another one."""
 
 
 class Outcome(IntEnum):
-    """How an activity or a writer's part of a run ended (low byte of ``flags`` of END and CLOSE)."""
+    """How an activity or a writer's part of a run ended (low byte of ``flags`` of END, CALL and CLOSE)."""
 
     OK = 0
     FAILED = 1

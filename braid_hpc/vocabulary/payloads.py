@@ -19,6 +19,7 @@ __all__ = [
     "ARRAY_LOST",
     "ArrayEntry",
     "Begin",
+    "Called",
     "Close",
     "Declaration",
     "End",
@@ -126,11 +127,15 @@ class Begin(msgspec.Struct, omit_defaults=True):
         Parameters by name.
     function : str or None
         Qualified name of a decorated function.
+    since : int or None
+        When it began, monotonic ns, where that was not when this row was written: the beginning of a call of a
+        decorated function becomes a row only when something is recorded in it, or when it lasts.
     """
 
     used: list[Link] = []
     params: dict[str, Any] | None = None
     function: str | None = None
+    since: int | None = None
 
 
 class End(msgspec.Struct, omit_defaults=True):
@@ -146,6 +151,17 @@ class End(msgspec.Struct, omit_defaults=True):
         Records that the returned object stands for.
     """
 
+    error: str | None = None
+    result: Any = None
+    generated: list[Link] = []
+
+
+class Called(msgspec.Struct, omit_defaults=True):
+    """Payload of CALL: what :class:`Begin` and :class:`End` say of an activity with two rows."""
+
+    used: list[Link] = []
+    params: dict[str, Any] | None = None
+    function: str | None = None
     error: str | None = None
     result: Any = None
     generated: list[Link] = []

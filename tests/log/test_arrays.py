@@ -20,7 +20,7 @@ import pytest
 
 import braid_hpc as braid
 from braid_hpc.log import arrays as logging_arrays
-from braid_hpc.log.array_pools import CHUNK, INDEX_ROWS, LARGE, Pool
+from braid_hpc.log.array_pools import CHUNK, INDEX, INDEX_ROWS, LARGE, LARGE_CHUNK, POOLS, Pool
 from braid_hpc.reading.arrays import check_arrays, logged_arrays
 from braid_hpc.reading.h5reader import ArrayReader
 from braid_hpc.reading.writer_log import WriterLog
@@ -194,7 +194,7 @@ def test_objects_are_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest
         assert not run.array("", np.zeros(3))
         assert not run.array("frames", np.zeros(3), kind="No Kind")
     log = read_only_log(tmp_path)
-    assert [row.value["message"].partition(":")[0] for row in said(log, Code.REJECTED)][0].startswith("array= holds")
+    assert said(log, Code.REJECTED)[0].value["message"].startswith("array= holds Python objects")
     assert said(log, Code.ARRAY) == []
 
 
@@ -472,3 +472,43 @@ def test_the_background_thread_syncs_arrays_before_the_events_that_name_them(
         monkeypatch.undo()
     assert synced[:2] == ["arrays-1.h5", "tail-000001"]
     assert synced.count("arrays-1.h5") == 1
+
+
+def test_after_a_failed_sync_arrays_go_into_another_file_and_synced_stays_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fdatasync
+
+    def refuse(descriptor: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("arrays-1.h5"):
+            raise OSError(5, "Input/output error")
+        real(descriptor)
+
+    with braid.job("arrays", log_dir=tmp_path) as run:
+        run.array("large", np.zeros(10_000))
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fdatasync", refuse)
+            with pytest.raises(OSError, match="Input/output"):
+                run._log.sync()
+        before = run._log.synced
+        run.array("large", np.ones(10_000))
+        with pytest.raises(OSError, match="Input/output"):
+            run._log.sync()
+        assert run._log.synced == before
+    arrays = logged_arrays(checked(read_only_log(tmp_path)))
+    assert [array.entry.file for array in arrays] == [1, 2]
+
+
+# ------------------------------------------------------------------ the page
+
+
+def test_the_page_names_pools_sizes_and_fields() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "array-format.md").read_text()
+    assert " ".join(POOLS) in page
+    assert f"({CHUNK >> 10} KiB, and {LARGE_CHUNK >> 10} KiB the large ones)" in page
+    assert f"for arrays of at least {LARGE >> 10} KiB" in page
+    assert f"written {INDEX_ROWS} rows at a time" in page
+    assert f"arrays of up to {INLINE_BYTES >> 10} KiB there" in page
+    for name, *_ in INDEX:
+        assert f"`{name}`" in page
+    assert f"`ARRAY` row (code {Code.ARRAY:d})" in page

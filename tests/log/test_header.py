@@ -16,7 +16,7 @@ from braid_hpc.log.layout import FORMAT, HEADER_NAME, MAJOR
 from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError
 
 WRITER = bytes(range(16))
-FACTS = {"job": "braggnn \u2713 \"quoted\"", "rank": 3, "size": 4, "evidence": {"run_id": "x"}, "store": None}
+FACTS = {"job": 'braggnn \u2713 "quoted"', "rank": 3, "size": 4, "evidence": {"run_id": "x"}, "store": None}
 
 
 def test_it_says_who_writes_where_and_since_when() -> None:

@@ -80,7 +80,7 @@ def test_a_step_that_fails_is_kept_and_taken_again(tmp_path: Path, monkeypatch: 
 
 
 def test_a_program_may_close_all_descriptors(run_ranks: RunRanks) -> None:
-    """As daemons do: the file that gets the thread's number is neither written to nor read from, nor is an error printed."""
+    """As daemons do: the file that gets the thread's number is neither written nor read, and no error is printed."""
     script = """
     import os, time
     from pathlib import Path

@@ -42,7 +42,21 @@ HEADER = TailHeader(bytes(16), 1, 1, 64, 8192, 4096)
 
 def repacked(**changes: int | bytes) -> bytes:
     """Give a header with some fields changed, and a check sum that holds."""
-    names = ["magic", "major", "minor", "page", "writer", "number", "first", "rows", "row_bytes", "offset", "heap", "kind", "zero"]
+    names = [
+        "magic",
+        "major",
+        "minor",
+        "page",
+        "writer",
+        "number",
+        "first",
+        "rows",
+        "row_bytes",
+        "offset",
+        "heap",
+        "kind",
+        "zero",
+    ]
     fields = dict(zip(names, TAIL_HEADER.unpack(HEADER.pack()[:80]), strict=True)) | changes
     body = TAIL_HEADER.pack(*fields.values())
     return body + struct.pack("<Q", xxh3_64_intdigest(body))
@@ -50,8 +64,9 @@ def repacked(**changes: int | bytes) -> bytes:
 
 def test_sizes_are_those_of_the_format() -> None:
     """They never change within a major version."""
-    assert (ROW.size, ROW_BYTES, TAIL_HEADER.size, SUM.size, SUM_BYTES, TAIL_LOSS.size) == (56, 64, 80, 64, 64, 32)
-    assert TAIL_LOSS_OFFSET >= TAIL_HEADER.size + 8
+    assert [layout.size for layout in (ROW, TAIL_HEADER, SUM, TAIL_LOSS)] == [56, 80, 64, 32]
+    assert {ROW_BYTES, SUM_BYTES} == {64}
+    assert TAIL_HEADER.size + 8 <= TAIL_LOSS_OFFSET
 
 
 @given(HEADERS)
@@ -70,7 +85,7 @@ def test_every_flipped_bit_of_a_header_is_noticed() -> None:
         damaged = bytearray(packed)
         damaged[bit >> 3] ^= 1 << (bit & 7)
         with pytest.raises(CorruptLogError):
-            TailHeader.unpack(damaged)
+            TailHeader.unpack(bytes(damaged))
 
 
 @pytest.mark.parametrize("length", [0, 1, 79, 80, 87])

@@ -69,9 +69,7 @@ def test_nothing_is_synced_in_memory(tmp_path: Path) -> None:
         assert run.flush("held") is True
 
 
-def test_after_a_failed_sync_rows_are_sealed_into_another_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_failed_sync_rows_are_sealed_into_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tail that could not be synced takes no more rows; all of its rows are on disk once it is sealed."""
     small_tails(monkeypatch, rows=256, heap=1 << 16)
     with braid.job("levels", log_dir=tmp_path) as run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import threading
@@ -61,7 +62,7 @@ def test_places_that_were_never_published_are_left_out(tmp_path: Path) -> None:
     assert not tail.settled
     columns, offsets, payloads, rows = event_buffers(tail.rows_view(), tail.header)
     schema, batch = encode_rows(columns, offsets, payloads, rows)
-    table = pa.ipc.open_stream(schema + batch).read_all()
+    table = pa.ipc.open_stream(b"".join([schema, batch])).read_all()
     assert table["sequence"].to_pylist() == [2, 3, 5, 6]
     assert table["subject"].to_pylist() == before["subject"].tolist()
     assert table["payload"].to_pylist() == [before.payload(row) for row in range(4)]
@@ -90,7 +91,7 @@ def small_batch(number: int) -> tuple[bytes, bytes]:
         out.write_batch(batch)
     data = sink.getvalue().to_pybytes()
     cut = 8 + int.from_bytes(data[4:8], "little")
-    return data[:cut], data[cut : -8]
+    return data[:cut], data[cut:-8]
 
 
 def test_sums_say_where_each_batch_stands(tmp_path: Path) -> None:
@@ -118,26 +119,29 @@ def test_the_schema_is_part_of_every_sum() -> None:
 def test_threads_may_append_to_one_file(tmp_path: Path) -> None:
     """Each batch gets a place of its own, and is found there by its sum."""
     file = BatchFile(tmp_path / "x.arrows")
+    batches = [small_batch(number) for number in range(4)]
+
+    def work(me: int) -> None:
+        for _ in range(400):
+            file.append(*batches[me], me, 0, 100, sync=False)
+
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        work = [
-            threading.Thread(target=lambda me=me: [file.append(*small_batch(me * 50 + n), me * 50 + n, 0, 100, sync=False) for n in range(50)])
-            for me in range(4)
-        ]
-        for thread in work:
+        threads = [threading.Thread(target=work, args=(me,)) for me in range(4)]
+        for thread in threads:
             thread.start()
-        for thread in work:
+        for thread in threads:
             thread.join()
     finally:
         sys.setswitchinterval(interval)
     segments, corrupt, torn = read_sums(tmp_path / "x.sums")
-    assert (len(segments), corrupt, torn) == (200, [], None)
+    assert (len(segments), corrupt, torn) == (1_600, [], None)
     for segment in segments:
         table = read_batch(file.path, segment.offset, segment.length, segment.digest)
         assert table["x"].to_pylist() == [segment.first] * 100
     ends = sorted((segment.offset, segment.offset + segment.length) for segment in segments)
-    assert all(end == begin for (_, end), (begin, _) in zip(ends, ends[1:], strict=False))
+    assert all(end == begin for (_, end), (begin, _) in itertools.pairwise(ends))
 
 
 # Room for one batch of 648 bytes and its sum, and for a part of the next one; then for all.

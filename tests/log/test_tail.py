@@ -77,7 +77,7 @@ class TestFrameTail(TailContract):
         tail.close()
 
     def test_a_write_that_is_cut_short_is_no_row(self, run_ranks: RunRanks) -> None:
-        """It raises, everything before it is read, and nothing is written behind it; a header that is cut is removed."""
+        """It raises, what is before it is read, nothing is written behind it; a header that is cut is removed."""
         script = """
         import resource
         from pathlib import Path

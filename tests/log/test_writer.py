@@ -118,7 +118,9 @@ def test_full_tails_are_sealed_and_removed(log: RankLog, monkeypatch: pytest.Mon
     assert (subjects(closed), closed.state, closed.tails) == (list(range(5_000)), WriterState.CLOSED, 1)
 
 
-def test_rows_found_in_a_batch_and_in_a_tail_count_once(log: RankLog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_rows_found_in_a_batch_and_in_a_tail_count_once(
+    log: RankLog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A process may end between sealing a tail and removing it."""
     small_tails(monkeypatch)
     for step in range(3_000):
@@ -230,7 +232,9 @@ def test_threads_lose_and_double_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     def work(me: int) -> None:
         kept[me] = []
         for step in range(3_000):
-            kept[me].append(log.append(EVENT, log.intern(f"step-{step % 500}"), step, me, payload=b"%d-%d" % (me, step)))
+            kept[me].append(
+                log.append(EVENT, log.intern(f"step-{step % 500}"), step, me, payload=b"%d-%d" % (me, step))
+            )
 
     def keep() -> None:
         while not done.is_set():
@@ -261,7 +265,12 @@ def test_threads_lose_and_double_nothing(tmp_path: Path, monkeypatch: pytest.Mon
         assert sequences == sorted(sequences)
         for step, sequence in enumerate(sequences):
             row = rows[sequence]
-            assert (row.subject, row.object, row.name, row.payload) == (step, me, f"step-{step % 500}", b"%d-%d" % (me, step))
+            assert (row.subject, row.object, row.name, row.payload) == (
+                step,
+                me,
+                f"step-{step % 500}",
+                b"%d-%d" % (me, step),
+            )
 
 
 def test_a_signal_handler_may_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,7 +382,10 @@ def test_parent_and_child_record_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     small_tails(monkeypatch)
     log = RankLog(tmp_path / "logs", {})
     stop = threading.Event()
-    others = [threading.Thread(target=lambda: [log.append(EVENT, log.intern(f"t{n}"), n, 9) for n in range(2_000)]) for _ in range(2)]
+    others = [
+        threading.Thread(target=lambda: [log.append(EVENT, log.intern(f"t{n}"), n, 9) for n in range(2_000)])
+        for _ in range(2)
+    ]
     for other in others:
         other.start()
     children = []
@@ -448,7 +460,8 @@ def test_a_full_disk_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with tmpfs(tmp_path / "disk", "6m") as disk:
         log = RankLog(disk / "logs", {})
         (disk / "ballast").write_bytes(bytes(3 << 20))
-        kept, lost = [], []
+        kept: list[tuple[int, int]] = []
+        lost: list[tuple[int, int]] = []
         for step in range(8_000):
             name = log.intern(f"before-{step}") if step % 10 == 0 else 0
             before = time.time_ns()

@@ -21,6 +21,7 @@ NUMBERS = {
     "END": 21,
     "USE": 22,
     "GENERATE": 23,
+    "CALL": 25,
     "STREAM": 30,
     "ROW": 31,
     "BATCH": 32,
@@ -46,7 +47,9 @@ def test_kinds_are_lower_case_words(kind: str) -> None:
     assert check_kind(kind) == kind
 
 
-@pytest.mark.parametrize("kind", ["", "Fact", "2d", "-a", "a b", "a:b", "x" * 33, "é", "id", ACTIVITY_KIND, "a\n", 5, None])
+@pytest.mark.parametrize(
+    "kind", ["", "Fact", "2d", "-a", "a b", "a:b", "x" * 33, "é", "id", ACTIVITY_KIND, "a\n", 5, None]
+)
 def test_other_kinds_are_refused(kind: object) -> None:
     """What could not be told from a name, or is reserved, is no kind, whatever its type."""
     with pytest.raises(InvalidInputError, match="cannot be a kind"):

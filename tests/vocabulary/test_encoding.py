@@ -79,7 +79,9 @@ def test_equal_mappings_have_one_canonical_encoding(value: dict[str, Any], rando
     assert encode_canonical(shuffled(value)) == encode_canonical(value)
 
 
-@pytest.mark.parametrize(("one", "two"), [(1, 1.0), (1, True), ("1", 1), (b"1", "1"), ([], {}), (0.0, -0.0), (None, False)])
+@pytest.mark.parametrize(
+    ("one", "two"), [(1, 1.0), (1, True), ("1", 1), (b"1", "1"), ([], {}), (0.0, -0.0), (None, False)]
+)
 def test_different_values_have_different_encodings(one: Any, two: Any) -> None:
     """Python calls some of these equal; as content of a fact they are not."""
     assert encode_canonical(one) != encode_canonical(two)
@@ -109,7 +111,7 @@ class Colour(enum.Enum):
     ],
 )
 def test_what_is_kept_of_other_values(value: Any, kept: Any) -> None:
-    """NumPy's scalars and small arrays, paths, enumerations and complex numbers become the plain values they stand for."""
+    """NumPy's scalars, small arrays, paths, enumerations, complex numbers: the plain values they stand for."""
     assert same(decode(encode(value)), kept)
 
 
@@ -119,7 +121,9 @@ def test_a_time_comes_back_as_a_time() -> None:
     assert decode(encode(now)) == now
 
 
-@pytest.mark.parametrize("value", [object(), [object()], {"a": object()}, np.zeros(100), len, {"a": [1 << 70, object()]}])
+@pytest.mark.parametrize(
+    "value", [object(), [object()], {"a": object()}, np.zeros(100), len, {"a": [1 << 70, object()]}]
+)
 def test_what_cannot_be_kept_is_refused(value: Any) -> None:
     """With a sentence, not with whatever the encoder raised."""
     with pytest.raises(InvalidInputError, match="keep it as text"):
@@ -155,7 +159,9 @@ def test_tags_become_flat() -> None:
     assert check_tags({}) is None
 
 
-@pytest.mark.parametrize(("tags", "reason"), [("a=1", "mapping"), ([1], "mapping"), ({1: 2}, "not text"), ({"a": {2: 3}}, "not text")])
+@pytest.mark.parametrize(
+    ("tags", "reason"), [("a=1", "mapping"), ([1], "mapping"), ({1: 2}, "not text"), ({"a": {2: 3}}, "not text")]
+)
 def test_wrong_tags_are_refused(tags: Any, reason: str) -> None:
     """Tags are a mapping whose keys are text."""
     with pytest.raises(InvalidInputError, match=reason):

@@ -15,7 +15,9 @@ PARTS = st.lists(st.none() | st.text() | st.binary() | st.integers(), max_size=4
 
 
 @given(PARTS, PARTS)
-def test_different_parts_have_different_digests(one: list[str | bytes | int | None], two: list[str | bytes | int | None]) -> None:
+def test_different_parts_have_different_digests(
+    one: list[str | bytes | int | None], two: list[str | bytes | int | None]
+) -> None:
     """No two lists of parts read alike, and equal ones always do."""
     same = [(type(part), part) for part in one] == [(type(part), part) for part in two]
     assert (key_digest(one) == key_digest(two)) == same

@@ -11,7 +11,7 @@ from braid_hpc.vocabulary.references import LATEST, Reference, format_reference,
 
 KINDS = st.none() | st.from_regex(r"[a-z][a-z0-9_-]{0,31}", fullmatch=True).filter(lambda kind: kind != "id")
 # Letters that mean something in a reference are as likely as all others together.
-NAMES = st.text(st.sampled_from("\"@:#\\\n \t.1a-") | st.characters(exclude_categories=[]), max_size=40)
+NAMES = st.text(st.sampled_from('"@:#\\\n \t.1a-') | st.characters(exclude_categories=[]), max_size=40)
 VERSIONS = st.none() | st.integers(1, 10**17) | st.just(LATEST)
 
 
@@ -23,7 +23,7 @@ VERSIONS = st.none() | st.integers(1, 10**17) | st.just(LATEST)
 @example(kind=None, name="http://host/x", version=LATEST)
 @example(kind=None, name="\ud800 \U0001f9f6", version=None)
 @example(kind="model", name="a\\", version=3)
-@example(kind="data", name="é@\"\\\n:" * 8192, version=7)
+@example(kind="data", name='é@"\\\n:' * 8192, version=7)
 @example(kind=None, name="x" * 65536, version=None)
 def test_any_name_comes_back(kind: str | None, name: str, version: int | str | None) -> None:
     """Whatever a name holds, its reference is parsed to the same kind, name and version."""
@@ -48,9 +48,10 @@ def test_the_text_of_a_reference_is_the_reference(
 def test_any_text_is_a_reference_or_is_refused(text: str) -> None:
     """No text raises anything else than the error that says what is wrong with it."""
     try:
-        parse_reference(text)
-    except InvalidInputError as error:
-        assert "\n" not in str(error).replace(text, "")
+        found = parse_reference(text)
+    except InvalidInputError:
+        return
+    assert parse_reference(str(found)) == found
 
 
 @pytest.mark.parametrize(

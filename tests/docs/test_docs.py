@@ -1,0 +1,252 @@
+"""The documentation says what is so: its programs run, its commands exist, its tables are those of the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import duckdb
+import msgspec
+import pytest
+
+import braid_hpc
+from braid_hpc.cli.app import braid
+from braid_hpc.log.places import SITE_VARIABLES
+from braid_hpc.reading.writer_log import find_writers
+from braid_hpc.run import launcher
+from braid_hpc.store.schema import PUBLIC_VIEWS
+from braid_hpc.vocabulary import errors, payloads
+from braid_hpc.vocabulary.codes import Code, Outcome, Relation, WriterState
+from braid_hpc.vocabulary.columns import FIXED, VARIABLE
+from tests.docs.commands import extras, fault
+from tests.docs.pages import DOCS, ROOT, blocks, pages, run_page
+from tests.ranks import RunRanks
+
+PROGRAMS = [page for page in pages() if any(block.kind != "console" for block in blocks(page))]
+EVERYWHERE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *pages()]
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def read(name: str) -> str:
+    return (DOCS / name).read_text()
+
+
+def section(text: str, heading: str) -> str:
+    """Give what stands below a heading, up to the next one of its rank or a higher one."""
+    level = heading.partition(" ")[0]
+    assert f"\n{heading}\n" in text, f"there is no heading {heading!r}"
+    rest = text.partition(f"\n{heading}\n")[2]
+    return re.split(rf"^#{{1,{len(level)}}} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Give the rows of the tables in a text, without their heads; code without its marks."""
+    found = []
+    for table in re.findall(r"(?:^\|.*\|$\n?)+", text, re.MULTILINE):
+        for line in table.splitlines()[2:]:
+            found.append([cell.strip().replace("`", "") for cell in line.strip("|").split("|")])
+    return found
+
+
+# ---------------------------------------------------------------------- programs and commands
+
+
+@pytest.mark.parametrize("page", PROGRAMS, ids=name_of)
+def test_programs_of_a_page_run(page: Path, run_ranks: RunRanks, tmp_path: Path) -> None:
+    """All of a page's blocks in order: Python in one interpreter, files written, console lines given to a shell."""
+    run_page(page, run_ranks, tmp_path / "page")
+
+
+@pytest.mark.parametrize("page", EVERYWHERE, ids=name_of)
+def test_commands_of_a_page_exist(page: Path) -> None:
+    """Commands, options, make targets, modules and programs that console lines name are there."""
+    if page.name == "CONTRIBUTING.md":
+        commands = [c for block in blocks(page) for c in block.commands if c.startswith(("make ", "braid "))]
+    else:
+        commands = [command for block in blocks(page) for command in block.commands]
+    files = {block.name for block in blocks(page)} | set(re.findall(r"`([a-z]+\.py)`", page.read_text()))
+    files |= {words[-1] for command in commands if (words := command.split())[0] == "echo"}
+    faults = {command: found for command in commands if (found := fault(command, files))}
+    assert faults == {}
+
+
+@pytest.mark.parametrize("page", EVERYWHERE, ids=name_of)
+def test_extras_of_a_page_exist(page: Path) -> None:
+    named = {extra for found in re.findall(r"braid_hpc\[([a-z,]+)\]", page.read_text()) for extra in found.split(",")}
+    assert named <= extras()
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Those between pages are checked when the documentation is built."""
+    targets = re.findall(r"\]\(([^)#]+)", page.read_text())
+    missing = [target for target in targets if "://" not in target and not (ROOT / target).exists()]
+    assert missing == []
+
+
+@pytest.mark.slow
+def test_documentation_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx", reason="Sphinx is installed by `make docs` only")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(tmp_path)]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    assert (tmp_path / "index.html").exists()
+
+
+# ---------------------------------------------------------------------- command line
+
+
+def commands_of(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in sorted(group.commands.items()):
+        yield prefix + name, command
+        if isinstance(command, click.Group):
+            yield from commands_of(command, f"{prefix}{name} ")
+
+
+def test_every_command_has_help_and_a_section() -> None:
+    page = read("command-line.md")
+    commands = dict(commands_of(braid))
+    assert [name for name, command in commands.items() if not command.help] == []
+    sections = re.findall(r"^##+ ([a-z ]+)$", page, re.MULTILINE)
+    assert sorted(sections) == sorted(commands)
+    shown = re.findall(r"^```\{command-help\} ([a-z ]+)$", page, re.MULTILINE)
+    assert sorted(shown) == sorted(commands)
+
+
+def test_exit_codes_are_those_of_the_errors() -> None:
+    for name, builtin, _, code in rows(section(read("api.md"), "## Errors")):
+        kind = getattr(errors, name)
+        assert kind.exit_code == int(code), name
+        assert [base.__name__ for base in kind.__bases__] == ["BraidError", builtin]
+    named = {row[0] for row in rows(section(read("api.md"), "## Errors"))}
+    assert named == {name for name in errors.__all__ if name.endswith("Error")} - {"BraidError"}
+
+
+# ---------------------------------------------------------------------- Python interface, environment
+
+
+def test_every_root_name_has_a_place() -> None:
+    page = read("api.md")
+    names = [name for name in braid_hpc.__all__ if not name.startswith("__")]
+    listed = re.findall(r"^\.\. auto\w+:: (?:braid_hpc\.)?(\w+)(?:\(\))?$", page, re.MULTILINE)
+    assert [name for name in names if name not in listed] == []
+
+
+def test_variables_are_those_that_are_read() -> None:
+    page = read("environment.md")
+    used = set()
+    for path in (ROOT / "braid_hpc").rglob("*.py"):
+        used |= set(re.findall(r"\bBRAID_[A-Z_]+\b", path.read_text()))
+    assert {row[0] for row in rows(section(page, "## Read by braid_hpc"))} == used
+    ranks = rows(section(page, "## Rank and size"))
+    assert [(rank, size) for _, rank, size in ranks] == [(rank, size) for _, rank, size in launcher._RANKS]
+    jobs = [row[1:] for row in rows(section(page, "## Batch systems"))]
+    assert jobs == [list(names) for _, *names in launcher._JOBS]
+    assert [name for name in SITE_VARIABLES if f"`{name}`" not in page] == []
+
+
+# ---------------------------------------------------------------------- vocabulary
+
+
+def test_states_and_relations_are_all_explained() -> None:
+    page = read("concepts.md")
+    states = [row[0] for row in rows(section(page, "## What *complete* means"))]
+    assert sorted(states) == sorted(WriterState)
+    relations = [row[0] for row in rows(section(page, "## Activities and edges"))]
+    assert sorted(relations) == sorted(Relation)
+
+
+# ---------------------------------------------------------------------- log format
+
+
+@pytest.fixture
+def example(tmp_path: Path, run_ranks: RunRanks) -> Path:
+    """A directory with the log of one rank, and a store made of it."""
+    script = """
+        import braid_hpc as braid
+
+        with braid.job("example", log_dir="logs") as run:
+            run.stream("hits", {"frame": "int32"}).append(1)
+        braid.compact("logs", "prov.duckdb")
+        """
+    run_ranks(1, script, cwd=tmp_path)
+    return tmp_path
+
+
+def test_codes_are_those_of_the_log() -> None:
+    listed = [(int(row[0]), row[1]) for row in rows(section(read("log-format.md"), "## Codes")) if row[0].isdigit()]
+    assert listed == [(code.value, code.name) for code in Code]
+
+
+def test_outcomes_are_those_of_the_log() -> None:
+    said = re.search(r"An outcome is (.*), in the low byte", read("log-format.md"))
+    assert said is not None
+    assert said[1] == ", ".join(f"{outcome.value} {outcome.name.lower()}" for outcome in Outcome)
+
+
+def test_structures_are_those_of_the_log() -> None:
+    listed: dict[str, list[str]] = {}
+    name = ""
+    for first, fields, *_ in rows(section(read("log-format.md"), "### Structures")):
+        name = first.strip("*") or name
+        listed.setdefault(name, []).extend(fields.split(", "))
+    known = {}
+    for kind in vars(payloads).values():
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind is not msgspec.Struct:
+            known[kind.__name__] = sorted(kind.__struct_fields__)
+    assert {name: sorted(fields) for name, fields in listed.items()} == known
+
+
+def test_types_are_those_of_streams() -> None:
+    for page, heading in (
+        ("log-format.md", "## Rows and batches of streams"),
+        ("store-format.md", "## Stream tables"),
+    ):
+        text = section(read(page), heading)
+        listed = {name for row in rows(text) for name in row[0].split(", ") if not name.startswith("_")}
+        assert listed == {*FIXED, *VARIABLE}, page
+
+
+def test_header_is_the_one_that_is_written(example: Path) -> None:
+    (directory,) = find_writers(example / "logs")
+    header = json.loads((directory / "header.json").read_bytes())
+    listed = {name for row in rows(section(read("log-format.md"), "## header.json")) for name in row[0].split(", ")}
+    assert set(header) <= listed
+    assert listed - set(header) <= {"script", "script_digest", "git"}
+
+
+# ---------------------------------------------------------------------- store format
+
+
+def test_tables_are_those_of_a_store(example: Path) -> None:
+    """Every table and view with its columns, their types and their order; none is missing, none is made up."""
+    with duckdb.connect(str(example / "prov.duckdb"), read_only=True) as connection:
+        found: dict[str, list[list[str]]] = {}
+        for table, column, kind in connection.execute(
+            "select table_name, column_name, data_type from information_schema.columns where table_schema = 'main' "
+            "order by table_name, ordinal_position"
+        ).fetchall():
+            found.setdefault(table, []).append([column, kind])
+        system = connection.execute(
+            "select column_name, data_type from information_schema.columns where table_schema = 'stream' "
+            "order by ordinal_position"
+        ).fetchall()
+    page = read("store-format.md")
+    names = re.findall(r"^### `(\w+)`$", page, re.MULTILINE)
+    listed = {name: [row[:2] for row in rows(section(page, f"### `{name}`"))] for name in names}
+    assert listed == found
+    said = [tuple(row[:2]) for row in rows(section(page, "## Stream tables")) if row[0].startswith("_")]
+    assert said == system[:-1]
+
+
+def test_promised_names_are_those_of_the_schema() -> None:
+    promised = section(read("store-format.md"), "## What is promised").partition(" keep their names")[0]
+    assert set(re.findall(r"`(\w+)`", promised)) == set(PUBLIC_VIEWS)

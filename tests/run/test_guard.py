@@ -1,0 +1,112 @@
+"""The wall between the recorder and the program."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from braid_hpc.run.guard import caller, disabled, recording, shown, strict, tell
+
+
+class Guarded:
+    """Something with one recording call."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, Exception, str]] = []
+
+    def _refused(self, call: str, error: Exception, given: str) -> Any:
+        self.kept.append((call, error, given))
+        return "instead"
+
+    @recording
+    def call(self, value: Any, *, error: BaseException | None = None) -> Any:
+        """Do something."""
+        if error is not None:
+            raise error
+        return value
+
+
+class Odd:
+    """Whose repr raises."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+@pytest.fixture
+def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BRAID_STRICT")
+
+
+@pytest.mark.usefixtures("lenient")
+def test_an_exception_is_kept_and_not_raised() -> None:
+    """With the call, what was given, and something to go on with."""
+    guarded, error = Guarded(), ValueError("x")
+    assert guarded.call(1) == 1
+    assert guarded.call("a", error=error) == "instead"
+    assert guarded.kept == [("call", error, "'a', error=ValueError('x')")]
+    assert guarded.call(Odd(), error=error) == "instead"
+    assert "<Odd whose repr raises RuntimeError>" in guarded.kept[1][2]
+    guarded.call("x" * 10_000, error=error)
+    assert len(guarded.kept[2][2]) < 600
+
+
+@pytest.mark.usefixtures("lenient")
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), GeneratorExit()])
+def test_what_ends_a_program_passes(error: BaseException) -> None:
+    """It was not the recorder that failed."""
+    with pytest.raises(type(error)):
+        Guarded().call(1, error=error)
+
+
+def test_strict_raises_the_very_exception() -> None:
+    """For tests and demonstrations."""
+    error = ValueError("x")
+    with pytest.raises(ValueError, match="x") as caught:
+        Guarded().call(1, error=error)
+    assert caught.value is error
+
+
+def test_a_recording_call_keeps_its_name_and_text() -> None:
+    """For help and for completion."""
+    assert Guarded.call.__name__ == "call"
+    assert Guarded.call.__doc__ == "Do something."
+
+
+@pytest.mark.parametrize(("text", "on"), [(None, False), ("", False), ("0", False), ("1", True), ("yes", True)])
+def test_switches(monkeypatch: pytest.MonkeyPatch, text: str | None, on: bool) -> None:
+    """Off unless they say something else than 0."""
+    for name, asked in (("BRAID_STRICT", strict), ("BRAID_DISABLE", disabled)):
+        monkeypatch.delenv(name, raising=False)
+        if text is not None:
+            monkeypatch.setenv(name, text)
+        assert asked() is on
+
+
+def test_the_caller_is_the_programs_line() -> None:
+    """Not one of this package."""
+    line = sys._getframe().f_lineno + 1
+    assert caller() == f"{__file__}:{line}"
+
+
+def test_what_is_shown_is_short() -> None:
+    """Of anything."""
+    assert shown("a") == "'a'"
+    assert len(shown("x" * 1000)) == 120
+    assert shown(Odd()) == "<Odd whose repr raises RuntimeError>"
+
+
+def test_telling_needs_no_error_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there is none, or it is closed, nothing happens."""
+    tell("one sentence")
+    assert capsys.readouterr().err == "braid: one sentence\n"
+    with open("/dev/full", "w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        tell("nobody hears this")
+        monkeypatch.setattr(sys, "stderr", None)
+        tell("nor this")
+        monkeypatch.undo()
+        with pytest.raises(OSError, match="No space"):
+            full.close()
