@@ -25,7 +25,13 @@ class Job:
     """
 
     def __init__(
-        self, logs: Path, size: int = 1, *, name: str = "job", launcher: bool = True, env: Mapping[str, str] | None = None
+        self,
+        logs: Path,
+        size: int = 1,
+        *,
+        name: str = "job",
+        launcher: bool = True,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.logs = logs
         self.name = name

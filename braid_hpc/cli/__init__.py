@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
         4 for a store or format that cannot be used, 5 for a conflict.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] == "run" and "--help" not in arguments[1:2]:
+    if arguments and arguments[0] == "run" and arguments[1:2] not in (["--help"], ["-h"]):
         from braid_hpc.cli.program import run_program
 
         run_program(arguments[1:])

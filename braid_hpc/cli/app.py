@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from braid_hpc._version import __version__
-from braid_hpc.cli import ask, demo, doctor, logs, ship
+from braid_hpc.cli import ask, demo, doctor, find, logs, ship
 from braid_hpc.cli.program import USAGE
 
 __all__ = ["braid"]
@@ -21,9 +21,27 @@ def braid() -> None:
     """
 
 
-@click.command("run", context_settings={"ignore_unknown_options": True})
-@click.argument("words", nargs=-1)
-def run(words: tuple[str, ...]) -> None:
+class Usage(click.Command):
+    """A command that is taken before click is imported: its help is its usage."""
+
+    def get_help(self, context: click.Context) -> str:
+        """Return the usage.
+
+        Parameters
+        ----------
+        context : click.Context
+            Of the call.
+
+        Returns
+        -------
+        str
+            All of it.
+        """
+        return USAGE
+
+
+@click.command("run", cls=Usage)
+def run() -> None:
     """Record a program as a job (mpirun -n 4 braid run SCRIPT), or start a launcher (braid run -- mpirun ...)."""
     click.echo(USAGE)
 
@@ -35,7 +53,7 @@ for command in (
     ask.log,
     ask.show,
     ask.lineage,
-    ask.find,
+    find.find,
     ask.sql,
     ask.print_records,
     ask.status,

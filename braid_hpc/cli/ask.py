@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,32 @@ import click
 
 from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
 from braid_hpc.store.store import Store
-from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
+from braid_hpc.vocabulary.errors import NotFoundError
 from braid_hpc.vocabulary.references import format_reference
 
-__all__ = ["find", "lineage", "log", "print_records", "show", "sql", "status"]
+__all__ = ["lineage", "log", "open_chosen", "print_records", "show", "sql", "status"]
 
 _HERE = "prov.duckdb"
 
 
-def _open(store: str | None) -> Store:
+def open_chosen(store: str | None) -> Store:
+    """Open the store that a command was given, or the one that lies here.
+
+    Parameters
+    ----------
+    store : str or None
+        Of ``--store``.
+
+    Returns
+    -------
+    Store
+        Open.
+
+    Raises
+    ------
+    NotFoundError
+        If none was given and none lies here.
+    """
     if store is None:
         if not os.path.exists(_HERE):
             raise NotFoundError(f"no store is named and there is no {_HERE} here: say which with --store DB")
@@ -41,9 +57,9 @@ def log(context: click.Context, store: str | None, form: str) -> None:
     """List the snapshots of a store, with what each brought; 'log parse' shows the rows of a log file."""
     if context.invoked_subcommand is not None:
         return
-    with _open(store) as opened:
+    with open_chosen(store) as opened:
         table = opened.snapshots()
-        emit(table.columns, (row.values() for row in table), form)
+        emit(table.columns, (list(row.values()) for row in table), form)
 
 
 @log.command("parse", cls=Command)
@@ -59,10 +75,17 @@ def parse(file: Path) -> None:
 @click.command(cls=Command)
 @click.argument("reference")
 @store_option
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How it is printed.",
+)
 def show(reference: str, store: str | None, form: str) -> None:
     """Show one version or activity: REFERENCE is [kind:]name[@version] or id:<hex>."""
-    with _open(store) as opened:
+    with open_chosen(store) as opened:
         facts = describe(opened, reference)
     if form == "json":
         click.echo(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
@@ -137,12 +160,12 @@ def _typed(kind: str, text: str) -> Any:
     return json.loads(text) if kind == "json" else text
 
 
-class Depth(click.ParamType):
+class Depth(click.ParamType[int | str]):
     """A number of edges, or ``all``."""
 
     name = "N|all"
 
-    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int | str:
         """Return an int, or ``all``.
 
         Parameters
@@ -157,27 +180,36 @@ class Depth(click.ParamType):
         int or str
             From 0.
         """
-        if isinstance(value, int) or value == "all":
+        if isinstance(value, int):
             return value
+        if value == "all":
+            return "all"
         if isinstance(value, str) and value.isdecimal():
             return int(value)
-        self.fail(f"{value!r} is not a depth: it is a number from 0, or 'all'", param, context)
+        return self.fail(f"{value!r} is not a depth: it is a number from 0, or 'all'", param, context)
 
 
 @click.command(cls=Command)
 @click.argument("reference")
 @store_option
 @click.option("--down", is_flag=True, help="What came of it, instead of what fed it.")
-@click.option("--depth", type=Depth(), default="all", show_default=True, help="How many edges to follow.")
+@click.option(
+    "--depth", type=Depth(), default="all", show_default=True, metavar="N|all", help="How many edges to follow."
+)
 @click.option("--at", type=int, default=None, metavar="SNAPSHOT", help="What the store knew at that snapshot.")
 @click.option(
-    "--format", "form", type=click.Choice(["tree", "json", "mermaid", "dot"]), default="tree", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["tree", "json", "mermaid", "dot"]),
+    default="tree",
+    show_default=True,
+    help="How the answer is drawn.",
 )
 def lineage(reference: str, store: str | None, down: bool, depth: int | str, at: int | None, form: str) -> None:
     """Show what fed REFERENCE ([kind:]name[@version] or id:<hex>), or what came of it."""
     from braid_hpc.lineage import render
 
-    with _open(store) as opened:
+    with open_chosen(store) as opened:
         answer = opened.lineage(reference, down=down, depth=None if depth == "all" else int(depth), at=at)
     if form == "json":
         click.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=2))
@@ -188,63 +220,14 @@ def lineage(reference: str, store: str | None, down: bool, depth: int | str, at:
 
 
 @click.command(cls=Command)
-@click.argument("conditions", nargs=-1, required=True, metavar="KEY=VALUE...")
-@store_option
-@format_option
-def find(conditions: tuple[str, ...], store: str | None, form: str) -> None:
-    """Find versions that carry all of some tags.
-
-    energy_keV=71.7 finds the number (written as an int or a float), moving=true the truth value,
-    sample=Nickel the text; 'energy_keV="71.7"' finds the text 71.7.
-    """
-    queries, values = [], []
-    for condition in conditions:
-        query, found = _condition(condition)
-        queries.append(f"select id from tags where {query}")
-        values.extend(found)
-    with _open(store) as opened:
-        table = opened.sql(
-            f"select kind, name, version, uid, time, digest from versions where id in ({' intersect '.join(queries)}) "
-            f"order by kind, name, version",
-            values,
-        )
-    rows = [
-        (format_reference(row["kind"], row["name"], row["version"]), f"id:{row['uid']}", row["time"], row["digest"])
-        for row in table
-    ]
-    emit(("ref", "id", "time", "digest"), rows, form)
-    if not rows:
-        raise NotFoundError(f"nothing carries {' and '.join(conditions)}")
-
-
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)")
-
-
-def _condition(text: str) -> tuple[str, list[Any]]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise InvalidInputError(f"{text!r} is not a condition: write KEY=VALUE")
-    if len(value) > 1 and value[0] == value[-1] == '"':
-        return "key = ? and type = 'str' and text = ?", [key, value[1:-1]]
-    if value in ("true", "false"):
-        return "key = ? and (boolean = ? or (type = 'str' and text = ?))", [key, value == "true", value]
-    if re.fullmatch(r"[+-]?\d+", value):
-        # Both ways: a hugeint compares exactly, a float is what was written as one.
-        return "key = ? and (integer::varchar = ? or (type = 'float' and real = ?))", [key, str(int(value)), float(value)]
-    if _NUMBER.fullmatch(value):
-        return "key = ? and type in ('int', 'float') and real = ?", [key, float(value)]
-    return "key = ? and type = 'str' and text = ?", [key, value]
-
-
-@click.command(cls=Command)
 @click.argument("query")
 @store_option
 @format_option
 def sql(query: str, store: str | None, form: str) -> None:
     """Ask in SQL; the tables and views are documented on the page of the store's format."""
-    with _open(store) as opened:
+    with open_chosen(store) as opened:
         table = opened.sql(query)
-        emit(table.columns, (row.values() for row in table), form)
+        emit(table.columns, (list(row.values()) for row in table), form)
 
 
 @click.command("print", cls=Command)
@@ -252,7 +235,7 @@ def sql(query: str, store: str | None, form: str) -> None:
 @format_option
 def print_records(store: str | None, form: str) -> None:
     """Print every version with its parents, uris and tags, and whether it is valid."""
-    with _open(store) as opened:
+    with open_chosen(store) as opened:
         table = opened.sql(
             """
             select v.kind, v.name, v.version, v.time,
@@ -285,12 +268,12 @@ def print_records(store: str | None, form: str) -> None:
 def status(store: str | None, form: str, ranks: bool) -> None:
     """List the runs in a store and how they ended."""
     query = (
-        "select left(r.run, 8) as run, r.rank, left(r.writer, 8) as writer, r.host, r.pid, r.state, r.outcome, r.error, "
-        "r.begin_time, r.end_time, r.events, r.lost, r.rejected from ranks r order by r.begin_time, r.rank"
+        "select left(r.run, 8) as run, r.rank, left(r.writer, 8) as writer, r.host, r.pid, r.state, r.outcome, "
+        "r.error, r.begin_time, r.end_time, r.events, r.lost, r.rejected from ranks r order by r.begin_time, r.rank"
         if ranks
-        else "select left(run, 8) as run, job, size, ranks, status, begin_time, end_time, events, lost, left(git, 8) as "
-        "git, scheduler_job from runs order by begin_time"
+        else "select left(run, 8) as run, job, size, ranks, status, begin_time, end_time, events, lost, "
+        "left(git, 8) as git, scheduler_job from runs order by begin_time"
     )
-    with _open(store) as opened:
+    with open_chosen(store) as opened:
         table = opened.sql(query)
-        emit(table.columns, (row.values() for row in table), form)
+        emit(table.columns, (list(row.values()) for row in table), form)

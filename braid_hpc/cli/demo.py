@@ -41,7 +41,12 @@ def find_mpirun() -> str | None:
 @click.argument("name", type=click.Choice(sorted(DEMOS)))
 @click.option("-n", "ranks", type=click.IntRange(min=1), default=4, show_default=True, help="How many ranks.")
 @click.option(
-    "--dir", "directory", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Where to work."
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    help="Where to work.",
 )
 @click.pass_context
 def demo(context: click.Context, name: str, ranks: int, directory: Path) -> None:
@@ -64,7 +69,9 @@ def demo(context: click.Context, name: str, ranks: int, directory: Path) -> None
         messages.print(f"braid: the job ended with code {code}; what its ranks recorded is merged all the same")
     messages.print(f"$ braid compact {logs} --store {store}", soft_wrap=True)
     done = compact(logs, store)
-    messages.print(f"{done.events:,} events, {time.monotonic() - began:.1f} s in all; the store is {store}\n", soft_wrap=True)
+    messages.print(
+        f"{done.events:,} events, {time.monotonic() - began:.1f} s in all; the store is {store}\n", soft_wrap=True
+    )
     with Store(store) as opened:
         click.echo(module.report(opened))
     messages.print(f"\nask further: braid lineage model:{name} --store {store} --format json", soft_wrap=True)

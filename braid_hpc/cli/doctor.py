@@ -12,6 +12,7 @@ import click
 from braid_hpc._version import __version__
 from braid_hpc.cli.demo import find_mpirun
 from braid_hpc.cli.output import Command, emit, format_option
+from braid_hpc.log.choice import tail_kind, why_python
 from braid_hpc.log.layout import MAJOR, MINOR
 from braid_hpc.log.places import SITE_VARIABLES, default_log_dir, file_system_of
 from braid_hpc.run.launcher import find_launch
@@ -64,7 +65,11 @@ def _log_directory() -> Any:
     space = os.statvfs(there)
     yield "its file system", f"{system.type} on {system.mount}, {space.f_bavail * space.f_frsize / 2**30:.1f} GiB free"
     yield "writable", "yes" if os.access(there, os.W_OK) else "no: name another with BRAID_LOG_DIR"
-    yield "tail", "mapped" if system.mappable else "frames appended by write (this file system is not mapped)"
+    if system.mappable:
+        why = why_python()
+        yield "tail", f"mapped, {tail_kind()}" + (f" ({why})" if why else "")
+    else:
+        yield "tail", "frames appended by write (this file system is not mapped)"
     held = "buffered on this node until it is synced" if system.network else "survives the process"
     synced = "not available: nothing here survives the node" if system.volatile else "survives the node"
     yield "level held", held

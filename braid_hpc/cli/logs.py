@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import click
 import numpy as np
 
 from braid_hpc.cli.output import Command, emit, format_option, messages, stepper
+from braid_hpc.reading.arrays import check_arrays
+from braid_hpc.reading.batches import check_batches
+from braid_hpc.reading.h5reader import ArrayReader
 from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
 from braid_hpc.vocabulary.codes import Code, WriterState
 
@@ -37,6 +41,12 @@ def compact(logs: Path, store: str | None) -> None:
             f"{done.store}: snapshot {done.snapshot}, {done.events:,} events of {done.writers} ranks, "
             f"{done.versions:,} versions, {done.activities:,} activities, {done.edges:,} edges, "
             f"{done.stream_rows:,} rows of streams",
+            soft_wrap=True,
+        )
+    if done.problems:
+        messages.print(
+            f"{done.problems:,} problems: braid sql --store {done.store} "
+            f"'select * from problems where snapshot = {done.snapshot}'",
             soft_wrap=True,
         )
     incomplete = [state for state in done.states.values() if not state.complete]
@@ -71,7 +81,8 @@ def check(context: click.Context, logs: Path, form: str) -> None:
 
     States: closed (complete), open (never closed: the rank was killed or still runs), lossy (events could not be
     written), torn (a part is missing), corrupt (bytes do not carry their sum), absent (no log of that rank).
-    Exit code 1 if any log is not complete, or a call was rejected.
+    Then what was refused, and what cannot be merged as it was meant. Exit code 1 if there is any of it, or a log that
+    is not complete.
     """
     from braid_hpc.compaction.runs import group_runs
 
@@ -84,6 +95,7 @@ def check(context: click.Context, logs: Path, form: str) -> None:
     emit(_COLUMNS, rows, form)
     notes = [f"{writer[:8]}: {message}" for writer, message in grouping.problems]
     notes += [note for log in found.values() for note in _world(log)]
+    notes += _told(found, grouping.run)
     for note in notes:
         messages.print(note, soft_wrap=True)
     sys.stdout.flush()
@@ -94,8 +106,12 @@ def check(context: click.Context, logs: Path, form: str) -> None:
 
 
 def _read(directories: list[Path]) -> Iterator[WriterLog]:
-    for directory in directories:
-        yield read_writer(directory)
+    with ArrayReader() as reader:
+        for directory in directories:
+            log = read_writer(directory)
+            check_batches(log)
+            check_arrays(log, reader)
+            yield log
 
 
 def _row(run: str, log: WriterLog) -> tuple[Any, ...]:
@@ -137,6 +153,31 @@ def _absent(runs: dict[str, str], found: dict[str, WriterLog]) -> list[tuple[Any
         for rank in range(size)
         if rank not in present[run]
     ]
+
+
+#: How many problems are shown; the rest is counted.
+_SHOWN = 20
+
+
+def _told(found: dict[str, WriterLog], runs: dict[str, str]) -> list[str]:
+    """Say what compaction would list as problems, but for references that a store may resolve."""
+    from braid_hpc.compaction.extract import extract
+    from braid_hpc.compaction.graph import build_graph
+    from braid_hpc.compaction.known import Known
+    from braid_hpc.store.connect import connect_nothing
+
+    facts = [extract(log, runs[writer], set(log.events["sequence"].tolist())) for writer, log in found.items()]
+    with connect_nothing() as connection:
+        problems = build_graph(facts, Known(connection)).problems
+    counted = Counter(
+        f"{problem.code}: {problem.place + ': ' if problem.place else ''}{problem.message}"
+        for problem in problems
+        if problem.code != "unresolved"
+    )
+    notes = [text + (f" ({times} times)" if times > 1 else "") for text, times in counted.most_common(_SHOWN)]
+    if (rest := len(counted) - _SHOWN) > 0:
+        notes.append(f"and {rest} more: braid compact, then braid sql 'from problems'")
+    return notes
 
 
 def _world(log: WriterLog) -> Iterator[str]:

@@ -7,6 +7,7 @@ import datetime
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -120,14 +121,21 @@ def _emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: st
     for line in cells:
         shown.add_row(*line)
     # A pipe has no width: nothing is folded there.
-    width = None if sys.stdout.isatty() else 10_000
-    Console(highlight=False, width=width).print(shown, soft_wrap=width is not None)
+    wide = not sys.stdout.isatty()
+    console = Console(highlight=False, width=10_000 if wide else None)
+    with console.capture() as captured:
+        console.print(shown, soft_wrap=wide)
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    sys.stdout.write("\n".join(line for line in lines if line) + "\n")
     return len(cells)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, (datetime.datetime, datetime.date)):
         return _text(value)
+    if isinstance(value, Decimal) and value.as_tuple().exponent == 0:
+        # What DuckDB counts and adds up is wider than 64 bits, and a whole number all the same.
+        return int(value)
     return to_jsonable(value)
 
 

@@ -106,7 +106,12 @@ def _find_module(name: str) -> tuple[Any, str]:
     import importlib.util
 
     sys.path.insert(0, os.getcwd())
-    spec = importlib.util.find_spec(name)
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):
+            raise
+        spec = None
     if spec is not None and spec.submodule_search_locations is not None:
         spec = importlib.util.find_spec(f"{name}.__main__")
     loader = spec.loader if spec is not None else None

@@ -26,7 +26,7 @@ def ship(context: click.Context, logs: Path, target: Path, form: str) -> None:
     Logs that are still written may be shipped, and shipped again later: only what is new is copied. Nothing is
     removed at the source. Exit code 1 if a log could not be shipped; the others are.
     """
-    rows = []
+    rows: list[tuple[str, int, int, str, str | None]] = []
     failed = 0
     for directory in find_writers(logs):
         try:

@@ -225,9 +225,8 @@ class Writer(Rows):
             place = f"{each.place[0]}:{each.place[1]}" if each.place is not None else None
             means = each.means or (None, None, None, None)
             late.append((ids[each.child], *means, str(each.relation), each.writer, each.sequence, place))
-        means_columns = (("run", TEXT), ("kind", TEXT), ("name", TEXT), ("step", INTEGER))
-        columns = (("child", BIGINT), *means_columns, ("relation", TEXT), *_PLACE, ("place", TEXT))
-        self.rows("late_links", columns, late)
+        meant = (("run", TEXT), ("kind", TEXT), ("name", TEXT), ("step", INTEGER), ("relation", TEXT))
+        self.rows("late_links", (("child", BIGINT), *meant, *_PLACE, ("place", TEXT)), late)
         self.rows(
             "unresolved_links",
             (("child", BIGINT), ("run", TEXT), ("said", TEXT), ("time", TIME), ("relation", TEXT), *_PLACE),

@@ -131,7 +131,13 @@ def dot(answer: Lineage) -> str:
     names = {node.ref: f"n{index}" for index, node in enumerate(answer.nodes)}
     lines = ["digraph lineage {", "    rankdir=LR;", "    node [shape=box];"]
     for node in answer.nodes:
-        text = node.ref.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"').replace("\n", "⏎").replace("\r", "⏎")
+        text = (
+            node.ref.replace("&", "&amp;")
+            .replace("\\", "\\\\")
+            .replace('"', '\\"')
+            .replace("\n", "⏎")
+            .replace("\r", "⏎")
+        )
         shape = ", shape=ellipse" if node.kind == "activity" else ""
         style = "" if node.valid else ', color="#bb0000", style=dashed'
         lines.append(f'    {names[node.ref]} [label="{text}"{shape}{style}];')

@@ -14,10 +14,10 @@ __all__ = ["table_digests"]
 _QUERIES = {
     "versions": "select uid, kind, name, {number} run, step, digest, weak, size, dtype, shape, unit, value, "
     "time, occurrences, placeholder from versions",
-    "occurrences": "select o.writer, o.sequence, v.uid, o.run, o.step, o.time, o.dtype, o.shape, o.unit, o.value, o.size "
-    "from occurrences o join version_rows v using (id)",
-    "activities": "select uid, name, {number} run, writer, sequence, function, params, begin_time, end_time, duration_ns, "
-    "status, error, result from activities",
+    "occurrences": "select o.writer, o.sequence, v.uid, o.run, o.step, o.time, o.dtype, o.shape, o.unit, o.value, "
+    "o.size from occurrences o join version_rows v using (id)",
+    "activities": "select uid, name, {number} run, writer, sequence, function, params, begin_time, end_time, "
+    "duration_ns, status, error, result from activities",
     "edges": "select distinct c.uid, p.uid as parent, e.relation, e.writer, e.sequence, e.said from edge_rows e "
     "join nodes c on c.id = e.child join nodes p on p.id = e.parent where exists "
     "(select 1 from edges v where v.child = e.child and v.parent = e.parent and v.relation = e.relation)",
@@ -25,10 +25,10 @@ _QUERIES = {
     "where t.id not in (select id from filled)",
     "uris": "select n.uid, u.position, u.uri, u.writer, u.sequence from uri_rows u join nodes n using (id)",
     "arrays": "select digest, dtype, shape, bytes from array_rows",
-    "runs": "select run, job, size, ranks, begin_time, end_time, status, events, lost, argv, cwd, script, script_digest, "
-    "git, user, launcher from runs",
-    "ranks": "select run, rank, writer, parent, state, outcome, error, begin_time, end_time, last_time, events, rejected, "
-    "lost, first_lost, last_lost, faults from ranks",
+    "runs": "select run, job, size, ranks, begin_time, end_time, status, events, lost, argv, cwd, script, "
+    "script_digest, git, user, launcher from runs",
+    "ranks": "select run, rank, writer, parent, state, outcome, error, begin_time, end_time, last_time, events, "
+    "rejected, lost, first_lost, last_lost, faults from ranks",
     "streams": "select s.stream, n.uid, s.run, s.writer, s.number, s.columns, s.units from stream_rows s "
     "left join nodes n on n.id = s.id",
     "run_info": "select run, writer, key, value from run_info",

@@ -67,7 +67,7 @@ class Relation(StrEnum):
     USED = "used"
     GENERATED = "wasGeneratedBy"
     SAME_CONTENT = "same-content"
-    """A source, and a version of equal content that was made before it was first declared; found when logs are merged."""
+    """From a source to a version of equal content that was made before; found when logs are merged."""
     CALLED = "wasStartedBy"
     """An activity that was begun inside another one."""
 

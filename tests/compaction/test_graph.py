@@ -142,7 +142,10 @@ def test_an_activity_that_returns_what_it_was_given_generates_nothing(logs: Path
 def test_late_bound_links_close_no_cycle(logs: Path, store: Path) -> None:
     """`on_all_ranks` of a record that another rank made of this one's descendant is bound to the others only."""
     with Job(logs, 2) as job:
-        a = [run.data("a", digest=f"x:{rank}", derived_from=run.data("s", digest="s:0")) for rank, run in enumerate(job.runs)]
+        a = [
+            run.data("a", digest=f"x:{rank}", derived_from=run.data("s", digest="s:0"))
+            for rank, run in enumerate(job.runs)
+        ]
         whole = job[0].data("whole", digest="x:w", derived_from=a[0].on_all_ranks())
         job[1].derive(a[1], whole)
     with made(logs, store) as opened:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_rows_behind_one_that_is_being_stored_wait(open_log: WriterLog) -> None:
 def test_rows_behind_one_that_never_came_do_not_wait(open_log: WriterLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some time later the place is taken for a hole, which may still be filled."""
     later = time.time_ns() + 2 * room.STORING_NS
-    monkeypatch.setattr(room.time, "time_ns", lambda: later)
+    monkeypatch.setattr("braid_hpc.compaction.ledger.time.time_ns", lambda: later)
     before = len(open_log.events)
     settle(open_log)
     assert len(open_log.events) == before
@@ -105,7 +106,7 @@ def test_the_ledger_says_what_was_taken_of_whom(tmp_path: Path) -> None:
     for writer in (run.writer.hex() for run in job.runs):
         mine = [row for row in found if row[1] == writer]
         assert mine[0][2] == 1
-        assert all(later[2] == before[3] + 1 for before, later in zip(mine, mine[1:], strict=False))
+        assert all(later[2] == before[3] + 1 for before, later in pairwise(mine))
         assert sum(row[4] for row in mine) == len(read_writer(logs / writer).events)
     assert len(set(rows(store, "select digest from ledger"))) == len(found)
 
@@ -116,7 +117,10 @@ def test_states_follow_a_writer(tmp_path: Path) -> None:
     with one(logs):
         compact(logs, store)
     compact(logs, store)
-    assert rows(store, "select state, outcome from writer_states order by snapshot") == [("open", None), ("closed", "ok")]
+    assert rows(store, "select state, outcome from writer_states order by snapshot") == [
+        ("open", None),
+        ("closed", "ok"),
+    ]
     assert rows(store, "select status from runs") == [("ok",)]
 
 

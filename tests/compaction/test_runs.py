@@ -170,7 +170,7 @@ def test_a_forked_child_belongs_to_its_parents_run() -> None:
     assert len(set(whole.values())) == 1
     alone = group_runs({child: headers[child]}).run
     assert alone[child] == whole[child]
-    without = {"size": None, "rank": None, "evidence": {}}
+    without: Header = {"size": None, "rank": None, "evidence": {}}
     serial = {parent: {**headers[parent], **without}, child: {**headers[child], **without}}
     assert group_runs({child: serial[child]}).run[child] == group_runs(serial).run[parent]
 
@@ -238,7 +238,9 @@ def test_a_forks_log_that_comes_first(tmp_path: Path) -> None:
         deliver(folder, some)
         compact(some, store)
     compact(logs, tmp_path / "whole.duckdb")
-    query = "select c.name, p.name, e.relation from edges e join nodes c on c.id = e.child join nodes p on p.id = e.parent"
+    query = (
+        "select c.name, p.name, e.relation from edges e join nodes c on c.id = e.child join nodes p on p.id = e.parent"
+    )
     expected = [("work", "source", "used"), ("worker", "work", "wasGeneratedBy")]
     assert sorted(rows(tmp_path / "whole.duckdb", query)) == expected
     assert sorted(rows(store, query)) == expected

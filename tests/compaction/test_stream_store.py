@@ -15,7 +15,7 @@ from tests.jobs import Job, made, one, rows
 
 
 def unite(tmp_path: Path, *streams: tuple[dict[str, str], list[Any]], name: str = "s") -> Any:
-    """Record one row for each declaration, each in a run of its own, and give the table's columns after the system's."""
+    """Record one row for each declaration, each in a run of its own, and give the columns after the system's."""
     for columns, row in streams:
         with one(tmp_path / "logs") as job:
             job[0].stream(name, columns).append(*row)
@@ -63,9 +63,7 @@ def test_types_widen_without_loss(tmp_path: Path, first: str, second: str, kind:
         ("timestamp", "int64", [0, 1]),
     ],
 )
-def test_types_that_nothing_holds_exactly_both_stay(
-    tmp_path: Path, first: str, second: str, values: list[Any]
-) -> None:
+def test_types_that_nothing_holds_exactly_both_stay(tmp_path: Path, first: str, second: str, values: list[Any]) -> None:
     """The later one gets a name of its own, and neither loses a value."""
     found = unite(tmp_path, ({"x": first}, [values[0]]), ({"x": second}, [values[1]]))
     assert list(found) == ["x", "x__2"]
@@ -83,7 +81,9 @@ def test_a_column_that_is_called_like_a_second_one(tmp_path: Path) -> None:
     )
     rows_found = sorted(zip(*found.values(), strict=True), key=str)
     given = [{"a", 1}, {5, 6}, {"c", b"d"}]
-    assert sorted(({value for value in row if value is not None} for row in rows_found), key=str) == sorted(given, key=str)
+    assert sorted(({value for value in row if value is not None} for row in rows_found), key=str) == sorted(
+        given, key=str
+    )
     assert found["x"].count("a") == found["x__2"].count(6) == 1
 
 

@@ -88,10 +88,12 @@ def test_ranks_share_a_model_at_each_step(logs: Path, store: Path) -> None:
     """An SPMD loop makes one version for each step, to which each rank adds its own parents."""
     with Job(logs, 3) as job:
         peaks = [run.data(f"peaks/{rank}", digest=f"x:{rank}") for rank, run in enumerate(job.runs)]
-        models = [None, None, None]
+        models: list[Record | None] = [None, None, None]
         for step in range(4):
             for rank, run in enumerate(job.runs):
-                models[rank] = run.model("net", digest=f"w:{step}", derived_from=[peaks[rank], *filter(None, [models[rank]])])
+                models[rank] = run.model(
+                    "net", digest=f"w:{step}", derived_from=[peaks[rank], *filter(None, [models[rank]])]
+                )
     with made(logs, store) as opened:
         assert versions(opened, "net") == [(n + 1, n, 3) for n in range(4)]
         above = {parent for child, parent in edges_of(opened) if child == "model:net@4"}

@@ -29,7 +29,9 @@ def test_numbers_go_on_where_they_ended(tmp_path: Path) -> None:
             assert seen.items() <= found.items()
             seen = found
     for kind in ("data", "model"):
-        assert rows(store, "select version from versions where kind = ? order by id", kind) == [(n,) for n in range(1, 7)]
+        assert rows(store, "select version from versions where kind = ? order by id", kind) == [
+            (n,) for n in range(1, 7)
+        ]
 
 
 def test_ids_are_dense_in_the_order_of_commits(tmp_path: Path) -> None:
@@ -57,7 +59,16 @@ def test_prescribed_numbers_are_kept() -> None:
 def test_values_tags_and_results_are_as_they_were_given(tmp_path: Path) -> None:
     """Typed tags, JSON values, parameters and results; numbers of any size, NaN and infinities among them."""
     logs, store = tmp_path / "logs", tmp_path / "prov.duckdb"
-    tags = {"b": True, "i": 7, "big": 2**100, "f": 71.7, "nan": math.nan, "inf": -math.inf, "s": "a 'b'\n🧵", "n": {"m": 1}}
+    tags = {
+        "b": True,
+        "i": 7,
+        "big": 2**100,
+        "f": 71.7,
+        "nan": math.nan,
+        "inf": -math.inf,
+        "s": "a 'b'\n🧵",
+        "n": {"m": 1},
+    }
     with one(logs) as job:
         job[0].fact("f", {"a": [1, 2.5, None, "x"], "big": 2**100}, tags=tags)
         activity = job[0].activity("act", params={"threshold": 40, "name": "a"})
@@ -67,7 +78,9 @@ def test_values_tags_and_results_are_as_they_were_given(tmp_path: Path) -> None:
     assert json.loads(value) == {"a": [1, 2.5, None, "x"], "big": 2**100}
     ((params, result),) = rows(store, "select params, result from activities")
     assert (json.loads(params), json.loads(result)) == ({"threshold": 40, "name": "a"}, {"found": 3})
-    found = {key: rest for key, *rest in rows(store, "select key, type, integer::varchar, real, boolean, text from tags")}
+    found = {
+        key: rest for key, *rest in rows(store, "select key, type, integer::varchar, real, boolean, text from tags")
+    }
     assert found["b"] == ["bool", None, None, True, "true"]
     assert found["i"] == ["int", "7", 7.0, None, "7"]
     assert found["big"] == ["int", str(2**100), float(2**100), None, str(2**100)]
@@ -129,7 +142,9 @@ def test_what_runs_said_of_themselves(tmp_path: Path) -> None:
     assert {"msgspec", "pytest"} <= {name for found in packages for name in found}
     assert rows(store, "select count(distinct writer) from run_info where key = 'packages'") == [(1,)]
     assert rows(store, "select job, size, ranks, status, launcher from runs") == [("job", 2, 2, "ok", "mpich")]
-    assert rows(store, "select state, outcome, host is not null, pid > 0 from ranks") == [("closed", "ok", True, True)] * 2
+    assert (
+        rows(store, "select state, outcome, host is not null, pid > 0 from ranks") == [("closed", "ok", True, True)] * 2
+    )
 
 
 def test_every_row_says_which_snapshot_brought_it(tmp_path: Path) -> None:
@@ -139,7 +154,9 @@ def test_every_row_says_which_snapshot_brought_it(tmp_path: Path) -> None:
         compact(logs, tmp_path / "prov.duckdb")
         stream = job[0].stream("s", {"x": "int32"})
         stream.append(1)
-        part = job[0].data("part", uri="s3://x", tags={"k": 1}, derived_from=["nothing", job[1].data("p").on_all_ranks()])
+        part = job[0].data(
+            "part", uri="s3://x", tags={"k": 1}, derived_from=["nothing", job[1].data("p").on_all_ranks()]
+        )
         with job[0].activity("a", used=part):
             pass
     with made(logs, tmp_path / "prov.duckdb") as opened:

@@ -12,6 +12,7 @@ import pytest
 
 from braid_hpc.compaction.compact import compact
 from braid_hpc.store.store import Store
+from braid_hpc.vocabulary.codes import WriterState
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from tests.jobs import Job, deliver, made, one, rows
 
@@ -162,7 +163,7 @@ def test_a_rank_that_lost_events_says_when(tmp_path: Path, monkeypatch: pytest.M
         log = read(directory)
         if log.writer == job[1].writer.hex():
             log.lost = [(3, 1_700_000_000_000_000_000, 1_700_000_001_000_000_000)]
-            log.state = writer_log.WriterState.LOSSY
+            log.state = WriterState.LOSSY
         return log
 
     monkeypatch.setattr("braid_hpc.compaction.compact.read_writer", lossy)

@@ -14,7 +14,19 @@ from braid_hpc.lineage.answer import Lineage, LineageEdge, LineageNode, Missing
 from braid_hpc.lineage.render import dot, mermaid, tree
 from tests.jobs import made, one
 
-ODD = ['a "b"', "two\nlines", "🧵 ünï", "model:x@3", "x#1;", "<b>&amp;</b>", "back\\slash", "`code`", "end", "50%", "[x](y)"]
+ODD = [
+    'a "b"',
+    "two\nlines",
+    "🧵 ünï",
+    "model:x@3",
+    "x#1;",
+    "<b>&amp;</b>",
+    "back\\slash",
+    "`code`",
+    "end",
+    "50%",
+    "[x](y)",
+]
 
 
 def answer(direction: str = "up") -> Lineage:
@@ -30,7 +42,10 @@ def answer(direction: str = "up") -> Lineage:
     if direction == "down":
         nodes.reverse()
         nodes = [LineageNode(n.ref, n.kind, n.name, 1, 3 - n.distance, n.valid) for n in nodes]
-    missing = [Missing("0123456789abcdef", 2, None, "absent"), Missing("", None, "w", "lossy", "2026-01-01Z", "2026-01-02Z")]
+    missing = [
+        Missing("0123456789abcdef", 2, None, "absent"),
+        Missing("", None, "w", "lossy", "2026-01-01Z", "2026-01-02Z"),
+    ]
     return Lineage(nodes[0].ref, direction, nodes, edges, missing, ["model:d@2"])
 
 

@@ -68,7 +68,7 @@ def test_asking_does_not_see_the_callers_variables(file: Path) -> None:
 
 def test_two_may_ask_one_file_in_one_process(file: Path) -> None:
     first, second = connect_asking(file), connect_asking(file)
-    assert first.execute("select count(*) from meta").fetchall() == second.execute("from meta").fetchall()[:0] + [(2,)]
+    assert first.execute("from meta").fetchall() == second.execute("from meta").fetchall() != []
     first.close()
     second.close()
 
@@ -82,7 +82,11 @@ def test_what_a_store_is(file: Path) -> None:
 @pytest.mark.parametrize(
     ("setup", "error", "words"),
     [
-        ("update meta set value = '99' where key = 'major'", FormatTooNewError, "format 99, this braid_hpc reads up to 1"),
+        (
+            "update meta set value = '99' where key = 'major'",
+            FormatTooNewError,
+            "format 99, this braid_hpc reads up to 1",
+        ),
         ("update meta set value = 'other' where key = 'format'", InvalidInputError, "is not a braid store"),
         ("drop table meta", InvalidInputError, "is not a braid store"),
         ("drop table meta; create table meta (key int)", InvalidInputError, "is not a braid store"),

@@ -27,7 +27,7 @@ def publish(files: StoreFiles, number: int, content: bytes) -> None:
 def test_there_is_no_store_at_first(files: StoreFiles) -> None:
     assert not files.exists()
     assert files.snapshots() == []
-    with pytest.raises(NotFoundError, match="there is no store .*prov.duckdb: make one with 'braid compact"):
+    with pytest.raises(NotFoundError, match=r"there is no store .*prov.duckdb: make one with 'braid compact"):
         files.newest()
 
 

@@ -15,9 +15,10 @@ from braid_hpc.vocabulary.references import format_reference
 from tests.jobs import Job, count, made, one, rows
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    logs = tmp_path / "logs"
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    folder = tmp_path_factory.mktemp("asked")
+    logs = folder / "logs"
     with Job(logs, 2) as job:
         run = job[0]
         first = run.model("net", digest="w:0", derived_from=run.data("d", digest="x:0"))
@@ -31,7 +32,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         with job[1].activity("train"):
             pass
         run.stream("s", {"x": "int32"})
-    with made(logs, tmp_path / "prov.duckdb") as opened:
+    with made(logs, folder / "prov.duckdb") as opened:
         yield opened
 
 

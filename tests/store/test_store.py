@@ -16,15 +16,16 @@ from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError, ReadOn
 from tests.jobs import Job, one
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    with Job(tmp_path / "logs", 2) as job:
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("asked")
+    with Job(folder / "logs", 2) as job:
         for rank, run in enumerate(job.runs):
             part = run.data(f"part/{rank}", digest=f"x:{rank}")
             run.model("net", digest="w:0", derived_from=part)
             run.stream("s", {"x": "int32"}).append(rank)
-    compact(tmp_path / "logs", tmp_path / "prov.duckdb")
-    return tmp_path / "prov.duckdb"
+    compact(folder / "logs", folder / "prov.duckdb")
+    return folder / "prov.duckdb"
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_it_is_opened_by_name_or_variable(path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_store_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="there is no store .*nowhere.duckdb: make one with 'braid compact"):
+    with pytest.raises(NotFoundError, match=r"there is no store .*nowhere.duckdb: make one with 'braid compact"):
         Store(tmp_path / "nowhere.duckdb")
 
 
@@ -81,7 +82,8 @@ def test_a_wrong_query_is_a_wrong_call(store: Store, statement: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "statement", ["begin", "create temp view versions as select 1 as n", "create temp table edges (x int)", "use stream"]
+    "statement",
+    ["begin", "create temp view versions as select 1 as n", "create temp table edges (x int)", "use stream"],
 )
 def test_a_query_leaves_nothing_behind(store: Store, statement: str) -> None:
     """What it begins or creates for the time being changes no later answer."""
@@ -94,7 +96,7 @@ def test_a_query_leaves_nothing_behind(store: Store, statement: str) -> None:
 
 def test_tables_of_streams(store: Store) -> None:
     assert store.table("s")["x"] == [0, 1]
-    with pytest.raises(NotFoundError, match="there is no stream 'S' in prov.duckdb; there are: s"):
+    with pytest.raises(NotFoundError, match=r"there is no stream 'S' in prov.duckdb; there are: s"):
         store.table("S")
 
 
@@ -121,9 +123,11 @@ def test_a_store_that_was_forgotten_says_so(path: Path) -> None:
     """As a file does."""
     store = Store(path)
     assert store.snapshot == 1
+    stores = [store]
+    del store
     with pytest.warns(ResourceWarning, match="was not closed"):
-        del store
-        gc.collect()
+        stores.clear()
+    gc.collect()
 
 
 def test_two_stores_of_one_file_at_once(path: Path) -> None:

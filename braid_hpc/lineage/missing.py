@@ -1,0 +1,128 @@
+"""Which logs may hide a part of an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from braid_hpc.store.resolve import Node
+from braid_hpc.vocabulary.codes import WriterState
+
+__all__ = ["Missing", "missing_logs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A log that does not hold all that its writer recorded, and may hide a part of the answer.
+
+    Attributes
+    ----------
+    run : str
+        The run.
+    rank : int or None
+        The rank.
+    writer : str or None
+        The writer; None where no log of that rank was found.
+    state : str
+        A :class:`~braid_hpc.vocabulary.codes.WriterState`.
+    first_lost, last_lost : str or None
+        UTC, where a range of losses is known.
+    """
+
+    run: str
+    rank: int | None
+    writer: str | None
+    state: str
+    first_lost: str | None = None
+    last_lost: str | None = None
+
+
+def missing_logs(connection: Any, ids: list[int], root: Node, *, down: bool, at: int) -> list[Missing]:
+    """Return the incomplete logs of the runs that own a node or an edge of the answer.
+
+    A version belongs to the run that made it, a source to the run that declared it first: others that read the same
+    configuration file say nothing of this one. An answer to what came of something also names damaged runs that went
+    on after it, because they may hold more of it.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on a store.
+    ids : list of int
+        Dense ids of the nodes in the answer.
+    root : Node
+        Where the walk began.
+    down : bool
+        Whether it went towards what came of it.
+    at : int
+        Snapshot number.
+
+    Returns
+    -------
+    list of Missing
+        By run and rank; empty if nothing can hide a part of the answer.
+    """
+    runs = connection.execute(
+        """
+        with answer as (select unnest($ids::bigint[]) as id)
+        select coalesce(v.run, o.run) from version_rows v join (
+            select id, arg_min(run, (time, writer, sequence)) as run from occurrences
+            where snapshot <= $at and id in (from answer) group by id) o on v.id = o.id
+        union select run from activity_rows where id in (from answer)
+        union select w.run from edge_rows e join writers w using (writer)
+        where e.snapshot <= $at and e.child in (from answer) and e.parent in (from answer)
+        union select w.run from writers w join writer_states s using (writer)
+        where $down and s.snapshot <= $at and s.last_time >= (select min(time) from occurrences where id = $root)
+        """,
+        {"ids": ids, "at": at, "down": down, "root": root.id},
+    ).fetchall()
+    found = _of_runs(connection, sorted(run for (run,) in runs), at)
+    named = {each.writer for each in found}
+    return found + [each for each in _unseen(connection, ids, at) if each.writer not in named]
+
+
+#: Each writer with the state that it had at a snapshot.
+_RANKS = """
+    select w.run, w.rank, w.writer, w.parent, s.state, s.first_lost, s.last_lost,
+        (w.header ->> '$.size')::integer as size
+    from writers w join (
+        select *, row_number() over (partition by writer order by snapshot desc) as newest
+        from writer_states where snapshot <= $at) s on w.writer = s.writer and s.newest = 1
+    where w.snapshot <= $at
+"""
+
+
+def _of_runs(connection: Any, runs: list[str], at: int) -> list[Missing]:
+    rows = connection.execute(
+        f"select * from ({_RANKS}) where list_contains($runs::varchar[], run) order by run, rank, writer",
+        {"runs": runs, "at": at},
+    ).fetchall()
+    found: list[Missing] = []
+    for run in runs:
+        mine = [row[1:] for row in rows if row[0] == run]
+        found.extend(
+            Missing(run, rank, writer, state, _moment(first), _moment(last))
+            for rank, writer, _, state, first, last, _ in mine
+            if not WriterState(state).complete
+        )
+        present = {row[0] for row in mine if row[2] is None}
+        size = max((row[6] or 0 for row in mine), default=0)
+        found.extend(Missing(run, n, None, str(WriterState.ABSENT)) for n in range(size) if n not in present)
+    return found
+
+
+def _moment(time: Any) -> str | None:
+    return None if time is None else time.isoformat(timespec="microseconds") + "Z"
+
+
+def _unseen(connection: Any, ids: list[int], at: int) -> list[Missing]:
+    """Return the writers of what was referred to and is not seen."""
+    rows = connection.execute(
+        f"""
+        select distinct split_part(p.placeholder, ':', 1), r.run, r.rank, r.state
+        from version_rows p left join ({_RANKS}) r on r.writer = split_part(p.placeholder, ':', 1)
+        where p.placeholder is not null and p.id in (select unnest($ids::bigint[])) order by all
+        """,
+        {"ids": ids, "at": at},
+    ).fetchall()
+    return [Missing(run or "", rank, writer, state or str(WriterState.ABSENT)) for writer, run, rank, state in rows]

@@ -1,0 +1,191 @@
+"""Commands on rank logs: compact, check."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+from click.testing import Result
+
+from braid_hpc.log.header import pack_header, unpack_header
+from tests.jobs import Job, count
+
+Braid = Callable[..., Result]
+
+
+def test_compact_says_what_it_did(cli: Braid, logs: Path, tmp_path: Path) -> None:
+    """On stderr; stdout stays empty, because a compaction has no result to print."""
+    store = tmp_path / "new.duckdb"
+    done = cli("compact", logs, "--store", store)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert f"{store}: snapshot 1, " in done.stderr
+    assert "events of 2 ranks" in done.stderr
+    again = cli("compact", logs, "--store", store)
+    assert (again.exit_code, again.stdout) == (0, "")
+    assert again.stderr == f"nothing new in {logs}: {store} stays at snapshot 1\n"
+
+
+def test_compact_tells_of_incomplete_logs(cli: Braid, tmp_path: Path) -> None:
+    with Job(tmp_path / "logs", 2) as job:
+        job[0].data("d", derived_from="data:nowhere")
+        done = cli("compact", tmp_path / "logs", "--store", tmp_path / "prov.duckdb")
+    assert done.exit_code == 0
+    assert f"incomplete: 2 open of 2 logs; see 'braid check {tmp_path / 'logs'}'" in done.stderr
+    assert "1 problems: braid sql --store" in done.stderr
+    assert count(tmp_path / "prov.duckdb", "problems") == 1
+
+
+def test_compact_takes_the_store_that_the_job_named(cli: Braid, tmp_path: Path) -> None:
+    from braid_hpc.run.recorder import Run
+
+    Run("job", log_dir=tmp_path / "logs", store=tmp_path / "named.duckdb").close()
+    assert cli("compact", tmp_path / "logs").exit_code == 0
+    assert (tmp_path / "named.duckdb").exists()
+
+
+@pytest.mark.parametrize("case", ["missing", "empty", "not ours", "newer", "no store", "unwritable", "not a database"])
+def test_compact_with_bad_input(cli: Braid, job: Job, tmp_path: Path, case: str) -> None:
+    """One clear sentence and an exit code, and no traceback."""
+    logs, store = job.logs, tmp_path / "new.duckdb"
+    code = 3
+    if case == "missing":
+        logs, words = tmp_path / "nowhere", f"{tmp_path}/nowhere is not a directory"
+    elif case == "empty":
+        logs, words = tmp_path / "empty", "there are no rank logs in"
+        logs.mkdir()
+    elif case == "not ours":
+        logs, words = tmp_path / "other", "there are no rank logs in"
+        logs.mkdir()
+        (logs / "header.json").write_text("{}")
+    elif case == "newer":
+        header = job.folder(0) / "header.json"
+        header.write_bytes(pack_header({**unpack_header(header.read_bytes()), "major": 99}))
+        code, words = 4, "this log is of format 99, this braid_hpc reads up to 1: update braid_hpc"
+    elif case == "no store":
+        done = cli("compact", logs)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert done.stderr == "braid: these logs name no stores: say which with --store\n"
+        return
+    elif case == "unwritable":
+        store, code, words = Path("/proc/new.duckdb"), 4, "cannot write beside /proc/new.duckdb"
+    else:
+        store.write_text("not a database\n" * 1000)
+        code, words = 2, "is not a DuckDB file"
+    done = cli("compact", logs, "--store", store)
+    assert (done.exit_code, done.stdout) == (code, ""), done.output
+    assert done.stderr.startswith("braid: ")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_of_whole_logs(cli: Braid, logs: Path) -> None:
+    """One row for each rank, in every format; nothing to say, exit code 0."""
+    done = cli("check", logs, "--format", "json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    rows = json.loads(done.stdout)
+    assert [(row["rank"], row["state"], row["faults"]) for row in rows] == [(0, "closed", ""), (1, "closed", "")]
+    assert len({row["run"] for row in rows}) == 1
+    assert [row["rank"] for row in csv.DictReader(io.StringIO(cli("check", logs, "--format", "csv").stdout))] == [
+        "0",
+        "1",
+    ]
+    assert len(cli("check", logs, "--format", "ndjson").stdout.splitlines()) == 2
+    assert "closed" in cli("check", logs).stdout
+
+
+def test_check_finds_what_is_wrong(cli: Braid, tmp_path: Path) -> None:
+    """Absent, open, corrupt: exit code 1, each rank with its state, and what is damaged."""
+    job = Job(tmp_path / "logs", 4)
+    job[3].stream("s", {"x": "int64"}).extend({"x": list(range(10_000))})
+    for rank in (0, 1, 3):
+        job[rank].close()
+    shutil.rmtree(job.folder(1))
+    (file,) = job.folder(3).glob("stream-*.arrows")
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    done = cli("check", tmp_path / "logs", "--format", "json")
+    job.close()
+    assert done.exit_code == 1
+    rows = {row["rank"]: row for row in json.loads(done.stdout)}
+    assert {rank: row["state"] for rank, row in rows.items()} == {0: "closed", 1: "absent", 2: "open", 3: "corrupt"}
+    assert "rows 0 to 9999 of stream 1 cannot be read" in rows[3]["faults"]
+    assert "3 of 4 logs need a look" in done.stderr
+
+
+def test_check_tells_what_was_refused(cli: Braid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recorder's refusals, with the program's line and how often."""
+    monkeypatch.setenv("BRAID_STRICT", "0")
+    with Job(tmp_path / "logs", 1) as job:
+        for _ in range(3):
+            job[0].data("d", digest="x:0", derived_from=object())
+    done = cli("check", tmp_path / "logs")
+    assert done.exit_code == 1
+    assert "rejected: " in done.stderr
+    assert f"{__file__}:" in done.stderr
+    assert "is not a record" in done.stderr
+    assert "(3 times)" in done.stderr
+
+
+def test_check_tells_of_many_refusals_without_listing_all(
+    cli: Braid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first twenty sorts; of the rest how many, and where to find them."""
+    monkeypatch.setenv("BRAID_STRICT", "0")
+    with Job(tmp_path / "logs", 1) as job:
+        for n in range(50):
+            job[0].data(f"d{n}", digest="x:0", derived_from=object())
+    done = cli("check", tmp_path / "logs")
+    assert done.stderr.count("rejected: ") == 20
+    assert "and 30 more: braid compact, then braid sql 'from problems'" in done.stderr
+
+
+def test_check_tells_what_stays_apart(cli: Braid, tmp_path: Path) -> None:
+    """Occurrences whose merging would close a cycle, and writers that nothing tells apart."""
+    with Job(tmp_path / "logs", 2) as job:
+        for run, (first, second) in zip(job.runs, (("a", "b"), ("b", "a")), strict=True):
+            start = run.data(first, digest=f"x:{first}", derived_from=run.data("seed", digest="s:0"))
+            run.data(second, digest=f"x:{second}", derived_from=start)
+    again = Job(tmp_path / "logs", 2, env={"BRAID_RUN_ID": job._env["BRAID_RUN_ID"]})
+    again.close()
+    done = cli("check", tmp_path / "logs")
+    assert done.exit_code == 1
+    assert "appears twice among writers that nothing tells apart" in done.stderr
+
+
+def test_check_tells_of_a_cycle(cli: Braid, tmp_path: Path) -> None:
+    with Job(tmp_path / "logs", 2) as job:
+        for run, (first, second) in zip(job.runs, (("a", "b"), ("b", "a")), strict=True):
+            start = run.data(first, digest=f"x:{first}", derived_from=run.data("seed", digest="s:0"))
+            run.data(second, digest=f"x:{second}", derived_from=start)
+    done = cli("check", tmp_path / "logs")
+    assert done.exit_code == 1
+    assert "cycle: data:a would be its own ancestor if it were one version on all ranks" in done.stderr
+
+
+def test_check_says_nothing_of_references_that_a_store_may_know(cli: Braid, tmp_path: Path) -> None:
+    with Job(tmp_path / "logs", 1) as job:
+        job[0].data("d", digest="x:0", derived_from="model:of-another-run")
+    assert cli("check", tmp_path / "logs").exit_code == 0
+
+
+def test_check_of_nothing(cli: Braid, tmp_path: Path) -> None:
+    assert cli("check", tmp_path / "nowhere").exit_code == 3
+    assert cli("check").exit_code == 2
+
+
+def test_a_store_of_a_newer_format(cli: Braid, logs: Path, tmp_path: Path) -> None:
+    store = tmp_path / "newer.duckdb"
+    with duckdb.connect(str(store)) as connection:
+        connection.execute("create table meta (key varchar, value varchar)")
+        connection.execute("insert into meta values ('format', 'braid store'), ('major', '99')")
+    for words in (["compact", logs], ["status"]):
+        done = cli(*words, "--store", store)
+        assert done.exit_code == 4
+        assert "is of store format 99, this braid_hpc reads up to 1: update braid_hpc" in done.stderr

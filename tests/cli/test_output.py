@@ -1,0 +1,83 @@
+"""What is printed where."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from braid_hpc.cli.output import emit, stepper
+
+ROWS = [(1, "a"), (None, "b|c"), (3, None)]
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("json", '[{"n": 1, "s": "a"}, {"n": null, "s": "b|c"}, {"n": 3, "s": null}]'),
+        ("ndjson", '{"n": 1, "s": "a"}\n{"n": null, "s": "b|c"}\n{"n": 3, "s": null}\n'),
+        ("csv", "n,s\n1,a\n,b|c\n3,\n"),
+    ],
+)
+def test_forms(capsys: pytest.CaptureFixture[str], form: str, text: str) -> None:
+    assert emit(("n", "s"), ROWS, form) == 3
+    printed = capsys.readouterr()
+    assert (json.loads(printed.out) == json.loads(text)) if form == "json" else printed.out == text
+    assert printed.err == ""
+
+
+def test_a_table_aligns_numbers_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
+    emit(("number", "text"), [(1, "a"), (22, "b")], "table", title="A title")
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines[0] == "A title"
+    assert lines[3:] == ["      1   a", "     22   b"]
+
+
+def test_text_in_a_table_is_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    """Brackets and emoji codes in names are what they are."""
+    emit(("[bold]c[/]",), [("[red]x[/red] :smile:",)], "table")
+    printed = capsys.readouterr().out
+    assert "[bold]c[/]" in printed
+    assert "[red]x[/red] :smile:" in printed
+
+
+def test_no_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty list, no line, a header: what a reader of each form expects."""
+    found = {}
+    for form in ("json", "ndjson", "csv", "table"):
+        assert emit(("a", "b"), [], form) == 0
+        found[form] = capsys.readouterr().out
+    assert (found["json"], found["ndjson"], found["csv"]) == ("[]\n", "", "a,b\n")
+    assert "a" in found["table"]
+
+
+@pytest.mark.parametrize(
+    ("value", "as_json", "as_csv"),
+    [
+        (True, True, "true"),
+        (float("inf"), "inf", "inf"),
+        (0.1, 0.1, "0.1"),
+        (datetime(2026, 1, 2, 3, 4, 5), "2026-01-02T03:04:05.000000Z", "2026-01-02T03:04:05.000000Z"),
+        (date(2026, 1, 2), "2026-01-02", "2026-01-02"),
+        (["a", 1], ["a", 1], '"a, 1"'),
+        (b"\xaa", "aa", "aa"),
+        (Decimal(7), 7, "7"),
+        (Decimal("7.50"), "7.50", "7.50"),
+        ({"k": None}, {"k": None}, None),
+    ],
+)
+def test_values(capsys: pytest.CaptureFixture[str], value: Any, as_json: Any, as_csv: str | None) -> None:
+    emit(("v",), [(value,)], "json")
+    assert json.loads(capsys.readouterr().out) == [{"v": as_json}]
+    emit(("v",), [(value,)], "csv")
+    if as_csv is not None:
+        assert capsys.readouterr().out == f"v\n{as_csv}\n"
+
+
+def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    stepper()("read", 1, 2)
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "")
