@@ -118,12 +118,13 @@ def edges_of(store: Store, relation: str = "wasDerivedFrom") -> set[tuple[str, s
 
 
 def has_cycle(store: Store) -> bool:
-    """Whether any version is its own ancestor by derivation; asked in SQL, apart from the code under test."""
+    """Whether any version is its own ancestor, by derivation or content; asked in SQL, apart from what is tested."""
     return bool(
         rows(
             store,
-            "with recursive up(start, id) as (select child, parent from edges where relation = 'wasDerivedFrom' "
-            "union select start, e.parent from up join edges e on e.child = up.id where e.relation = 'wasDerivedFrom') "
+            "with recursive f as (select * from edges where relation in ('wasDerivedFrom', 'same-content')), "
+            "up(start, id) as (select child, parent from f "
+            "union select start, f.parent from up join f on f.child = up.id) "
             "select 1 from up where start = id limit 1",
         )
     )

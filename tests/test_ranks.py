@@ -12,11 +12,12 @@ from tests.ranks import RanksFailed, RanksTimedOut, RunRanks, kill_rank, mpi_of_
 pytestmark = pytest.mark.mpi_matrix
 
 HELLO = """
-    import sys
+    import os, sys
     from mpi4py import MPI
 
     world = MPI.COMM_WORLD
-    print(f"rank {world.rank} of {world.size}: {sys.argv[1:]}")
+    # One write of a whole line: the lines of ranks are not mixed.
+    os.write(1, f"rank {world.rank} of {world.size}: {sys.argv[1:]}\\n".encode())
 """
 
 # Every rank says that it is there and then never ends, in the way named by its argument.

@@ -151,7 +151,7 @@ def _add_edges(graph: Graph, edges: Edges, known: Known) -> None:
     offered = [(edge.child, edge.parent, edge) for edge in edges.offered]
     if any(child in known.uids for child, *_ in (*firm, *offered)):
         parents = {parent for _, parent in firm} | {parent for _, parent, _ in offered}
-        firm.extend(known.above(parents, [Relation.DERIVED]))
+        firm.extend(known.above(parents, [Relation.DERIVED, Relation.SAME_CONTENT]))
     refused = set(closing(firm, offered))
     # Handles of what was declared before cannot close a cycle; a log that says so all the same is not believed.
     for child in components(edge for edge in firm if edge[0] in graph.about):

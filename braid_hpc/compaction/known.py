@@ -13,7 +13,7 @@ from braid_hpc.vocabulary.references import Reference
 __all__ = ["FED_BY", "Known"]
 
 #: The relations by which something can come to be its own ancestor.
-FED_BY = (Relation.DERIVED, Relation.USED, Relation.GENERATED)
+FED_BY = (Relation.DERIVED, Relation.USED, Relation.GENERATED, Relation.SAME_CONTENT)
 
 
 class Known:
@@ -74,14 +74,19 @@ class Known:
             (child, parent)
             for child, parent in self._rows(
                 """
-                with recursive up(id) as (
+                with recursive followed as materialized (
+                    select child, parent from (
+                        select child, parent, relation from edge_rows
+                        union all select child, parent, 'same-content' from content_rows)
+                    where list_contains(?, relation)),
+                up(id) as (
                     select id from nodes where uid in (select unnest(?::varchar[]))
                     union
-                    select e.parent from up join edge_rows e on e.child = up.id where list_contains(?, e.relation))
-                select distinct c.uid, p.uid from up join edge_rows e on e.child = up.id
-                join nodes c on c.id = e.child join nodes p on p.id = e.parent where list_contains(?, e.relation)
+                    select e.parent from up join followed e on e.child = up.id)
+                select distinct c.uid, p.uid from up join followed e on e.child = up.id
+                join nodes c on c.id = e.child join nodes p on p.id = e.parent
                 """,
-                [wanted, [str(each) for each in relations], [str(each) for each in relations]],
+                [[str(each) for each in relations], wanted],
             )
         ]
 

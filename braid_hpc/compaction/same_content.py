@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from braid_hpc.compaction.cycles import closing
+from braid_hpc.compaction.known import Known
+from braid_hpc.compaction.rows import BIGINT
 from braid_hpc.compaction.write import Writer
 
 __all__ = ["link_same_content"]
 
 # A source is a version without parents, so what made it is not known from its own declarations. Where a version that
-# was made before it was first declared has the same content, that is where it comes from. Contents that anything may
-# have (nothing at all, a declared value, a file that was not read) say nothing of the kind.
+# another run made before it was first declared has the same content, that is where it comes from. Contents that
+# anything may have (nothing at all, a declared value, a file that was not read) say nothing of the kind.
 _LINKS = """
-    insert into content_rows
     with seen as (
-        select id, min(time) as first_time, max(size) as size, bool_or(value is not null) as by_value
+        select id, arg_min(run, (time, writer, sequence)) as run, min(time) as first_time, max(size) as size,
+            bool_or(value is not null) as by_value
         from occurrences group by id)
-    select s.id, m.id, ?::integer
+    select s.id, m.id, s.uid, m.uid
     from version_rows s join seen a on a.id = s.id
     join version_rows m on m.digest = s.digest and m.id <> s.id join seen b on b.id = m.id
-    where s.run is null and m.run is not null and not s.weak and not a.by_value and coalesce(a.size, 1) > 0
-        and not (s.kind = 'fact' and a.size is null) and b.first_time < a.first_time
+    where s.run is null and m.run is not null and m.run <> a.run and not s.weak and not a.by_value
+        and coalesce(a.size, 1) > 0 and not (s.kind = 'fact' and a.size is null) and b.first_time < a.first_time
         and not exists (select 1 from content_rows c where c.child = s.id and c.parent = m.id)
+    order by s.uid, m.uid
 """
 
 
@@ -27,11 +31,19 @@ def link_same_content(out: Writer) -> None:
     """Link the sources in a store to the versions that were made before with the same content.
 
     Every commit looks again, because the log of the run that made something may come later than that of the run that
-    used it.
+    used it. A link that would make a version its own ancestor is left out: ranks may have joined versions of
+    different ages, so that the times of their first occurrences do not order them.
 
     Parameters
     ----------
     out : Writer
         The commit, after its occurrences were written.
     """
-    out.connection.execute(_LINKS, [out.snapshot])
+    found = out.connection.execute(_LINKS).fetchall()
+    if not found:
+        return
+    known = Known(out.connection)
+    above = known.above(parent for *_, parent in found)
+    refused = set(closing(above, [(child, parent, (child, parent)) for *_, child, parent in found]))
+    rows = [ids for *ids, child, parent in found if (child, parent) not in refused]
+    out.rows("content_rows", (("child", BIGINT), ("parent", BIGINT)), rows)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import braid_hpc as braid
+from braid_hpc.compaction.compact import compact
+from tests.jobs import Job, count, deliver, has_cycle, made
 
 
 def make(log_dir: Path, path: Path) -> None:
@@ -54,3 +56,33 @@ def test_equal_by_chance_is_not_linked(tmp_path: Path) -> None:
     braid.compact(tmp_path / "logs", tmp_path / "prov.duckdb")
     with braid.open(tmp_path / "prov.duckdb") as store:
         assert store.sql("select * from edges where relation = 'same-content'").to_pylist() == []
+
+
+def test_what_one_run_holds_twice_is_not_linked(tmp_path: Path) -> None:
+    """Within a run its own declarations say what comes from what."""
+    with Job(tmp_path / "logs", 2) as job:
+        job[0].data("made", array=b"bytes", derived_from=job[0].data("seed", digest="s:0"))
+        job[1].data("source", array=b"bytes")
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert count(store, "edges", "relation = 'same-content'") == 0
+
+
+def test_a_link_by_content_closes_no_cycle(tmp_path: Path) -> None:
+    """A later run has the content as a source, and a straggler of the earlier run made it of that source."""
+    logs = tmp_path / "logs"
+    with Job(logs, 2) as earlier:
+        earlier[0].data("made", array=b"bytes", derived_from=earlier[0].data("seed", digest="s:0"))
+        with Job(logs, 1) as later:
+            source = later[0].data("source", array=b"bytes")
+        earlier[1].data("made", array=b"bytes", derived_from=source)
+    with made(logs, tmp_path / "prov.duckdb") as store:
+        assert not has_cycle(store)
+    # Bit by bit, the link is there before the straggler: then that one stays apart.
+    some, bits = tmp_path / "some", tmp_path / "bits.duckdb"
+    for folder in (earlier.folder(0), later.folder(0), earlier.folder(1)):
+        deliver(folder, some)
+        compact(some, bits)
+    with made(some, bits) as store:
+        assert not has_cycle(store)
+        assert count(store, "edges", "relation = 'same-content'") == 1
+        assert {node.name for node in store.lineage("data:source").nodes} == {"source", "made", "seed"}
