@@ -197,8 +197,13 @@ def activity(target: Any = None, /) -> Any:
     'frame'
     """
     if callable(target):
-        return _decorate(target, target.__qualname__)
-    return lambda function: _decorate(function, target or function.__qualname__)
+        return _decorate(target, _name_of(target))
+    return lambda function: _decorate(function, str(target) if target else _name_of(function))
+
+
+def _name_of(function: Any) -> str:
+    """Return what a callable is called; partial functions and callable objects go by their type."""
+    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
 
 
 def _decorate(function: Callable[_P, _T], name: str) -> Any:

@@ -143,6 +143,8 @@ def _given(digest: Any, size: Any) -> Content | None:
         raise InvalidInputError(f"digest= is '<algorithm>:<hex>' or bytes, not {digest!r}")
     if size is not None and (isinstance(size, bool) or not hasattr(size, "__index__")):
         raise InvalidInputError(f"size= is a number of bytes, not {size!r}")
+    if size is not None and not 0 <= int(size) < 1 << 63:
+        raise InvalidInputError("size= is a number of bytes from 0 below 2**63")
     return Content(digest, None if size is None else int(size))
 
 

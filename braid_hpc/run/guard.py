@@ -130,7 +130,11 @@ def tell(message: str) -> None:
     message : str
         One sentence.
     """
+    # One line, however long what it quotes is.
+    line = " ".join(message.split())
+    if len(line) > 600:
+        line = f"{line[:600]}..."
     try:
-        sys.stderr.write(f"braid: {message}\n")
-    except (OSError, ValueError, AttributeError):
+        sys.stderr.write(f"braid: {line}\n")
+    except (OSError, ValueError, AttributeError, RuntimeError):
         return

@@ -26,6 +26,9 @@ _T = TypeVar("_T")
 
 _RUNS: list[Run] = []
 _NULL = NullRun()
+
+#: Flag of a coroutine function's code (module inspect).
+CO_COROUTINE = 0x80
 #: How many runs of each name this process has begun: ranks find each other by it, also where one of them ran more.
 _opened: dict[str, int] = {}
 
@@ -149,15 +152,27 @@ class job:
             raise TypeError("braid.job(...) decorates a function, or stands in a with statement")
         return self._decorate(args[0])
 
-    def _decorate(self, function: Callable[_P, _T]) -> Callable[_P, _T]:
+    def _decorate(self, function: Callable[_P, _T]) -> Any:
         if disabled():
             return function
-        name = self._name or function.__name__
+        name = self._name or str(getattr(function, "__name__", type(function).__name__))
+        if getattr(getattr(function, "__code__", None), "co_flags", 0) & CO_COROUTINE:
+            return self._decorate_coroutine(function, name)
 
         @functools.wraps(function)
         def recorded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
             with job(name, log_dir=self._log_dir, store=self._store):
                 return function(*args, **kwargs)
+
+        return recorded
+
+    def _decorate_coroutine(self, function: Any, name: str) -> Any:
+        """Keep the run open until the coroutine has been awaited to its end."""
+
+        @functools.wraps(function)
+        async def recorded(*args: Any, **kwargs: Any) -> Any:
+            with job(name, log_dir=self._log_dir, store=self._store):
+                return await function(*args, **kwargs)
 
         return recorded
 

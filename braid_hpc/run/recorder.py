@@ -89,6 +89,7 @@ class Run:
             ship_to=Path(ship_to).absolute() if ship_to else None,
         )
         self._log.attend = begin_long_calls(self)
+        self._log.on_loss = _tell_loss
         self._arrays = RunArrays(self._log)
         self._log.append(Code.OPEN, self._log.intern(name), time.time_ns())
         if not launch.rank:
@@ -554,13 +555,14 @@ class Run:
         for suffix, part in results_of(result):
             # The object itself: a view of a known array is a result of its own.
             record = part if isinstance(part, Record) else RECORDS.find(part, views=False)
-            if record is None and type(part).__weakrefoffset__:
+            made_inside = record is not None and (record.writer != act.writer or record.sequence > act.mark)
+            if record is not None and made_inside:
+                records.append(record)
+            elif not isinstance(part, Record) and type(part).__weakrefoffset__:
+                # Also an argument that is returned: it may have been changed in place, and an update is a new version.
                 about = {key: getattr(part, key, None) for key in ("dtype", "shape")}
                 record = self._declare("data", f"{act.name}.result{suffix}", _array_about(about), act)
                 RECORDS.remember(part, record)
-            elif record is not None and (record.writer != act.writer or record.sequence > act.mark):
-                # One that was declared before the activity began passed through it.
-                records.append(record)
         return records
 
     # ------------------------------------------------------------------ streams
@@ -682,6 +684,12 @@ class Run:
         self._log.close(encode(Close(text, self._rejected, self._log.lost)), int(found if outcome is None else outcome))
 
 
+def _tell_loss(reason: str) -> None:
+    """Say once that events are lost; how many, and when, stands in the log as soon as there is room."""
+    why = reason or "the log cannot be written"
+    tell(f"events are lost on this rank ({why}); the program goes on, and so does recording when it can")
+
+
 def _flat(things: Any) -> list[Any]:
     if things is None:
         # Allowed also within a list: the model before the first epoch is None.
@@ -731,7 +739,10 @@ def _unknown_keyword(key: str) -> None:
 
 
 def _shape(value: Any) -> list[int]:
-    return [int(length) for length in (value if hasattr(value, "__iter__") else (value,))]
+    lengths = [int(length) for length in (value if hasattr(value, "__iter__") else (value,))]
+    if not all(0 <= length < 1 << 63 for length in lengths):
+        raise InvalidInputError("the lengths of a shape are numbers from 0 below 2**63")
+    return lengths
 
 
 def _dtype(value: Any) -> str:

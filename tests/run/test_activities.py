@@ -211,21 +211,29 @@ def test_a_view_of_a_result_is_used_as_the_result(run: braid.Run) -> None:
     assert found.generated_by("half.result") == found.begins["half"].sequence
 
 
-def test_what_passes_through_is_not_generated(run: braid.Run) -> None:
-    """A function that returns what it was given uses it; else it would be its own ancestor."""
+def test_what_is_returned_is_generated_also_when_it_was_given(run: braid.Run) -> None:
+    """An array changed in place is a new version that uses the old one; a handle passes through as it is."""
 
-    @braid.activity("same")
-    def same(values: Any) -> Any:
+    @braid.activity("normalise")
+    def normalise(values: Any) -> Any:
         return values
+
+    @braid.activity("fit")
+    def fit(values: Any) -> float:
+        return float(len(values))
 
     array = np.zeros(3)
     record = run.data("given", array=array)
-    assert same(array) is array
-    assert same(record) is record
+    assert normalise(array) is array
+    changed = braid.record_of(array)
+    assert changed is not None
+    assert changed != record
+    fit(array)
+    assert normalise(record) is record
     found = Found(run)
-    assert found.used("same") == [record.sequence]
-    assert len(found.all_declared) == 1
-    assert all(not (end.value or {}).get("generated") for end in found.ends.values())
+    assert found.used("normalise") == [record.sequence]
+    assert found.used("fit") == [changed.sequence]
+    assert len(found.all_declared) == 2
 
 
 def test_records_are_used_and_generated_too(run: braid.Run) -> None:

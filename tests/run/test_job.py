@@ -319,3 +319,16 @@ if __name__ == "__main__":
     ]
     assert {log.state for log in (parent, *workers)} == {WriterState.CLOSED}
     assert {log.header["parent"] for log in workers} <= {parent.writer}
+
+
+def test_a_coroutine_is_recorded_until_it_is_awaited(tmp_path: Path) -> None:
+    """The run of a decorated ``async def main`` is open in its body, and closed behind it."""
+    import asyncio
+
+    @braid.job("awaited", log_dir=tmp_path)
+    async def main() -> bool:
+        await asyncio.sleep(0)
+        return bool(braid.current_run())
+
+    assert asyncio.run(main())
+    assert not braid.current_run()
