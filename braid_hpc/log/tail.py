@@ -279,6 +279,8 @@ class MappedTail:
         """
         # fdatasync and not msync: both write the dirty pages, but mmap.flush keeps the interpreter locked.
         os.fdatasync(self._descriptor)
+        if not os.fstat(self._descriptor).st_nlink:
+            raise OSError(errno.ENOENT, "the file was removed while it was written", str(self.path))
 
     def rows_view(self) -> memoryview:
         """Return the whole file as bytes, for sealing.

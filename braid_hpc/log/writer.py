@@ -126,6 +126,7 @@ class RankLog:
         self._loss_count = self._loss_first = self._loss_last = 0
         self._loss_reason = ""
         self.ship_to = ship_to
+        self.on_loss: Callable[[str], None] | None = None
         self.attend: Callable[[], None] | None = None
         self.cell: Any = None
         if (compiled := compiled_module()) is not None:
@@ -284,6 +285,8 @@ class RankLog:
         self._loss_last = now
         with contextlib.suppress(ValueError):
             self._last.note_loss(self._loss_count, self._loss_first, now)
+        if self.lost == 1 and not self._closed and self.on_loss is not None:
+            self.on_loss(self._loss_reason)
         return 0
 
     def _tell_loss(self) -> None:

@@ -91,8 +91,10 @@ def check_columns(columns: Any) -> list[tuple[str, str]]:
     checked: list[tuple[str, str]] = []
     seen: set[str] = set()
     for name, kind in pairs:
-        if not isinstance(name, str) or not name or name.startswith("_"):
-            raise InvalidInputError(f"{name!r} cannot be a column: a name is text and does not begin with '_'")
+        if not isinstance(name, str) or not name or name.startswith("_") or "\0" in name:
+            raise InvalidInputError(
+                f"{str(name)[:80]!r} cannot be a column: a name is text without NUL and does not begin with '_'"
+            )
         if name.lower() in seen:
             raise InvalidInputError(f"the column {name!r} is there twice (upper and lower case are one name)")
         seen.add(name.lower())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,15 @@ def test_after_a_failed_sync_rows_are_sealed_into_another_file(tmp_path: Path, m
     assert log.state is WriterState.CLOSED, log.faults
     assert log.sealed >= 1
     assert sorted(set(log.events["sequence"].tolist())) == log.events["sequence"].tolist()
+
+
+def test_a_removed_log_is_not_called_synced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where somebody removed the directory, the level is not reached, and the loss is told once in one line."""
+    with braid.job("removed", log_dir=tmp_path / "logs") as run:
+        run.fact("a", 1)
+        shutil.rmtree(tmp_path / "logs")
+        assert run.flush("synced") is False
+        for number in range(3):
+            run.fact("b", number)
+    told = [line for line in capsys.readouterr().err.splitlines() if "events are lost" in line]
+    assert len(told) == 1
