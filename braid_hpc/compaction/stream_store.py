@@ -150,6 +150,10 @@ class StreamTables:
         about : dict
             ``_run``, ``_rank`` and ``_writer`` of all of them.
         """
+        if any("\0" in column for column, _ in columns):
+            # No identifier of SQL holds a NUL; it stands as an escape.
+            columns = [(column.replace("\0", "\\0"), kind) for column, kind in columns]
+            table = table.rename_columns([column.replace("\0", "\\0") for column in table.column_names])
         place = self.place(name)
         targets = self._prepare(place, columns)
         count = table.num_rows

@@ -78,8 +78,27 @@ def missing_logs(connection: Any, ids: list[int], root: Node, *, down: bool, at:
     ).fetchall()
     found = _of_runs(connection, sorted(run for (run,) in runs), at)
     named = {each.writer for each in found}
-    return found + [each for each in _unseen(connection, ids, at) if each.writer not in named]
+    found += [each for each in _unseen(connection, ids, at) if each.writer not in named]
+    return found if down else found + _unresolved(connection, ids, at)
 
+
+def _unresolved(connection: Any, ids: list[int], at: int) -> list[Missing]:
+    """Return the writers that named a parent in text which no declaration is known of."""
+    rows = connection.execute(
+        """
+        select distinct w.run, w.rank, w.writer from unresolved_links l join writers w using (writer)
+        where l.snapshot <= $at and list_contains($ids::bigint[], l.child) and not exists (
+            from edge_rows e where e.writer = l.writer and e.sequence = l.sequence and e.said = l.said
+            and e.snapshot <= $at)
+        order by all
+        """,
+        {"ids": ids, "at": at},
+    ).fetchall()
+    return [Missing(run, rank, writer, UNRESOLVED) for run, rank, writer in rows]
+
+
+#: State of a writer whose log is whole, but names a parent in text that is not known.
+UNRESOLVED = "unresolved"
 
 #: Each writer with the state that it had at a snapshot.
 _RANKS = """

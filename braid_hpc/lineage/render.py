@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from braid_hpc.lineage.missing import UNRESOLVED
+
 if TYPE_CHECKING:
     from braid_hpc.lineage.answer import Lineage
 
@@ -82,6 +84,9 @@ def _notes(answer: Lineage) -> list[str]:
             rank = "a rank" if each.rank is None else f"rank {each.rank}"
             run = f" of run {each.run[:8]}" if each.run else ""
             lost = f", lost {each.first_lost} to {each.last_lost}" if each.first_lost else ""
+            if each.state == UNRESOLVED:
+                notes.append(f"  {rank}{run} named a parent that is not known; see 'problems'")
+                continue
             notes.append(f"  {rank}{run}: its log is {each.state}{lost}")
     return notes
 

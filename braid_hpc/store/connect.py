@@ -139,7 +139,7 @@ def snapshot_number(connection: DuckDBPyConnection, path: Path) -> int:
     if [column[0] for column in columns or []] == ["key", "value"]:
         meta = dict(connection.execute("select key, value from meta").fetchall())
     if meta.get("format") != FORMAT:
-        raise InvalidInputError(f"{path} is not a braid store: name a file made by 'braid compact'")
+        raise _unusable(f"{path} is not a braid store: name a file made by 'braid compact'")
     if int(meta["major"]) > MAJOR:
         raise FormatTooNewError(
             f"{path} is of store format {meta['major']}, this braid_hpc reads up to {MAJOR}: update braid_hpc"
@@ -163,15 +163,22 @@ def storage_error(path: Path, error: BaseException) -> StorageError | None:
         None for other errors.
     """
     duckdb = _duckdb()
-    if isinstance(error, (duckdb.IOException, duckdb.OutOfMemoryException)):
+    if isinstance(error, (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException)):
         return StorageError(f"{path} cannot be written: {str(error).splitlines()[0]}")
     return None
+
+
+def _unusable(message: str) -> InvalidInputError:
+    """Return the error for a file that is none of ours: the call is well formed, and so has another exit code."""
+    error = InvalidInputError(message)
+    error.exit_code = 4
+    return error
 
 
 def _explained(path: Path, error: Exception) -> Exception:
     text = str(error)
     if "not a valid DuckDB database" in text or "Could not read" in text:
-        return InvalidInputError(f"{path} is not a DuckDB file: name a store made by 'braid compact'")
+        return _unusable(f"{path} is not a DuckDB file: name a store made by 'braid compact'")
     if "newer version" in text or "version number" in text:
         return FormatTooNewError(f"{path} was written by another version of DuckDB: {text.splitlines()[0]}")
     return StorageError(f"{path} cannot be opened: {text.splitlines()[0]}")

@@ -209,7 +209,8 @@ class StoreFiles:
             From :meth:`begin`.
         """
         for name in (aside, aside.with_name(aside.name + ".wal")):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            # Whatever refuses this has refused the writing before, and that is what is told.
+            with contextlib.suppress(OSError):
                 os.unlink(name)
 
 

@@ -300,7 +300,7 @@ def test_no_store(cli: Braid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s
 def test_a_file_that_is_no_store(cli: Braid, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a database\n" * 1000)
     done = cli("status", "--store", tmp_path / "text")
-    assert done.exit_code == 2
+    assert done.exit_code == 4
     assert "is not a DuckDB file" in done.stderr
 
 

@@ -76,7 +76,7 @@ def test_compact_with_bad_input(cli: Braid, job: Job, tmp_path: Path, case: str)
         store, code, words = Path("/proc/new.duckdb"), 4, "cannot write beside /proc/new.duckdb"
     else:
         store.write_text("not a database\n" * 1000)
-        code, words = 2, "is not a DuckDB file"
+        code, words = 4, "is not a DuckDB file"
     done = cli("compact", logs, "--store", store)
     assert (done.exit_code, done.stdout) == (code, ""), done.output
     assert done.stderr.startswith("braid: ")

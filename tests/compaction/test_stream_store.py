@@ -196,3 +196,12 @@ def test_quoted_names_are_read_back() -> None:
         with duckdb.connect() as connection:
             connection.execute(f"create table {quoted(name)} (x int)")
             assert connection.execute("select table_name from information_schema.tables").fetchall() == [(name,)]
+
+
+def test_a_column_that_sql_cannot_name_stops_nothing() -> None:
+    """A NUL in a name is refused on the rank; from a foreign log it comes as an escape."""
+    from braid_hpc.vocabulary.columns import check_columns
+    from braid_hpc.vocabulary.errors import InvalidInputError
+
+    with pytest.raises(InvalidInputError, match="without NUL"):
+        check_columns({"x\0": "int32"})

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import braid_hpc as braid
 from braid_hpc.compaction.compact import compact
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.codes import WriterState
@@ -220,3 +221,15 @@ def test_no_name_is_a_problem(tmp_path: Path) -> None:
         assert [node.name for node in answer.nodes] == names[::-1]
         for node in answer.nodes:
             assert opened.get(node.ref).name == node.name
+
+
+def test_a_parent_that_is_not_known_makes_an_answer_incomplete(tmp_path: Path) -> None:
+    """A reference in text that nothing answers to is named with the rank that wrote it."""
+    with braid.job("unresolved", log_dir=tmp_path / "logs") as run:
+        run.model("net", digest="x:1", derived_from=["data:lost"])
+    braid.compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    with braid.open(tmp_path / "prov.duckdb") as store:
+        answer = store.lineage("model:net")
+        assert not answer.complete
+        assert [each.state for each in answer.missing] == ["unresolved"]
+        assert "named a parent that is not known" in answer.tree()
