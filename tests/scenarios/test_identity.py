@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs import count, edges_of, has_cycle, made, rows
+from tests.jobs import edges_of, has_cycle, made, rows
 from tests.ranks import RunRanks
 
 pytestmark = pytest.mark.mpi_matrix
