@@ -309,10 +309,16 @@ def test_threads_and_a_signal_handler_record_at_the_same_time(tmp_path: Path) ->
             run.array(name, kept[name])
 
     signals = iter(range(1_000_000))
+
+    def handler(*_: Any) -> None:
+        record(run, f"signal{next(signals)}", 1)
+        # Armed again only now: on a slow machine handlers would otherwise nest without end.
+        signal.setitimer(signal.ITIMER_REAL, 0.003)
+
     with braid.job("arrays", log_dir=tmp_path) as run:
-        before = signal.signal(signal.SIGALRM, lambda *_: record(run, f"signal{next(signals)}", 1))
+        before = signal.signal(signal.SIGALRM, handler)
         threads = [threading.Thread(target=record, args=(run, f"thread{i}", 40)) for i in range(4)]
-        signal.setitimer(signal.ITIMER_REAL, 0.002, 0.003)
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
         try:
             for thread in threads:
                 thread.start()
@@ -320,6 +326,7 @@ def test_threads_and_a_signal_handler_record_at_the_same_time(tmp_path: Path) ->
             for thread in threads:
                 thread.join()
         finally:
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
     log = checked(read_only_log(tmp_path))

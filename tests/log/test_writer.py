@@ -258,7 +258,7 @@ def test_threads_lose_and_double_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     log.close()
     found = read_only_log(tmp_path / "logs")
     assert (found.faults, found.state) == ([], WriterState.CLOSED)
-    assert found.sealed > 10 or kind == "frames"
+    assert found.sealed > 0 or kind == "frames"
     rows = {row.sequence: row for row in said(found, EVENT)}
     assert len(rows) == 12_000
     for me, sequences in kept.items():
