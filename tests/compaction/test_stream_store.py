@@ -10,7 +10,10 @@ from typing import Any
 import duckdb
 import pytest
 
+import braid_hpc as braid
 from braid_hpc.compaction.stream_store import _SQL_TYPES, common_type, quoted
+from braid_hpc.vocabulary.columns import check_columns
+from braid_hpc.vocabulary.errors import InvalidInputError
 from tests.jobs import Job, made, one, rows
 
 
@@ -198,10 +201,18 @@ def test_quoted_names_are_read_back() -> None:
             assert connection.execute("select table_name from information_schema.tables").fetchall() == [(name,)]
 
 
-def test_a_column_that_sql_cannot_name_stops_nothing() -> None:
-    """A NUL in a name is refused on the rank; from a foreign log it comes as an escape."""
-    from braid_hpc.vocabulary.columns import check_columns
-    from braid_hpc.vocabulary.errors import InvalidInputError
-
+def test_a_column_that_sql_cannot_name_is_refused_on_the_rank() -> None:
+    """No identifier of SQL holds a NUL."""
     with pytest.raises(InvalidInputError, match="without NUL"):
         check_columns({"x\0": "int32"})
+
+
+def test_a_column_that_sql_cannot_name_stops_no_compaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that was written without that check is merged, with an escape in the name; others beside it too."""
+    monkeypatch.setattr("braid_hpc.run.recorder.check_columns", lambda columns: list(columns.items()))
+    with braid.job("odd", log_dir=tmp_path / "logs") as run:
+        run.stream("hits", {"x\0": "int32"}).append(7)
+    with braid.job("good", log_dir=tmp_path / "logs") as run:
+        run.stream("hits", {"y": "int32"}).append(8)
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert rows(store, 'select "x\\0", y from stream.hits order by y nulls first') == [(7, None), (None, 8)]
