@@ -16,7 +16,7 @@ from braid_hpc.log.choice import tail_kind, why_python
 from braid_hpc.log.layout import MAJOR, MINOR
 from braid_hpc.log.places import SITE_VARIABLES, default_log_dir, file_system_of
 from braid_hpc.run.launcher import find_launch
-from braid_hpc.store import schema
+from braid_hpc.snapshots import schema
 
 __all__ = ["doctor"]
 

@@ -164,7 +164,7 @@ def _told(found: dict[str, WriterLog], runs: dict[str, str]) -> list[str]:
     from braid_hpc.compaction.extract import extract
     from braid_hpc.compaction.graph import build_graph
     from braid_hpc.compaction.known import Known
-    from braid_hpc.store.connect import connect_nothing
+    from braid_hpc.snapshots.connect import connect_nothing
 
     facts = [extract(log, runs[writer], set(log.events["sequence"].tolist())) for writer, log in found.items()]
     with connect_nothing() as connection:

@@ -22,7 +22,7 @@ from braid_hpc.compaction.rows import BIGINT, TEXT, Rows
 from braid_hpc.reading.arrays import BLOCK, LoggedArray, dtype_of, logged_arrays, lose_array
 from braid_hpc.reading.h5reader import ArrayReader
 from braid_hpc.reading.writer_log import WriterLog
-from braid_hpc.store.files import StoreFiles
+from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.vocabulary.arrays import array_digest
 from braid_hpc.vocabulary.errors import CorruptLogError, MissingExtraError, StorageError
 

@@ -26,9 +26,9 @@ from braid_hpc.compaction.stream_rows import stream_tables
 from braid_hpc.compaction.stream_store import StreamTables
 from braid_hpc.compaction.write import Writer
 from braid_hpc.reading.writer_log import WriterLog, find_writers, read_header, read_writer
-from braid_hpc.store.connect import connect_building, snapshot_number, storage_error
-from braid_hpc.store.files import StoreFiles
-from braid_hpc.store.schema import FORMAT, MAJOR, MINOR, TABLES, VIEWS
+from braid_hpc.snapshots.connect import connect_building, snapshot_number, storage_error
+from braid_hpc.snapshots.files import StoreFiles
+from braid_hpc.snapshots.schema import FORMAT, MAJOR, MINOR, TABLES, VIEWS
 from braid_hpc.vocabulary.codes import WriterState
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, StorageError
 

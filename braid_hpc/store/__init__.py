@@ -1,1 +1,1 @@
-"""The store: one DuckDB file for each snapshot, append-only tables, views of the current state."""
+"""The store, read: references, tables, arrays and answers of one snapshot."""

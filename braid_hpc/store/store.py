@@ -7,10 +7,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.snapshots.connect import connect_asking, snapshot_number
+from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.arrays import ArrayFiles, StoredArray, find_array
-from braid_hpc.store.connect import connect_asking, snapshot_number
 from braid_hpc.store.digest import table_digests
-from braid_hpc.store.files import StoreFiles
 from braid_hpc.store.resolve import Node, resolve
 from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError, ReadOnlyError, StorageError

@@ -17,7 +17,7 @@ import pytest
 
 from braid_hpc.compaction.compact import compact
 from braid_hpc.log.header import pack_header, unpack_header
-from braid_hpc.store.files import StoreFiles
+from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.codes import WriterState
 from braid_hpc.vocabulary.errors import (

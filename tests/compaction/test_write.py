@@ -11,7 +11,7 @@ import pytest
 
 from braid_hpc.compaction.compact import compact
 from braid_hpc.compaction.write import Writer
-from braid_hpc.store.schema import TABLES, VIEWS
+from braid_hpc.snapshots.schema import TABLES, VIEWS
 from tests.jobs import Job, count, made, one, rows
 
 

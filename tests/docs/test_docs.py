@@ -19,7 +19,7 @@ from braid_hpc.cli.app import braid
 from braid_hpc.log.places import SITE_VARIABLES
 from braid_hpc.reading.writer_log import find_writers
 from braid_hpc.run import launcher
-from braid_hpc.store.schema import PUBLIC_VIEWS
+from braid_hpc.snapshots.schema import PUBLIC_VIEWS
 from braid_hpc.vocabulary import errors, payloads
 from braid_hpc.vocabulary.codes import Code, Outcome, Relation, WriterState
 from braid_hpc.vocabulary.columns import FIXED, VARIABLE

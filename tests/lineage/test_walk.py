@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from braid_hpc.lineage.walk import FOLLOWED, walk
-from braid_hpc.store.schema import TABLES, VIEWS
+from braid_hpc.snapshots.schema import TABLES, VIEWS
 from braid_hpc.vocabulary.codes import Relation
 
 Edge = tuple[int, int, Relation, int]

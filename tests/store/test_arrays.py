@@ -19,8 +19,8 @@ from braid_hpc.compaction import compact as compacting
 from braid_hpc.compaction.array_forms import boxes, stored_form
 from braid_hpc.compaction.compact import compact
 from braid_hpc.reading.arrays import LoggedArray
+from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.arrays import StoredArray
-from braid_hpc.store.files import StoreFiles
 from braid_hpc.store.store import Store, open_store
 from braid_hpc.vocabulary.codes import WriterState
 from braid_hpc.vocabulary.errors import (

@@ -61,7 +61,7 @@ def test_numbers_count_only_if_asked(tmp_path: Path) -> None:
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
-    from braid_hpc.store.schema import TABLES, VIEWS
+    from braid_hpc.snapshots.schema import TABLES, VIEWS
 
     found = []
     for order in ("1, 2", "2, 1"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from braid_hpc.store.files import KEEP, StoreFiles
+from braid_hpc.snapshots.files import KEEP, StoreFiles
 from braid_hpc.vocabulary.errors import ConflictError, NotFoundError, StorageError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.store.schema import FORMAT, MAJOR, TABLES, VIEWS
+from braid_hpc.snapshots.schema import FORMAT, MAJOR, TABLES, VIEWS
 from braid_hpc.vocabulary.errors import FormatTooNewError, InvalidInputError, MissingExtraError, StorageError
 
 if TYPE_CHECKING:

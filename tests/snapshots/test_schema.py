@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
+from braid_hpc.snapshots.schema import PUBLIC_VIEWS, TABLES, VIEWS
 from braid_hpc.store.digest import table_digests
-from braid_hpc.store.schema import PUBLIC_VIEWS, TABLES, VIEWS
 
 
 @pytest.fixture

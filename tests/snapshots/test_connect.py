@@ -7,8 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from braid_hpc.store.connect import connect_asking, connect_building, snapshot_number, storage_error
-from braid_hpc.store.schema import FORMAT, MAJOR, TABLES, VIEWS
+from braid_hpc.snapshots.connect import connect_asking, connect_building, snapshot_number, storage_error
+from braid_hpc.snapshots.schema import FORMAT, MAJOR, TABLES, VIEWS
 from braid_hpc.vocabulary.errors import FormatTooNewError, InvalidInputError, StorageError
 
 
