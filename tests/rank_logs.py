@@ -14,6 +14,7 @@ import pytest
 
 from braid_hpc.log import writer as writing
 from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
+from braid_hpc.run.recorder import Run
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.encoding import decode
 
@@ -93,3 +94,13 @@ def tmpfs(path: Path, size: str) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def log_of(run: Run) -> WriterLog:
+    """Give what an open run has recorded so far."""
+    return read_writer(run._log.directory)
+
+
+def declared(run: Run) -> dict[str, Said]:
+    """Give a run's declarations by name."""
+    return {row.name: row for row in said(log_of(run), Code.DECLARE)}

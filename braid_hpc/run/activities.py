@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from braid_hpc.run.calls import About
-    from braid_hpc.run.recorder import Run
+    from braid_hpc.run.doing import Doing
 
 __all__ = ["Activity", "activity", "carry", "current_activity"]
 
@@ -86,7 +86,7 @@ class Activity:
 
     __slots__ = ("_outer", "mark", "name", "open", "run", "sequence", "writer")
 
-    def __init__(self, run: Run, name: str, writer: bytes, sequence: int) -> None:
+    def __init__(self, run: Doing, name: str, writer: bytes, sequence: int) -> None:
         self.run = run
         self.name = name
         self.writer = writer

@@ -6,7 +6,7 @@ does the background thread with calls that last, so that a log says what was run
 Then the end is a row of its own (END).
 
 :func:`recorded` is the twin in Python of ``Function`` in ``kernels/_tail.c``, which stores the row of a plain call
-without leaving the compiled code. Everything that is not plain is left to :meth:`braid_hpc.run.recorder.Run._end_call`.
+without leaving the compiled code. Everything that is not plain is left to :meth:`braid_hpc.run.doing.Doing._end_call`.
 """
 
 from __future__ import annotations

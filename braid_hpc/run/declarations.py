@@ -1,0 +1,271 @@
+"""Declaring records: from what a program says of one to a declaration in the log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from braid_hpc.run.activities import Activity, current_activity
+from braid_hpc.run.contents import describe
+from braid_hpc.run.guard import caller, recording, shown, strict, tell
+from braid_hpc.run.handles import RECORDS, Record
+from braid_hpc.run.links import Linking, must_be_record
+from braid_hpc.vocabulary.codes import Code, check_kind, is_kind
+from braid_hpc.vocabulary.encoding import check_tags, encode, encode_canonical
+from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.identity import content_of_value
+from braid_hpc.vocabulary.payloads import Declaration, Links
+
+if TYPE_CHECKING:
+    from braid_hpc.run.arrays import RunArrays
+
+__all__ = ["Declaring"]
+
+_DECLARED = frozenset(
+    {"uri", "path", "array", "digest", "size", "dtype", "shape", "unit", "value", "derived_from", "tags"}
+) | {"same_on_all_ranks"}
+
+
+class Declaring(Linking):
+    """What declares records, and says more of them later."""
+
+    _arrays: RunArrays
+
+    def record(self, kind: str, name: str, **about: Any) -> Record:
+        """Declare a version of a record.
+
+        Parameters
+        ----------
+        kind : str
+            Lower-case word: ``fact``, ``data``, ``model``, ``dataset``, ``checkpoint``, or one of your own.
+        name : str
+            The record's name; versions of one name belong together.
+        uri : str or list of str, optional
+            Where the bytes are, in order. A readable file on this machine is hashed (up to
+            :data:`braid_hpc.run.contents.HASH_LIMIT`) and its uri made absolute.
+        path : path-like, optional
+            A file on this machine, as `uri`.
+        array : array, optional
+            Digest, dtype and shape are taken from it; nothing of it is stored.
+        digest : str or bytes, optional
+            The content's digest, if it is known: ``"<algorithm>:<hex>"``.
+        size : int, optional
+            Bytes.
+        dtype, shape, unit : optional
+            Of an array, where they do not follow from `array`.
+        value : object, optional
+            The declared value of something that has no bytes of its own.
+        derived_from : Record, str, or list of these, optional
+            Direct parents; references in text are resolved when logs are merged.
+        tags : mapping, optional
+            Key to str, int, float or bool; nested mappings become dotted keys.
+        same_on_all_ranks : bool
+            A version without content is this rank's own, unless this says that all ranks declare the same one.
+
+        Returns
+        -------
+        Record
+            The handle; false if nothing could be recorded.
+        """
+        return self._declare(kind, name, about)
+
+    def fact(self, name: str, value: Any = None, **about: Any) -> Record:
+        """Declare a fact: something with no parents inside the workflow.
+
+        Parameters
+        ----------
+        name : str
+            The fact's name.
+        value : object, optional
+            Its value; a fact without bytes has its value as content.
+        **about
+            As for :meth:`record`.
+
+        Returns
+        -------
+        Record
+            The handle.
+        """
+        return self._declare("fact", name, {"value": value, **about})
+
+    def data(self, name: str, **about: Any) -> Record:
+        """Declare data; see :meth:`record`."""
+        return self._declare("data", name, about)
+
+    def model(self, name: str, **about: Any) -> Record:
+        """Declare a state of a model; see :meth:`record`."""
+        return self._declare("model", name, about)
+
+    def array(
+        self,
+        name: str,
+        array: Any,
+        *,
+        unit: Any = None,
+        derived_from: Any = None,
+        tags: Any = None,
+        kind: str = "data",
+    ) -> Record:
+        """Store an array in the log, and declare the record that it is the content of.
+
+        When the call returns, the kernel holds the bytes. Equal content is stored once for each rank; after
+        compaction ``store.array(reference)`` gives the array back, bit for bit.
+
+        Parameters
+        ----------
+        name : str
+            The record's name.
+        array : array
+            Anything with the buffer protocol or ``__array__``, of any shape, strides and dtype but objects. No other
+            thread may write into it during the call.
+        unit : str, optional
+            Unit symbol.
+        derived_from, tags : optional
+            As for :meth:`record`.
+        kind : str
+            The record's kind.
+
+        Returns
+        -------
+        Record
+            The handle. An array that cannot be stored (a full disk, no h5py) is declared all the same, its loss is
+            recorded and told once on the error output.
+        """
+        about = {"unit": unit, "derived_from": derived_from, "tags": tags}
+        return self._store_array(kind, name, array, about)
+
+    def _store_array(
+        self, kind: str, name: str, array: Any, about: dict[str, Any], activity: Activity | None = None
+    ) -> Record:
+        if self._open and isinstance(name, str) and name and is_kind(kind):
+            kept = self._part(f"array {kind}:{name}", lambda given: self._arrays.keep(kind, name, given), array)
+            if kept is not None:
+                laid, content, lost = kept
+                about.update(digest=content.digest, size=content.size, dtype=laid.dtype, shape=laid.shape)
+                if lost is not None and self._arrays.lost == 1:
+                    tell(f"{caller()}: array {kind}:{name} is not stored: {lost} (further ones are only counted)")
+        record = self._declare(kind, name, about, activity)
+        if record:
+            RECORDS.remember(array, record)
+        return record
+
+    def _declare(self, kind: str, name: str, about: dict[str, Any], activity: Activity | None = None) -> Record:
+        if not self._open:
+            self._note_late()
+            return Record(bytes(16), 0, shown(kind), shown(name))
+        try:
+            return self._try_declare(kind, name, about, activity)
+        except Exception as error:
+            if strict():
+                raise
+            self._refused(f"{shown(kind)} {shown(name)}", error, ", ".join(f"{k}={shown(v)}" for k, v in about.items()))
+            return Record(self._log.writer, 0, shown(kind), shown(name))
+
+    def _try_declare(self, kind: str, name: str, about: dict[str, Any], activity: Activity | None) -> Record:
+        check_kind(kind)
+        if not isinstance(name, str) or not name:
+            raise InvalidInputError(f"a record's name is a text, not {name!r}")
+        declaration = Declaration()
+        parents = self._good_links(f"parents of {kind}:{name}", about.get("derived_from"))
+        if kind == "fact" and parents:
+            parents = self._part(f"parents of {kind}:{name}", _no_parents, name, default=[])
+        declaration.parents = parents
+        for key in about.keys() - _DECLARED:
+            self._part(f"{kind}:{name}", _unknown_keyword, key)
+        found = self._part(
+            f"content of {kind}:{name}",
+            lambda _: describe(**{key: about.get(key) for key in ("uri", "path", "array", "digest", "size")}),
+            None,
+        )
+        if found is not None:
+            declaration.uris, declaration.dtype, declaration.shape = found.uris, found.dtype, found.shape
+        content = found.content if found is not None else None
+        value = about.get("value")
+        elsewhere = kind == "fact" and value is None and bool(declaration.uris)
+        if content is None and not elsewhere and (value is not None or kind == "fact"):
+            content = self._part(f"value of {kind}:{name}", lambda v: content_of_value(encode_canonical(v)), value)
+        if content is not None:
+            declaration.digest, declaration.size, declaration.weak = content.digest, content.size, content.weak
+            declaration.value = value
+        declaration.tags = self._part(f"tags of {kind}:{name}", check_tags, about.get("tags"))
+        for key in ("dtype", "shape", "unit"):
+            if about.get(key) is not None:
+                setattr(declaration, key, self._part(f"{key} of {kind}:{name}", _ARRAY_FACTS[key], about[key]))
+        # A fact whose bytes lie where this rank cannot read them is still one fact for all ranks of the run.
+        declaration.shared = bool(about.get("same_on_all_ranks")) or (elsewhere and content is None)
+        record = self._store_declaration(kind, name, declaration, activity)
+        if about.get("array") is not None and record:
+            RECORDS.remember(about["array"], record)
+        return record
+
+    def _store_declaration(self, kind: str, name: str, declaration: Declaration, activity: Activity | None) -> Record:
+        log = self._log
+        if activity is None:
+            activity = current_activity()
+        owner, foreign = 0, 0
+        if activity is not None and activity.run is self and activity.open:
+            owner, foreign = activity.sequence, self._foreign(activity)
+        payload = encode(declaration)
+        sequence = log.append(Code.DECLARE, log.intern(name), owner, foreign, log.intern(kind), 0, payload)
+        return Record(log.writer, sequence, kind, name)
+
+    @recording
+    def derive(self, child: Record, parents: Any) -> None:
+        """Add parents to a record that was declared before; its identity stays what it was.
+
+        Parameters
+        ----------
+        child : Record
+            A handle of this process.
+        parents : Record, str, or list of these
+            Further parents.
+        """
+        links = self._good_links("parents", parents)
+        handle = must_be_record(child)
+        if not handle or not links:
+            return
+        if any(link == handle.sequence for link in links) and handle.writer == self._log.writer:
+            raise InvalidInputError(f"{handle.kind}:{handle.name} cannot be derived from itself")
+        self._log.append(
+            Code.DERIVE, 0, handle.sequence, self._foreign_record(handle), 0, 0, encode(Links(links=links))
+        )
+
+    @recording
+    def tag(self, record: Record, key: str, value: Any) -> None:
+        """Add a tag to a record that was declared before.
+
+        Parameters
+        ----------
+        record : Record
+            Its handle.
+        key : str
+            The tag's key.
+        value : str, int, float or bool
+            Its value.
+        """
+        handle = must_be_record(record)
+        tags = check_tags({key: value})
+        if not handle:
+            return
+        self._log.append(Code.TAG, 0, handle.sequence, self._foreign_record(handle), 0, 0, encode(tags))
+
+
+def _no_parents(name: str) -> list[Any]:
+    raise InvalidInputError(f"fact:{name} takes no parents inside the workflow: declare it as data to derive it")
+
+
+def _unknown_keyword(key: str) -> None:
+    raise InvalidInputError(f"{key}= is not something a record has; it has {', '.join(sorted(_DECLARED))}")
+
+
+def _shape(value: Any) -> list[int]:
+    lengths = [int(length) for length in (value if hasattr(value, "__iter__") else (value,))]
+    if not all(0 <= length < 1 << 63 for length in lengths):
+        raise InvalidInputError("the lengths of a shape are numbers from 0 below 2**63")
+    return lengths
+
+
+def _dtype(value: Any) -> str:
+    return str(getattr(value, "str", None) or (value.__name__ if isinstance(value, type) else value))
+
+
+_ARRAY_FACTS: dict[str, Any] = {"dtype": _dtype, "shape": _shape, "unit": str}
