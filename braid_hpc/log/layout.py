@@ -209,7 +209,7 @@ def pack_sum(offset: int, length: int, first: int, after: int, rows: int, digest
     rows : int
         How many rows it has.
     digest : bytes
-        XXH3-128 of the schema message and the batch (:func:`braid_hpc.log.seal.batch_digest`), 16 bytes.
+        XXH3-128 of the schema message and the batch (:func:`braid_hpc.log.batch_file.batch_digest`), 16 bytes.
 
     Returns
     -------

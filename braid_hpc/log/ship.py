@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 from xxhash import xxh3_64_intdigest, xxh3_128
 
+from braid_hpc.log.batch_file import batch_digest
 from braid_hpc.log.layout import HEADER_NAME, SUM, SUM_BYTES, TAIL_PREFIX
-from braid_hpc.log.seal import batch_digest
 from braid_hpc.vocabulary.errors import CorruptLogError, StorageError
 
 __all__ = ["Shipped", "ship_writer"]

@@ -16,12 +16,13 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.log.batch_file import BatchFile, events_file
 from braid_hpc.log.choice import compiled_module, mapped_tail
 from braid_hpc.log.header import make_header, write_header
 from braid_hpc.log.keeper import Keeper
 from braid_hpc.log.layout import TAIL_PREFIX, TailHeader
 from braid_hpc.log.places import FileSystem, file_system_of
-from braid_hpc.log.seal import BatchFile, events_file, seal_tails
+from braid_hpc.log.seal import seal_tails
 from braid_hpc.log.ship import ship_writer
 from braid_hpc.log.tail import FrameTail, MappedTail, Tail
 from braid_hpc.vocabulary.codes import Code

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
+from braid_hpc.log.batch_file import batch_digest
 from braid_hpc.log.layout import SUM, SUM_BYTES
-from braid_hpc.log.seal import batch_digest
 from braid_hpc.reading.events import COLUMNS, Events
 from braid_hpc.vocabulary.errors import CorruptLogError
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from xxhash import xxh3_64_intdigest
 
+from braid_hpc.log.batch_file import BatchFile, batch_digest
 from braid_hpc.log.layout import PAGE, ROW, ROW_BYTES
-from braid_hpc.log.seal import BatchFile, batch_digest, encode_batch
+from braid_hpc.log.seal import encode_batch
 from braid_hpc.log.tail import MappedTail
 from braid_hpc.run.guard import recording
 from braid_hpc.run.handles import NO_ROWS, Rows

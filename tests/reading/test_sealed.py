@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from braid_hpc.log.batch_file import events_file
 from braid_hpc.log.layout import SUM_BYTES
-from braid_hpc.log.seal import events_file, seal_tails
+from braid_hpc.log.seal import seal_tails
 from braid_hpc.reading.sealed import read_batch, read_sealed, read_sums, schema_message
 from braid_hpc.vocabulary.errors import CorruptLogError
 from tests.log.test_seal import filled
