@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import sys
 import threading
 import time
 import weakref
@@ -18,17 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from braid_hpc.log.batch_file import BatchFile, events_file
 from braid_hpc.log.choice import compiled_module, mapped_tail
+from braid_hpc.log.forks import Forkable, forget_forks, watch_forks
 from braid_hpc.log.header import make_header, write_header
 from braid_hpc.log.keeper import Keeper
-from braid_hpc.log.layout import TAIL_PREFIX, TailHeader
+from braid_hpc.log.layout import TAIL_PREFIX
+from braid_hpc.log.losses import NO_TAIL, RETRY_NS, Losses
 from braid_hpc.log.places import FileSystem, file_system_of
-from braid_hpc.log.seal import seal_tails
-from braid_hpc.log.ship import ship_writer
-from braid_hpc.log.tail import FrameTail, MappedTail, Tail
+from braid_hpc.log.tail import FrameTail, Tail
+from braid_hpc.log.upkeep import Upkeep
 from braid_hpc.vocabulary.codes import Code
-from braid_hpc.vocabulary.encoding import encode
 from braid_hpc.vocabulary.errors import StorageError
-from braid_hpc.vocabulary.payloads import Loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,44 +37,8 @@ __all__ = ["RankLog"]
 FIRST_TAIL = (2_048, 256 << 10)
 LATER_TAILS = (16_384, 2 << 20)
 
-#: How many tails are sealed by one wait for the disk.
-SEALED_AT_ONCE = 32
 
-#: After a refusal by the file system it is asked again this much later (ns), not at every event.
-RETRY_NS = 1_000_000_000
-
-_OPEN_LOGS: weakref.WeakSet[RankLog] = weakref.WeakSet()
-
-
-class _NoTail:
-    """Stands where there is no tail: nothing fits, so that :meth:`RankLog.append` takes its long way."""
-
-    path = Path(os.devnull)
-    header = TailHeader(bytes(16), 0, 1, 0, 0, 0)
-    fill = 1.0
-    last = 0
-    settled = True
-    _first = 1
-    _next = 1 << 62
-
-    def append(self, code: int, name: int, subject: int, object: int, other: int, flags: int, payload: bytes) -> int:
-        """Return 0."""
-        return 0
-
-    def note_loss(self, count: int, first: int, last: int) -> None:
-        """Do nothing."""
-
-    def sync(self) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-_NO_TAIL = _NoTail()
-
-
-class RankLog:
+class RankLog(Upkeep, Forkable):
     """The log of one writer.
 
     Parameters
@@ -120,12 +82,10 @@ class RankLog:
         self._names: dict[str, int] = {}
         self._number = itertools.count(1)
         self._replay: list[Any] = []
-        self._owed: list[Any] = []
         self._parent: bytes | None = None
         self._forked = False
         self.lost = 0
-        self._loss_count = self._loss_first = self._loss_last = 0
-        self._loss_reason = ""
+        self._losses = Losses()
         self.ship_to = ship_to
         self.on_loss: Callable[[str], None] | None = None
         self.attend: Callable[[], None] | None = None
@@ -135,8 +95,7 @@ class RankLog:
             # Does what the method does as long as the present tail has room.
             self.append = self.cell.append  # type: ignore[method-assign]
         self._open()
-        _OPEN_LOGS.add(self)
-        _watch_forks()
+        watch_forks(self)
 
     def _open(self) -> None:
         self.writer = os.urandom(16)
@@ -145,8 +104,8 @@ class RankLog:
         self._full: dict[int, Tail] = {}
         self._retry_at = 0
         self._closed = False
-        self.tail: Tail = _NO_TAIL
-        self._last: Tail = _NO_TAIL
+        self.tail: Tail = NO_TAIL
+        self._last: Tail = NO_TAIL
         self._keeper: Keeper | None = None
         self._seen = (-1.0, 0)
         self._attached: list[Any] = []
@@ -233,7 +192,7 @@ class RankLog:
 
     def _append_in_next(self, *row: Any) -> int:
         """Take the way of a row for which the present tail has no room."""
-        if self._closed or (self.tail is _NO_TAIL and time.monotonic_ns() < self._retry_at):
+        if self._closed or (self.tail is NO_TAIL and time.monotonic_ns() < self._retry_at):
             return self._lose(None)
         try:
             if self._forked:
@@ -250,8 +209,8 @@ class RankLog:
                 if self._last is last:
                     self._full[last.header.number] = last
                     self._last = self.tail = following
-                if self._loss_count:
-                    self._tell_loss()
+                if self._losses.count:
+                    self._losses.tell(self.tail.append)
                 if (keeper := self._keeper) is not None:
                     keeper.wake()
         except Exception as error:
@@ -274,35 +233,18 @@ class RankLog:
     def _lose(self, error: Exception | None) -> int:
         now = time.monotonic_ns()
         if error is not None:
-            self._loss_reason = f"{type(error).__name__}: {error}"
+            self._losses.reason = f"{type(error).__name__}: {error}"
         if isinstance(error, (OSError, ValueError)) and not self._closed:
             self._retry_at = now + RETRY_NS
-            self.tail = _NO_TAIL
-        # No call in these lines, see braid_hpc.log.tail: threads that lose events at once are all counted.
-        if not self._loss_count:
-            self._loss_first = now
-        self._loss_count += 1
+            self.tail = NO_TAIL
         self.lost += 1
-        self._loss_last = now
+        losses = self._losses
+        losses.add(now)
         with contextlib.suppress(ValueError):
-            self._last.note_loss(self._loss_count, self._loss_first, now)
+            self._last.note_loss(losses.count, losses.first, now)
         if self.lost == 1 and not self._closed and self.on_loss is not None:
-            self.on_loss(self._loss_reason)
+            self.on_loss(self._losses.reason)
         return 0
-
-    def _tell_loss(self) -> None:
-        """Record the loss as an event of its own, and what every reader needs of it, now that there is room again."""
-        count, first, last, reason = self._loss_count, self._loss_first, self._loss_last, self._loss_reason
-        self._loss_count = 0
-        if not count:
-            return
-        owed, self._owed = self._owed, []
-        loss = (Code.LOSS, 0, count, 0, 0, 0, encode(Loss(count, first, last, reason)))
-        told = [row for row in (*owed, loss) if self.tail.append(*row)]
-        if len(told) <= len(owed):
-            self._owed = [row for row in owed if row not in told] + self._owed
-            self._loss_first = first
-            self._loss_count += count
 
     # ------------------------------------------------------------------ texts
 
@@ -328,159 +270,6 @@ class RankLog:
             number = self._names.setdefault(text, number)
         return number
 
-    def remember(self, *row: Any) -> int:
-        """Store a row that a forked child must repeat in its own log (texts, declared streams).
-
-        Parameters
-        ----------
-        *row
-            All seven arguments of :meth:`append`.
-
-        Returns
-        -------
-        int
-            As for :meth:`append`.
-        """
-        sequence = self.append(*row)
-        self._replay.append(row)
-        if not sequence:
-            self._owed.append(row)
-        return sequence
-
-    def attach(self, files: Any) -> None:
-        """Have further files of this writer synced together with its tails.
-
-        Parameters
-        ----------
-        files : ArrayLog
-            Anything with ``sync``, which may raise :class:`OSError`.
-        """
-        self._attached.append(files)
-
-    # ------------------------------------------------------------------ background work, called by the keeper
-
-    def watch(self) -> None:
-        """Do what the program's recorder wants to be done about every second."""
-        if (attend := self.attend) is not None:
-            attend()
-
-    def prepare(self) -> None:
-        """Make the next tail if the present one is half full; raises :class:`OSError` where it cannot."""
-        tail = self.tail
-        if tail is not _NO_TAIL and not self._closed and tail.fill > 0.5:
-            self._successor(tail)
-
-    def sync(self) -> None:
-        """Bring everything stored so far to the disk.
-
-        Raises
-        ------
-        OSError
-            If the kernel could not write it.
-        """
-        mark = self.held
-        # First: an event on disk that says where an array lies must find it there.
-        refused: OSError | None = None
-        for files in self._attached:
-            try:
-                files.sync()
-            except OSError as error:
-                refused = error
-        for number, full in list(self._full.items()):
-            if number not in self._suspect:
-                self._sync_tail(full)
-        tail = self.tail
-        seen = (tail.fill, tail.header.number)
-        if seen != self._seen:
-            self._sync_tail(tail)
-            self._seen = seen
-        if refused is not None:
-            raise refused
-        unsure = [full.header.first - 1 for number, full in list(self._full.items()) if number in self._suspect]
-        self.synced = max(self.synced, min([mark, *unsure]))
-
-    def _sync_tail(self, tail: Tail) -> None:
-        try:
-            tail.sync()
-        except OSError:
-            # The kernel may have dropped what it could not write, and would not say so again: nothing more goes into
-            # this file, and its rows, which memory still holds, are sealed into another one.
-            self._suspect.add(tail.header.number)
-            if tail is self.tail and isinstance(tail, MappedTail):
-                tail.append(0, 0, 0, 0, 0, 0, bytes(tail.header.heap_bytes + 1))
-                self.append(Code.CLOCK, subject=time.time_ns())
-            raise
-
-    @property
-    def held(self) -> int:
-        """Sequence of the last event that the kernel holds."""
-        return max(self._last.last, self._last.header.first - 1)
-
-    @property
-    def levels(self) -> dict[str, int | None]:
-        """How far each level has come, as the sequence of the last event; None where a level is not to be had."""
-        return {
-            "held": self.held,
-            "synced": None if self.file_system.volatile else self.synced,
-            "shipped": None if self.ship_to is None else self.shipped,
-        }
-
-    def ship(self) -> None:
-        """Copy what is held to the directory named by `ship_to`; see :mod:`braid_hpc.log.ship`.
-
-        Raises
-        ------
-        StorageError
-            If it cannot be written there.
-        CorruptLogError
-            If what arrived is not what was read.
-        """
-        if self.ship_to is not None:
-            with self._sealing:
-                mark = self.held
-                ship_writer(self.directory, self.ship_to)
-                self.shipped = max(self.shipped, mark)
-
-    def seal(self) -> int:
-        """Seal the tails that are full and settled, and remove them; tails of frames are only closed.
-
-        Returns
-        -------
-        int
-            How many tails were sealed.
-
-        Raises
-        ------
-        OSError
-            If a batch could not be written; its tail stays.
-        """
-        with self._sealing:
-            return self._seal_full()
-
-    def _seal_full(self) -> int:
-        sealed = 0
-        while not self._closed:
-            full = [tail for _, tail in sorted(self._full.items()) if tail.settled][:SEALED_AT_ONCE]
-            if not full:
-                break
-            mapped = [tail for tail in full if isinstance(tail, MappedTail)]
-            if mapped:
-                self.append(Code.CLOCK, subject=time.time_ns())
-            # Together, because each wait for the disk is as long as many tails take to fill, and a tail that waits
-            # to be sealed keeps two descriptors open.
-            seal_tails([(tail.rows_view(), tail.header) for tail in mapped], self._events)
-            for tail in full:
-                if isinstance(tail, MappedTail):
-                    os.unlink(tail.path)
-                number = tail.header.number
-                tail.close()
-                del self._full[number]
-                self._suspect.discard(number)
-                # Whoever still stands at the tail before it finds the way without it.
-                self._successors[number - 1] = self._last
-            sealed += len(mapped)
-        return sealed
-
     # ------------------------------------------------------------------ the end
 
     def close(self, payload: bytes = b"", outcome: int = 0) -> None:
@@ -500,13 +289,13 @@ class RankLog:
         if keeper is not None:
             keeper.stop()
         self._retry_at = 0
-        if self._loss_count and self.tail is not _NO_TAIL:
-            self._tell_loss()
+        if self.tail is not NO_TAIL:
+            self._losses.tell(self.tail.append)
         self.append(Code.CLOSE, subject=time.time_ns(), flags=outcome, payload=payload)
         self._closed = True
-        tail, self.tail = self.tail, _NO_TAIL
+        tail, self.tail = self.tail, NO_TAIL
         spare = self._successors.get(tail.header.number)
-        if spare is not None and tail is not _NO_TAIL:
+        if spare is not None and tail is not NO_TAIL:
             spare.close()
             with contextlib.suppress(OSError):
                 os.unlink(spare.path)
@@ -514,75 +303,12 @@ class RankLog:
         if keeper is None or not keeper.is_alive():
             for full in self._full.values():
                 full.close()
-        _OPEN_LOGS.discard(self)
+        forget_forks(self)
 
     @property
     def closed(self) -> bool:
         """Whether :meth:`close` was called."""
         return self._closed
-
-    # ------------------------------------------------------------------ forks
-
-    @property
-    def inherited(self) -> bool:
-        """Whether this is a forked child's copy of its parent's log that the child has not asked anything of yet."""
-        return self._forked
-
-    def __getattr__(self, name: str) -> Any:
-        """Open a forked child's own log when it first asks whose log this is, or where it lies."""
-        if name in ("writer", "directory") and self.__dict__.get("_forked"):
-            self._reopen_in_child()
-            return self.__dict__[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def _leave_to_parent(self) -> None:
-        """In a forked child: the files are the parent's; the first call opens a log of our own."""
-        if self._forked:
-            return
-        self._forked = True
-        self._parent = self.__dict__.pop("writer")
-        del self.directory
-        tails = {id(tail): tail for tail in (self._last, *self._full.values(), *self._successors.values())}
-        self._keeper = None
-        self.tail = self._last = _NO_TAIL
-        self._full, self._successors = {}, {}
-        self.lost = self._loss_count = self._retry_at = 0
-        self._owed = []
-        for tail in tails.values():
-            # The parent's thread may have been reading one when the process was forked: that one stays open here.
-            with contextlib.suppress(BufferError, OSError):
-                tail.close()
-
-    def _reopen_in_child(self) -> bool:
-        self._forked = False
-        try:
-            self._open()
-        except StorageError as error:
-            # Tried again later, as after any other refusal.
-            self._forked = True
-            self._loss_reason = f"{type(error).__name__}: {error}"
-            self._retry_at = time.monotonic_ns() + RETRY_NS
-            return False
-        if self._loss_count:
-            self._tell_loss()
-        if multiprocessing_child():
-            from multiprocessing.util import Finalize
-
-            # Such a child ends by os._exit, which runs nothing else.
-            Finalize(None, self.close, exitpriority=0)
-        return True
-
-
-def multiprocessing_child() -> bool:
-    """Return whether this process was started by :mod:`multiprocessing`.
-
-    Returns
-    -------
-    bool
-        False where that module was never imported.
-    """
-    process = sys.modules.get("multiprocessing.process")
-    return process is not None and process.parent_process() is not None
 
 
 def _weakly(log: RankLog) -> Callable[..., int]:
@@ -594,20 +320,3 @@ def _weakly(log: RankLog) -> Callable[..., int]:
         return 0 if log is None else log._append_slowly(*row, **named)
 
     return append
-
-
-_watching = threading.Lock()
-_watched = False
-
-
-def _watch_forks() -> None:
-    global _watched
-    with _watching:
-        if not _watched:
-            _watched = True
-            os.register_at_fork(after_in_child=_after_fork)
-
-
-def _after_fork() -> None:
-    for log in list(_OPEN_LOGS):
-        log._leave_to_parent()
