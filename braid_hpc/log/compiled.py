@@ -5,7 +5,6 @@ Making, mapping, syncing and closing the file stay in Python: they are the same 
 
 from __future__ import annotations
 
-import mmap
 from typing import TYPE_CHECKING
 
 from braid_hpc.kernels._tail import Table, prefault
@@ -39,9 +38,6 @@ class CompiledTail(MappedTail):
     # `append` is the compiled function itself: no Python frame lies between the caller and the store.
     __slots__ = ("append", "table")
 
-    # Not populated by the call that maps, which would hold up every thread of the program meanwhile.
-    _MAPPING = mmap.MAP_SHARED
-
     def __init__(self, path: Path, writer: bytes, number: int, first: int, rows: int, heap: int) -> None:
         super().__init__(path, writer, number, first, rows, heap)
         header = self.header
@@ -49,6 +45,7 @@ class CompiledTail(MappedTail):
         self.append = self.table.append  # type: ignore[assignment, method-assign]
 
     def _prefault(self) -> None:
+        # As the twin does it, but without holding up the program's other threads.
         prefault(self._map)
 
     @property
