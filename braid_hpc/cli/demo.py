@@ -16,7 +16,7 @@ from braid_hpc.vocabulary.errors import NotFoundError
 
 __all__ = ["demo", "find_mpirun"]
 
-DEMOS = {"braggnn": "braid_hpc.demos.braggnn"}
+DEMOS = ("braggnn", "ctsegnet", "scattering", "slac", "ssx")
 
 
 def find_mpirun() -> str | None:
@@ -38,7 +38,7 @@ def find_mpirun() -> str | None:
 
 
 @click.command(cls=Command, context_settings={"ignore_unknown_options": False})
-@click.argument("name", type=click.Choice(sorted(DEMOS)))
+@click.argument("name", type=click.Choice(DEMOS))
 @click.option("-n", "ranks", type=click.IntRange(min=1), default=4, show_default=True, help="How many ranks.")
 @click.option(
     "--dir",
@@ -48,8 +48,9 @@ def find_mpirun() -> str | None:
     show_default=True,
     help="Where to work.",
 )
+@click.option("--seed", type=click.IntRange(min=0), help="Of all random numbers; the default is the demo's own.")
 @click.pass_context
-def demo(context: click.Context, name: str, ranks: int, directory: Path) -> None:
+def demo(context: click.Context, name: str, ranks: int, directory: Path, seed: int | None) -> None:
     """Run a workflow on real MPI ranks, merge what they recorded, and print the answer of the store."""
     from importlib import import_module
 
@@ -59,9 +60,12 @@ def demo(context: click.Context, name: str, ranks: int, directory: Path) -> None
     launcher = find_mpirun()
     if launcher is None:
         raise NotFoundError("there is no mpirun: install an MPI, such as 'pip install mpich mpi4py'")
-    module = import_module(DEMOS[name])
+    package = f"braid_hpc.demos.{name}"
+    module = import_module(package)
     logs, store = directory / "logs", directory / "prov.duckdb"
-    command = [launcher, "-n", str(ranks), sys.executable, "-m", DEMOS[name], "--dir", str(directory)]
+    command = [launcher, "-n", str(ranks), sys.executable, "-m", package, "--dir", str(directory)]
+    if seed is not None:
+        command += ["--seed", str(seed)]
     messages.print(f"$ {' '.join(command)}", soft_wrap=True)
     began = time.monotonic()
     code = subprocess.run(command, env=launch_environment(launcher)).returncode
@@ -74,7 +78,7 @@ def demo(context: click.Context, name: str, ranks: int, directory: Path) -> None
     )
     with Store(store) as opened:
         click.echo(module.report(opened))
-    messages.print(f"\nask further: braid lineage model:{name} --store {store} --format json", soft_wrap=True)
+    messages.print(f"\nask further: braid {module.FURTHER} --store {store} --format json", soft_wrap=True)
     context.exit(code)
 
 

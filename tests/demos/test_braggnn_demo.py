@@ -13,6 +13,7 @@ import pytest
 
 from braid_hpc.compaction.compact import compact
 from braid_hpc.demos.braggnn import report
+from braid_hpc.demos.braggnn.settings import FILE_NAME, prepare
 from braid_hpc.store.store import Store
 from tests.jobs import count, digests, has_cycle, rows
 from tests.ranks import OPENMPI_ENVIRONMENT, RunRanks, kill_rank, mpi_of_this_environment, wait_for
@@ -37,9 +38,8 @@ def braid(*words: object, check: bool = True) -> subprocess.CompletedProcess[str
 
 def fast(folder: Path) -> Path:
     """Give a demo directory with a configuration of fewer frames and epochs."""
-    from braid_hpc.demos.braggnn.settings import ensure_file
-
-    path = ensure_file(folder)
+    prepare(folder)
+    path = folder / FILE_NAME
     text = path.read_text()
     for before, after in (
         ("frames = 128", "frames = 16"),

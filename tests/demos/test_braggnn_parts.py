@@ -1,29 +1,28 @@
-"""The computation of the BraggNN demo, part by part: frames, peaks, network, configuration, ranks."""
+"""The computation of the BraggNN demo, part by part: configuration, frames, peaks, network."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from braid_hpc.demos.braggnn import network
+from braid_hpc.demos.braggnn.network import LAYERS, inputs, targets
 from braid_hpc.demos.braggnn.peaks import PATCH, Peaks, errors, find_peaks, select
-from braid_hpc.demos.braggnn.ranks import SIZE_VARIABLES, Ranks, join
-from braid_hpc.demos.braggnn.settings import DEFAULT, FILE_NAME, Settings, ensure_file, read_settings
+from braid_hpc.demos.braggnn.settings import DEFAULT, FILE_NAME, Settings, prepare
 from braid_hpc.demos.braggnn.simulate import simulate
 from braid_hpc.demos.braggnn.summary import _comparison
+from braid_hpc.demos.network import Learner, first_weights, predict
+from braid_hpc.demos.ranks import Ranks
 from braid_hpc.kernels.threshold import suppress
-from tests.ranks import RunRanks
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Give the default configuration with a quarter of its frames."""
-    return replace(read_settings(ensure_file(tmp_path)), frames=32, held_out=8)
+    return replace(prepare(tmp_path), frames=32, held_out=8)
 
 
 def peaks_of(settings: Settings, rank: int) -> Peaks:
@@ -37,11 +36,10 @@ def peaks_of(settings: Settings, rank: int) -> Peaks:
 
 def test_a_configuration_is_written_once_and_then_the_users(tmp_path: Path) -> None:
     """The default file appears where none is, nothing else is left behind, and an edited one is not touched."""
-    path = ensure_file(tmp_path / "new")
-    assert [entry.name for entry in path.parent.iterdir()] == [FILE_NAME]
-    assert read_settings(path).energy_keV == 71.7
-    path.write_text(DEFAULT.replace("seed = 7", "seed = 8"))
-    assert read_settings(ensure_file(tmp_path / "new")).seed == 8
+    assert prepare(tmp_path / "new").energy_keV == 71.7
+    assert [entry.name for entry in (tmp_path / "new").iterdir()] == [FILE_NAME]
+    (tmp_path / "new" / FILE_NAME).write_text(DEFAULT.replace("seed = 7", "seed = 8"))
+    assert prepare(tmp_path / "new").seed == 8
 
 
 @pytest.mark.parametrize(
@@ -61,10 +59,10 @@ def test_a_configuration_is_written_once_and_then_the_users(tmp_path: Path) -> N
 )
 def test_a_bad_configuration_is_one_sentence_with_its_file(tmp_path: Path, line: str, instead: str, words: str) -> None:
     """Every mistake in the file is named, with the path of the file before it."""
-    path = ensure_file(tmp_path)
+    path = tmp_path / FILE_NAME
     path.write_text(DEFAULT.replace(line, instead))
     with pytest.raises(ValueError, match=words) as caught:
-        read_settings(path)
+        prepare(tmp_path)
     assert str(caught.value).startswith(str(path))
 
 
@@ -141,53 +139,19 @@ def test_small_groups_and_strangers_are_told_apart() -> None:
 # network
 
 
-def test_gradient_is_that_of_the_loss() -> None:
-    """Every derivative agrees with a central difference of the loss."""
-    layers, random = (6, 5, 4, 2), np.random.default_rng(3)
-    weights = network.first_weights(1, layers) + random.normal(0, 0.1, 6 * 5 + 5 + 5 * 4 + 4 + 4 * 2 + 2)
-    x, y = random.normal(size=(7, 6)), random.normal(size=(7, 2))
-    loss, derivative = network.gradient(weights, x, y, layers)
-    assert loss == pytest.approx(((network.predict(weights, x, layers) - y) ** 2).sum())
-    for i in range(weights.size):
-        step = np.zeros_like(weights)
-        step[i] = 1e-6
-        high, low = (network.gradient(weights + sign * step, x, y, layers)[0] for sign in (1, -1))
-        assert derivative[i] == pytest.approx((high - low) / 2e-6, rel=1e-5, abs=1e-6)
-
-
-def test_gradients_add_up_over_parts() -> None:
-    """The sums over two parts of a batch are those over the whole, which is what lets ranks share the work."""
-    random = np.random.default_rng(4)
-    weights = network.first_weights(1) + 0.01
-    x, y = random.normal(size=(10, network.LAYERS[0])), random.normal(size=(10, 2))
-    whole, derivative = network.gradient(weights, x, y)
-    parts = [network.gradient(weights, x[part], y[part]) for part in (slice(3), slice(3, None), slice(0))]
-    assert sum(part[0] for part in parts) == pytest.approx(whole)
-    np.testing.assert_allclose(sum(part[1] for part in parts), derivative, rtol=1e-9, atol=1e-12)
-
-
 def test_first_weights_start_from_the_centre_of_mass(settings: Settings) -> None:
     """An untrained network corrects nothing, and is the same wherever it is made."""
-    weights = network.first_weights(7)
-    assert weights.tobytes() == network.first_weights(7).tobytes()
-    assert not network.predict(weights, network.inputs(peaks_of(settings, 0))).any()
-
-
-def test_weights_of_another_network_are_refused() -> None:
-    """A vector that does not fit the layers is an error, not a wrong answer."""
-    with pytest.raises(ValueError, match="have 12 weights, not 11"):
-        network.predict(np.zeros(11), np.zeros((1, 5)), (5, 2))
+    weights = first_weights(7, LAYERS)
+    assert weights.tobytes() == first_weights(7, LAYERS).tobytes()
+    assert not predict(weights, inputs(peaks_of(settings, 0)), LAYERS).any()
 
 
 def trained(settings: Settings, peaks: Peaks, steps: int) -> NDArray[np.float64]:
-    """Train on whole batches, by the parts that the job uses."""
-    weights = network.first_weights(settings.seed)
-    adam = network.Adam(np.zeros_like(weights), np.zeros_like(weights))
-    x, y = network.inputs(peaks), network.targets(peaks)
-    for step in range(steps):
-        _, derivative = network.gradient(weights, x, y)
-        weights = adam.step(weights, derivative / len(x), settings.learning_rate * (1 - step / steps))
-    return weights
+    """Train by the parts that the job uses."""
+    learner = Learner(Ranks(), LAYERS, first_weights(settings.seed, LAYERS), [settings.seed])
+    rates = [settings.learning_rate * (1 - step / steps) for step in range(steps)]
+    learner.epoch(inputs(peaks), targets(peaks), batch=512, rates=rates)
+    return learner.weights
 
 
 @pytest.mark.parametrize("seed", [7, 8])
@@ -199,7 +163,7 @@ def test_learning_beats_the_centre_of_mass(settings: Settings, seed: int) -> Non
     weights = trained(settings, select(peaks, known & ~late), steps=200)
     unseen = select(peaks, known & late)
     plain = errors(unseen.centre, unseen.true).mean()
-    model = errors(unseen.centre + network.predict(weights, network.inputs(unseen)), unseen.true).mean()
+    model = errors(unseen.centre + predict(weights, inputs(unseen), LAYERS), unseen.true).mean()
     assert model < 0.8 * plain
 
 
@@ -208,66 +172,6 @@ def test_training_is_repeatable(settings: Settings) -> None:
     peaks = peaks_of(settings, 0)
     known = select(peaks, ~np.isnan(peaks.true[:, 0]))
     assert trained(settings, known, 5).tobytes() == trained(settings, known, 5).tobytes()
-
-
-# ranks
-
-
-def test_one_rank_needs_no_communicator() -> None:
-    """Alone, a total is the block itself, and we agree with ourselves."""
-    block = np.arange(3.0)
-    assert Ranks().total(block) is block
-    assert Ranks().all_same(b"weights")
-    assert Ranks().all_well(True)
-    assert not Ranks().all_well(False)
-    Ranks().abort()
-
-
-@pytest.mark.parametrize("missing", [ImportError, RuntimeError])
-def test_without_mpi_one_process_goes_on_and_several_do_not(
-    monkeypatch: pytest.MonkeyPatch, missing: type[Exception]
-) -> None:
-    """A single process needs no mpi4py; four that could not find each other would overwrite each other's files."""
-
-    def refuse(name: str) -> Any:
-        raise missing("no MPI here")
-
-    monkeypatch.setattr("importlib.import_module", refuse)
-    for name in SIZE_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    assert join() == Ranks()
-    monkeypatch.setenv("PMI_SIZE", "4")
-    with pytest.raises(RuntimeError, match="4 ranks were started, but mpi4py cannot be used: no MPI here"):
-        join()
-
-
-def test_ranks_that_cannot_see_each_other_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the mpirun of another MPI every process counts one rank; that is said, not run."""
-    alone = type("MPI", (), {"COMM_WORLD": type("Comm", (), {"size": 1, "rank": 0})})
-    monkeypatch.setattr("importlib.import_module", lambda name: alone)
-    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
-    with pytest.raises(RuntimeError, match="use the mpirun of the environment"):
-        join()
-
-
-AGREEMENT = """
-import numpy as np
-from braid_hpc.demos.braggnn.ranks import join
-
-ranks = join()
-assert ranks.size == 3
-assert ranks.total(np.ones(2)).tolist() == [3.0, 3.0]
-assert ranks.all_same(b"equal")
-assert not ranks.all_same(b"equal" if ranks.rank else b"other")
-assert ranks.all_well(True)
-assert not ranks.all_well(ranks.rank != 1)
-"""
-
-
-@pytest.mark.mpi_matrix
-def test_ranks_agree_or_not_together(run_ranks: RunRanks) -> None:
-    """On three real ranks totals, agreement and health come out the same everywhere."""
-    run_ranks(3, AGREEMENT)
 
 
 # what is printed

@@ -10,8 +10,7 @@ module                        what it does
 :mod:`.settings`              the scientist's configuration file
 :mod:`.simulate`              raw detector frames, with peaks at known positions
 :mod:`.peaks`                 peaks and patches from the frames that zero suppression left
-:mod:`.network`               the regression model and its optimiser, in NumPy
-:mod:`.ranks`                 the two collectives of the program itself, also where there is no MPI
+:mod:`.network`               what the model sees of a peak, and what it should say
 :mod:`.acquisition`           raw frames and their reduction, recorded
 :mod:`.training`              the training on all ranks, recorded
 :mod:`.workflow`              the job: the steps in their order, and inference
@@ -26,4 +25,7 @@ from __future__ import annotations
 
 from braid_hpc.demos.braggnn.summary import report
 
-__all__ = ["report"]
+__all__ = ["FURTHER", "report"]
+
+FURTHER = "lineage model:braggnn"
+"""What to ask the store next, as the command line takes it."""

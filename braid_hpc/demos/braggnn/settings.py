@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-__all__ = ["FILE_NAME", "SCAN", "Settings", "ensure_file", "read_settings"]
+from braid_hpc.demos.files import ensure_file, read_toml, same_seed
+
+__all__ = ["DEFAULT", "FILE_NAME", "SCAN", "Settings", "prepare"]
 
 FILE_NAME = "scan7.toml"
 
@@ -109,84 +108,30 @@ class Settings:
             raise ValueError(f"saturation must fit 16 bits, not {self.saturation}")
 
 
-def read_settings(path: Path) -> Settings:
-    """Read a configuration file.
-
-    Parameters
-    ----------
-    path : Path
-        A TOML file with exactly the keys of :class:`Settings`.
-
-    Returns
-    -------
-    Settings
-        Its values, checked.
-
-    Raises
-    ------
-    OSError
-        The file cannot be read.
-    ValueError
-        It is not TOML, a key is missing, unknown or of the wrong type, or a value is out of range.
-
-    See Also
-    --------
-    ensure_file : writes one with the defaults.
-    """
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Settings(**_typed(found))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def ensure_file(directory: Path) -> Path:
-    """Give the configuration file of a directory; where there is none yet, write the default one.
-
-    All ranks may call this at once: each writes aside and renames, and they write the same bytes. A file that is
-    already there is the user's and is never touched.
+def prepare(directory: Path, seed: int | None = None) -> Settings:
+    """Read the configuration file of a directory; where there is none yet, write the default one.
 
     Parameters
     ----------
     directory : Path
         Made if it does not exist.
+    seed : int, optional
+        Of all random numbers; it takes the place of the default one.
 
     Returns
     -------
-    Path
-        Of the file.
+    Settings
+        What the file says, checked.
 
     Raises
     ------
     OSError
-        The directory cannot be made, or the file cannot be written.
-
-    See Also
-    --------
-    read_settings : reads it.
+        The file cannot be written or read.
+    ValueError
+        It is not TOML, a key is missing, unknown or of the wrong type, a value is out of range, or the file is there
+        with another seed.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / FILE_NAME
-    if not path.exists():
-        aside = directory / f".{FILE_NAME}.{os.uname().nodename}.{os.getpid()}"
-        aside.write_text(DEFAULT, encoding="utf-8")
-        aside.replace(path)
-    return path
-
-
-def _typed(found: dict[str, object]) -> dict[str, Any]:
-    """Hold the keys and types of a parsed file against the fields of `Settings`."""
-    wanted = {field.name: field.type for field in fields(Settings)}
-    if unknown := sorted(found.keys() - wanted.keys()):
-        raise ValueError(f"unknown key {unknown[0]!r}; the keys are {', '.join(wanted)}")
-    values: dict[str, Any] = {}
-    for name, kind in wanted.items():
-        if name not in found:
-            raise ValueError(f"the key {name!r} is missing")
-        value = found[name]
-        # bool is an int to Python, but not to the person who wrote the file; a float may be written without its point
-        taken = (int,) if kind == "int" else (int, float)
-        if isinstance(value, bool) or not isinstance(value, taken):
-            raise ValueError(f"{name} must be {'a whole number' if kind == 'int' else 'a number'}, not {value!r}")
-        values[name] = value
-    return values
+    path = ensure_file(directory, FILE_NAME, DEFAULT, seed=seed)
+    settings = read_toml(path, Settings)
+    same_seed(path, settings.seed, seed)
+    return settings

@@ -68,9 +68,9 @@ def simulate(settings: Settings, rank: int) -> Frames:
     --------
     >>> from pathlib import Path
     >>> import tempfile
-    >>> from braid_hpc.demos.braggnn.settings import ensure_file, read_settings
+    >>> from braid_hpc.demos.braggnn.settings import prepare
     >>> with tempfile.TemporaryDirectory() as directory:
-    ...     frames = simulate(read_settings(ensure_file(Path(directory))), rank=0)
+    ...     frames = simulate(prepare(Path(directory)), rank=0)
     >>> frames.counts.shape, frames.counts.dtype.name, frames.truth.size
     ((128, 96, 96), 'uint16', 2560)
     """

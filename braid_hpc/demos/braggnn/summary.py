@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from braid_hpc.demos.answers import has_stream, heading, latest, rows, spoken
+
 __all__ = ["report"]
-
-LATEST = "(select run from runs where job = 'braggnn' order by begin_time desc limit 1)"
-"""The run to report: a store may hold several of this demo."""
-
-EVENTS = f"select sum(events) as events, count(*) as ranks from ranks where run = {LATEST}"
-
-HAS_STREAM = "select 1 from information_schema.tables where table_schema = 'stream' and table_name = '{name}'"
 
 ERRORS = """
     select count(*) as peaks, count(distinct _rank) as ranks, avg(error) as mean, quantile_cont(error, 0.95) as most
-    from stream."{name}" where _run = {latest} and not isnan(error)
+    from stream."{name}" where _run = ? and not isnan(error)
 """
 
 
@@ -46,13 +41,13 @@ def report(store: Any) -> str:
     >>> with braid.open("demo/prov.duckdb") as store:  # doctest: +SKIP
     ...     print(report(store))
     """
-    counted = store.sql(EVENTS).to_pylist()[0]
+    run = latest(store, "braggnn")
     lineage = store.lineage("model:braggnn")
     return "\n".join(
         [
-            f"{counted['events'] or 0:,} events from {_ranks(counted['ranks'])}",
+            heading(store, run),
             "",
-            *_comparison(_errors(store, "peak-positions"), _errors(store, "peak-positions-com")),
+            *_comparison(*(_errors(store, run, name) for name in ("peak-positions", "peak-positions-com"))),
             "",
             "what went into the final model:",
             lineage.tree(),
@@ -60,11 +55,11 @@ def report(store: Any) -> str:
     )
 
 
-def _errors(store: Any, name: str) -> Mapping[str, Any] | None:
+def _errors(store: Any, run: str, name: str) -> Mapping[str, Any] | None:
     """Give number, mean and 95th percentile of the errors in a stream, None where it has none."""
-    if not store.sql(HAS_STREAM.format(name=name)).to_pylist():
+    if not has_stream(store, name):
         return None
-    found: Mapping[str, Any] = store.sql(ERRORS.format(name=name, latest=LATEST)).to_pylist()[0]
+    found = rows(store, ERRORS.format(name=name), run)[0]
     return found if found["peaks"] else None
 
 
@@ -72,14 +67,9 @@ def _comparison(model: Mapping[str, Any] | None, plain: Mapping[str, Any] | None
     """Set the two errors against each other, and say plainly which is better."""
     if model is None or plain is None:
         return ["no peak was placed: the job did not get that far"]
-    lines = [f"{model['peaks']:,} held-out peaks from {_ranks(model['ranks'])}, mean error (95 % are under):"]
+    lines = [f"{model['peaks']:,} held-out peaks from {spoken(model['ranks'], 'rank')}, mean error (95 % are under):"]
     for name, found in (("model", model), ("centre of mass", plain)):
         lines.append(f"  {name:<15} {found['mean']:.3f} px ({found['most']:.3f} px)")
     if model["mean"] < plain["mean"]:
         return [*lines, f"the model is {plain['mean'] / model['mean']:.1f} times closer than the plain centre of mass"]
     return [*lines, "the model does NOT beat the plain centre of mass it starts from"]
-
-
-def _ranks(number: int) -> str:
-    """Give a number of ranks in words."""
-    return f"{number} rank" if number == 1 else f"{number} ranks"

@@ -6,12 +6,7 @@ ones that mention ``run`` or an activity, and the workflow would be the same pro
 
 from __future__ import annotations
 
-import argparse
-import shlex
-import sys
-import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +14,12 @@ from numpy.typing import NDArray
 
 import braid_hpc as braid
 from braid_hpc.demos.braggnn.acquisition import measure, reduce
-from braid_hpc.demos.braggnn.network import inputs, predict
+from braid_hpc.demos.braggnn.network import LAYERS, inputs
 from braid_hpc.demos.braggnn.peaks import PATCH, SMALLEST, Peaks, errors, find_peaks, select
-from braid_hpc.demos.braggnn.ranks import Ranks, join
-from braid_hpc.demos.braggnn.settings import SCAN, Settings, ensure_file, read_settings
+from braid_hpc.demos.braggnn.settings import FILE_NAME, SCAN, Settings, prepare
 from braid_hpc.demos.braggnn.training import train
+from braid_hpc.demos.network import predict
+from braid_hpc.demos.program import Stage, perform
 
 __all__ = ["main"]
 
@@ -49,55 +45,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when the job is done, 1 when a rank failed, 2 for a bad argument or configuration file.
+        As :func:`braid_hpc.demos.program.perform` returns.
 
     Raises
     ------
     SystemExit
         For ``--help`` and bad arguments.
     """
-    options = _arguments(argv)
-    try:
-        ranks = join()
-    except RuntimeError as error:
-        print(f"braggnn: {error}", file=sys.stderr)
-        return 2
-    settings = None
-    try:
-        path = ensure_file(options.dir)
-        settings = read_settings(path)
-    except (OSError, ValueError) as error:
-        print(f"braggnn: rank {ranks.rank}: {error}", file=sys.stderr)
-    if not ranks.all_well(settings is not None) or settings is None:
-        return 2
-    logs, store = options.dir / "logs", options.dir / "prov.duckdb"
-    try:
-        with braid.job("braggnn", log_dir=logs, store=store) as run:
-            job(run, ranks, settings, path, pause=options.pause)
-    except Exception:
-        traceback.print_exc()
-        ranks.abort()
-        return 1
-    if ranks.rank == 0:
-        print(f"recorded; next: braid compact {shlex.quote(str(logs))} --store {shlex.quote(str(store))}")
-    return 0
+    return perform("braggnn", prepare, job, argv)
 
 
-def job(run: braid.Run, ranks: Ranks, settings: Settings, path: Path, *, pause: float = 0.0) -> None:
+def job(stage: Stage[Settings]) -> None:
     """Do the work of one rank, and record it.
 
     Parameters
     ----------
-    run : Run
-        The open run.
-    ranks : Ranks
-        This process among the others.
-    settings : Settings
-        What the configuration file says.
-    path : Path
-        Of the configuration file; the data go beside it.
-    pause : float
-        Seconds to sleep after each epoch.
+    stage : Stage
+        Where the workflow runs.
 
     Raises
     ------
@@ -106,20 +70,22 @@ def job(run: braid.Run, ranks: Ranks, settings: Settings, path: Path, *, pause: 
     RuntimeError
         The ranks hold different models after an epoch.
     """
-    config = run.fact(f"config/{SCAN}", path=path, tags={"energy_keV": settings.energy_keV, "seed": settings.seed})
-    raw, frames = measure(run, ranks, settings, path.parent, config)
-    kept, reduced = reduce(run, ranks, settings, path.parent, raw, frames)
+    run, settings, rank = stage.run, stage.settings, stage.ranks.rank
+    tags = {"energy_keV": settings.energy_keV, "seed": settings.seed}
+    config = run.fact(f"config/{SCAN}", path=stage.directory / FILE_NAME, tags=tags)
+    raw, frames = measure(stage, config)
+    kept, reduced = reduce(stage, raw, frames)
     with run.activity("find-peaks", used=reduced, params={"smallest": SMALLEST, "patch": PATCH}) as activity:
         activity.use(frames)  # the true positions, to learn from and to measure with, are in its file
         peaks = find_peaks(kept, settings.background, raw.truth)
         known = ~np.isnan(peaks.true[:, 0])
         late = peaks.frame >= settings.frames - settings.held_out
         training, held_out = select(peaks, known & ~late), select(peaks, late)
-        learn_from = activity.data(f"peaks/{SCAN}/rank-{ranks.rank}", array=training.table, unit="px")
+        learn_from = activity.data(f"peaks/{SCAN}/rank-{rank}", array=training.table, unit="px")
         # a record of its own, so that the lineage of the model shows that it never saw these
-        ask_for = activity.data(f"held-out/{SCAN}/rank-{ranks.rank}", array=held_out.table, unit="px")
-    weights, model = train(run, ranks, settings, training, (config, learn_from), pause=pause)
-    infer(run, ranks.rank * settings.frames, weights, held_out, (model, ask_for))
+        ask_for = activity.data(f"held-out/{SCAN}/rank-{rank}", array=held_out.table, unit="px")
+    weights, model = train(stage, training, (config, learn_from))
+    infer(run, rank * settings.frames, weights, held_out, (model, ask_for))
 
 
 def infer(
@@ -147,7 +113,7 @@ def infer(
     model, ask_for = parents
     with run.activity("infer", used=model) as activity:
         activity.use(ask_for)
-        placed = peaks.centre + predict(weights, inputs(peaks))
+        placed = peaks.centre + predict(weights, inputs(peaks), LAYERS)
         for name, position, source in (
             ("peak-positions", placed, [model, ask_for]),
             ("peak-positions-com", peaks.centre, [ask_for]),
@@ -161,11 +127,3 @@ def _columns(frame: NDArray[Any], position: NDArray[np.float64], true: NDArray[n
     parts = (*position.T, *true.T, errors(position, true))
     columns = {name: part.astype(np.float32) for name, part in zip(UNITS, parts, strict=True)}
     return {"frame": frame.astype(np.int32), **columns}
-
-
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m braid_hpc.demos.braggnn", description=__doc__.splitlines()[0])
-    parser.add_argument("--dir", type=Path, default=Path("demo"), help="where configuration, data and logs are")
-    parser.add_argument("--pause", type=float, default=0.0, metavar="SECONDS", help="sleep after each epoch, to watch")
-    return parser.parse_args(argv)

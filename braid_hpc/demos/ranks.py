@@ -1,4 +1,4 @@
-"""The ranks of the program: who we are, and the collectives that training itself needs.
+"""The ranks of the program: who we are, and the collectives that the workflows themselves need.
 
 The recorder never communicates; these calls belong to the workflow. Without MPI, or with one rank, they cost nothing
 and need no `mpi4py`.
@@ -10,12 +10,14 @@ import hashlib
 import importlib
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Ranks", "join"]
+
+T = TypeVar("T")
 
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS", "WORLD_SIZE")
 """Where Open MPI, MPICH and its relatives, srun and torchrun tell a process how many they started."""
@@ -55,6 +57,39 @@ class Ranks:
         result = np.empty_like(block)
         self.comm.Allreduce(block, result)
         return result
+
+    def everyones(self, thing: T) -> list[T]:
+        """Give each rank what every rank has, for instance the handles of the records that it declared.
+
+        Parameters
+        ----------
+        thing : object
+            This rank's; anything that can be pickled. A record handle stays one on its way.
+
+        Returns
+        -------
+        list of object
+            One of each rank, in the order of ranks.
+        """
+        if self.comm is None:
+            return [thing]
+        found: list[T] = self.comm.allgather(thing)
+        return found
+
+    def share(self, n: int) -> range:
+        """Say which of some numbered pieces of work are this rank's.
+
+        Parameters
+        ----------
+        n : int
+            How many pieces there are.
+
+        Returns
+        -------
+        range
+            Every `size`-th piece; over all ranks each one once.
+        """
+        return range(self.rank, n, self.size)
 
     def all_same(self, content: bytes) -> bool:
         """Say whether all ranks hold the same bytes.
