@@ -69,6 +69,13 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    """Load a name when it is first asked for.
+
+    Raises
+    ------
+    AttributeError
+        If there is no such name.
+    """
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'braid_hpc' has no attribute {name!r}")
@@ -80,4 +87,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+    """Return all names, also those that are not loaded yet."""
     return sorted(__all__)

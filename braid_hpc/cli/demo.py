@@ -57,9 +57,7 @@ def demo(context: click.Context, name: str, ranks: int, directory: Path, seed: i
     from braid_hpc.compaction.compact import compact
     from braid_hpc.store.store import Store
 
-    launcher = find_mpirun()
-    if launcher is None:
-        raise NotFoundError("there is no mpirun: install an MPI, such as 'pip install mpich mpi4py'")
+    launcher = _mpirun()
     package = f"braid_hpc.demos.{name}"
     module = import_module(package)
     logs, store = directory / "logs", directory / "prov.duckdb"
@@ -80,6 +78,13 @@ def demo(context: click.Context, name: str, ranks: int, directory: Path, seed: i
         click.echo(module.report(opened))
     messages.print(f"\nask further: braid {module.FURTHER} --store {store} --format json", soft_wrap=True)
     context.exit(code)
+
+
+def _mpirun() -> str:
+    launcher = find_mpirun()
+    if launcher is None:
+        raise NotFoundError("there is no mpirun: install an MPI, such as 'pip install mpich mpi4py'")
+    return launcher
 
 
 def launch_environment(launcher: str) -> dict[str, str]:

@@ -82,7 +82,13 @@ class Forkable:
         return self._forked
 
     def __getattr__(self, name: str) -> Any:
-        """Open a forked child's own log when it first asks whose log this is, or where it lies."""
+        """Open a forked child's own log when it first asks whose log this is, or where it lies.
+
+        Raises
+        ------
+        AttributeError
+            If `name` is something else.
+        """
         if name in ("writer", "directory") and self.__dict__.get("_forked"):
             self._reopen_in_child()
             return self.__dict__[name]

@@ -218,6 +218,11 @@ class Declaring(Linking):
             A handle of this process.
         parents : Record, str, or list of these
             Further parents.
+
+        Raises
+        ------
+        InvalidInputError
+            Only under ``BRAID_STRICT=1``: if one of them is no record, or `child` would be its own parent.
         """
         links = self._good_links("parents", parents)
         handle = must_be_record(child)
@@ -241,6 +246,11 @@ class Declaring(Linking):
             The tag's key.
         value : str, int, float or bool
             Its value.
+
+        Raises
+        ------
+        InvalidInputError
+            Only under ``BRAID_STRICT=1``: if `record` is no record, or the tag cannot be kept.
         """
         handle = must_be_record(record)
         tags = check_tags({key: value})

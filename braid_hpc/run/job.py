@@ -144,7 +144,13 @@ class job:
             functools.update_wrapper(self, self._function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Decorate a function, or call the one that was decorated without parentheses."""
+        """Decorate a function, or call the one that was decorated without parentheses.
+
+        Raises
+        ------
+        TypeError
+            If it is called with anything but one function to decorate.
+        """
         if self._function is not None:
             with job(self._name or self._function.__name__, log_dir=self._log_dir, store=self._store):
                 return self._function(*args, **kwargs)

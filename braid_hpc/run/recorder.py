@@ -116,6 +116,11 @@ class Run(Doing):
         -------
         bool
             Whether it has; False if the level is not to be had here, or the file system refused.
+
+        Raises
+        ------
+        InvalidInputError
+            Only under ``BRAID_STRICT=1``: if there is no such level.
         """
         try:
             log = self._log

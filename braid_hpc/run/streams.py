@@ -176,6 +176,11 @@ class Stream:
         -------
         Rows
             The place of the rows; count 0 if they were refused.
+
+        Raises
+        ------
+        InvalidInputError
+            Only under ``BRAID_STRICT=1``: if the columns are not those of the stream, or values do not fit.
         """
         if not self.columns:
             raise InvalidInputError(f"stream {self.name!r} has no columns: its declaration was refused")

@@ -146,6 +146,11 @@ class StoredArray:
         index : int, slice, Ellipsis, or tuple of these
             Reads only that part; of any other index that NumPy knows, the whole array is read first.
 
+        Returns
+        -------
+        numpy.ndarray or scalar
+            What NumPy would give for that index.
+
         Raises
         ------
         CorruptLogError, NotFoundError, InvalidInputError
@@ -175,7 +180,15 @@ class StoredArray:
             raise CorruptLogError(f"the bytes of {self.ref} cannot be read: {_short(error)}") from None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        """Read all of it, for NumPy."""
+        """Read all of it, for NumPy.
+
+        Raises
+        ------
+        ValueError
+            If a copy is not wanted.
+        CorruptLogError, NotFoundError, InvalidInputError
+            As :meth:`read`.
+        """
         import numpy as np
 
         if copy is False:
@@ -197,7 +210,13 @@ class StoredArray:
         return count
 
     def __len__(self) -> int:
-        """Return the length of the first dimension."""
+        """Return the length of the first dimension.
+
+        Raises
+        ------
+        TypeError
+            If there are no dimensions.
+        """
         if not self.shape:
             raise TypeError("an array without dimensions has no length")
         return self.shape[0]

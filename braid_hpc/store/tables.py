@@ -55,7 +55,13 @@ class Table:
             yield from batch.to_pylist()
 
     def __getitem__(self, column: str) -> list[Any]:
-        """Return a column as a list."""
+        """Return a column as a list.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such column.
+        """
         from braid_hpc.vocabulary.errors import NotFoundError
 
         if column not in self.columns:

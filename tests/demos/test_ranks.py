@@ -63,10 +63,11 @@ assert ranks.all_well(True)
 assert not ranks.all_well(ranks.rank != 1)
 assert ranks.everyones(ranks.rank * 10) == [0, 10, 20]
 assert sorted(sum((list(part) for part in ranks.everyones(ranks.share(7))), [])) == list(range(7))
+print("agreed", flush=True)
 """
 
 
 @pytest.mark.mpi_matrix
 def test_ranks_agree_or_not_together(run_ranks: RunRanks) -> None:
     """On three real ranks totals, agreement and health come out the same everywhere."""
-    run_ranks(3, AGREEMENT)
+    assert run_ranks(3, AGREEMENT).stdout.count("agreed") == 3

@@ -62,7 +62,7 @@ def rows(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("page", PROGRAMS, ids=name_of)
 def test_programs_of_a_page_run(page: Path, run_ranks: RunRanks, tmp_path: Path) -> None:
     """All of a page's blocks in order: Python in one interpreter, files written, console lines given to a shell."""
-    run_page(page, run_ranks, tmp_path / "page")
+    assert run_page(page, run_ranks, tmp_path / "page").returncode == 0
 
 
 @pytest.mark.parametrize("page", EVERYWHERE, ids=name_of)

@@ -56,7 +56,7 @@ def test_signals_reach_the_program(tmp_path: Path) -> None:
         status = Path(f"/proc/self/task/{thread}/status").read_text()
         return int(status.partition("SigBlk:")[2].split()[0], 16)
 
-    wait_for(lambda: blocked() >> (signal.SIGTERM - 1) & 1, "blocked signals", timeout=5)
+    assert wait_for(lambda: blocked() >> (signal.SIGTERM - 1) & 1, "blocked signals", timeout=5)
     log.close()
 
 

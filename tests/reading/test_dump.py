@@ -110,7 +110,7 @@ def test_a_tail_with_any_byte_changed(job: Job, seed: int) -> None:
     for _ in range(20):
         data[chance.randrange(min(len(data), 20_000))] ^= 1 << chance.randrange(8)
     tail.write_bytes(data)
-    lines(tail)
+    assert lines(tail)
 
 
 def test_a_code_that_is_not_known_is_a_number(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
