@@ -131,7 +131,11 @@ def describe(store: Store, reference: str) -> dict[str, Any]:
         if isinstance(facts.get(name), str):
             facts[name] = json.loads(facts[name])
     tags = store.sql("select key, type, text from tags where id = ? order by key, text", [node.id])
-    facts["tags"] = {row["key"]: _typed(row["type"], row["text"]) for row in tags}
+    values: dict[str, list[Any]] = {}
+    for row in tags:
+        values.setdefault(row["key"], []).append(_typed(row["type"], row["text"]))
+    # What was said twice, and differently, is shown with both.
+    facts["tags"] = {key: given[0] if len(given) == 1 else given for key, given in values.items()}
     facts["uris"] = store.sql("select uri from uris where id = ? order by position, uri", [node.id])["uri"]
     for name, near, far in (("parents", "child", "parent"), ("children", "parent", "child")):
         edges = store.sql(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -23,13 +23,14 @@ def find(conditions: tuple[str, ...], store: str | None, form: str) -> None:
     """Find versions that carry all of some tags.
 
     energy_keV=71.7 finds the number (written as an int or a float), moving=true the truth value,
-    sample=Nickel the text; 'energy_keV="71.7"' finds the text 71.7.
+    sample=Nickel the text; 'energy_keV="71.7"' finds the text 71.7. Any '=' may be the one between key and value.
     """
-    queries, values = [], []
-    for condition in conditions:
-        query, found = _condition(condition)
-        queries.append(f"select id from tags where {query}")
-        values.extend(found)
+    queries: list[str] = []
+    values: list[Any] = []
+    for text in conditions:
+        readings = _conditions(text)
+        queries.append(f"select id from tags where {' or '.join(f'({query})' for query, _ in readings)}")
+        values.extend(value for _, found in readings for value in found)
     with open_chosen(store) as opened:
         table = opened.sql(
             f"select kind, name, version, uid, time, digest from versions where id in ({' intersect '.join(queries)}) "
@@ -40,18 +41,26 @@ def find(conditions: tuple[str, ...], store: str | None, form: str) -> None:
         (format_reference(row["kind"], row["name"], row["version"]), f"id:{row['uid']}", row["time"], row["digest"])
         for row in table
     ]
-    emit(("ref", "id", "time", "digest"), rows, form)
-    if not rows:
-        raise NotFoundError(f"nothing carries {' and '.join(conditions)}")
+    if not emit(("ref", "id", "time", "digest"), rows, form):
+        _nothing(conditions)
+
+
+def _nothing(conditions: tuple[str, ...]) -> NoReturn:
+    raise NotFoundError(f"nothing carries {' and '.join(conditions)}")
 
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)")
 
 
-def _condition(text: str) -> tuple[str, list[Any]]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
+def _conditions(text: str) -> list[tuple[str, list[Any]]]:
+    """Return every way to read a condition: keys and values may hold equals signs."""
+    splits = [(text[:at], text[at + 1 :]) for at, letter in enumerate(text) if letter == "=" and at]
+    if not splits:
         raise InvalidInputError(f"{text!r} is not a condition: write KEY=VALUE")
+    return [_condition(key, value) for key, value in splits]
+
+
+def _condition(key: str, value: str) -> tuple[str, list[Any]]:
     if len(value) > 1 and value[0] == value[-1] == '"':
         return "key = ? and type = 'str' and text = ?", [key, value[1:-1]]
     if value in ("true", "false"):

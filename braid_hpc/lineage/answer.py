@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,16 @@ from braid_hpc.lineage.missing import Missing, missing_logs
 from braid_hpc.lineage.walk import CASCADED, walk
 from braid_hpc.store.resolve import Node, resolve
 from braid_hpc.store.tables import Table
+from braid_hpc.vocabulary.codes import ACTIVITY_KIND
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from braid_hpc.store.store import Store
 
 __all__ = ["Lineage", "LineageEdge", "LineageNode", "Missing", "ask", "invalid_among"]
+
+#: Lines of the tree that a notebook shows.
+SHOWN_LINES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class Lineage:
     missing : list of Missing
         Logs of the runs involved that are not complete.
     others : list of str
-        Further versions that were as new as the root, where no version was named.
+        Where no version was named, further ones that were as new as the root; of an activity, all others of its name.
     """
 
     root: str
@@ -144,6 +149,13 @@ class Lineage:
         """Return the tree."""
         return self.tree()
 
+    def _repr_html_(self) -> str:
+        """Show the tree in a notebook."""
+        lines = self.tree().splitlines()
+        rest = len(lines) - SHOWN_LINES
+        note = f"<p>{rest:,} more lines: print the answer, or take its <code>table()</code></p>" if rest > 0 else ""
+        return f"<pre>{html.escape(chr(10).join(lines[:SHOWN_LINES]))}</pre>{note}"
+
 
 def ask(store: Store, reference: str, *, down: bool, depth: int | None, at: int) -> Lineage:
     """Walk from a reference and put the answer together.
@@ -175,10 +187,10 @@ def ask(store: Store, reference: str, *, down: bool, depth: int | None, at: int)
     """
     if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
         raise InvalidInputError(f"a depth is a number from 0, or nothing for all: not {depth!r}")
-    connection = store._connection
+    connection = store._connected
     root, others = resolve(connection, reference, at)
     # A step of an SPMD program at which ranks disagree has several versions: they are one answer.
-    siblings = [other for other in others if _is_sibling(connection, root, other)]
+    siblings = [] if root.kind == ACTIVITY_KIND else [each for each in others if _is_sibling(connection, root, each)]
     found = walk(connection, [root.id, *(each.id for each in siblings)], down=down, depth=depth, at=at)
     nodes = _nodes(connection, found.distance)
     invalid = invalid_among(connection, list(found.distance), at)

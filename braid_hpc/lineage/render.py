@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from braid_hpc.lineage.missing import UNRESOLVED
+from braid_hpc.vocabulary.codes import ACTIVITY_KIND
 
 if TYPE_CHECKING:
     from braid_hpc.lineage.answer import Lineage
@@ -76,7 +77,11 @@ def tree(answer: Lineage) -> str:
 
 def _notes(answer: Lineage) -> list[str]:
     notes = []
-    if answer.others:
+    if answer.others and answer.nodes[0].kind == ACTIVITY_KIND:
+        first, last = answer.others[-1], answer.others[0]
+        span = first if first == last else f"{first} to {last}"
+        notes.append(f"the newest of {len(answer.others) + 1:,} activities of that name; the others: {span}")
+    elif answer.others:
         notes.append(f"also newest: {', '.join(answer.others)}")
     if answer.missing:
         notes.append("incomplete:")

@@ -60,7 +60,8 @@ def resolve(connection: Any, text: str | Reference, at: int) -> tuple[Node, list
     node : Node
         What is meant.
     others : list of Node
-        Further versions that are as new: no other version of that name revises them.
+        Where no version was named, further ones that are as new: no other version of that name revises them. Of
+        activities none revises another; the newest is meant, and these are all others of that name.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def resolve(connection: Any, text: str | Reference, at: int) -> tuple[Node, list
     InvalidInputError
         If it is not a reference.
     """
-    reference = parse_reference(text) if isinstance(text, str) else text
+    reference = text if isinstance(text, Reference) else parse_reference(text)
     if reference.row is not None:
         raise InvalidInputError(f"{reference} names a row of a stream: a record or an activity is needed here")
     if reference.identity is not None:
@@ -93,7 +94,7 @@ def resolve(connection: Any, text: str | Reference, at: int) -> tuple[Node, list
         )
     found = [Node(*row) for row in rows]
     if len(found) == 1 or kinds[0] == ACTIVITY_KIND:
-        return found[0], []
+        return found[0], found[1:]
     heads = _unrevised(connection, found, at)
     return heads[0], heads[1:]
 

@@ -104,15 +104,18 @@ class Store:
         Raises
         ------
         InvalidInputError
-            If DuckDB refuses the statement.
+            If DuckDB refuses the statement, if there are several of them, or if the store was closed.
         ReadOnlyError
             If it would change something.
         """
         import duckdb
 
         # A connection of its own: what a statement begins or creates for the time being is gone with it.
-        cursor = self._connection.cursor()
+        cursor = self._connected.cursor()
         try:
+            if (statements := len(cursor.extract_statements(query))) > 1:
+                # DuckDB would do them all, and answer with the rows of the last one.
+                raise InvalidInputError(f"these are {statements} statements, and each has an answer: ask one at a time")
             relation = cursor.sql(query, params=parameters)
             if relation is None:
                 raise InvalidInputError("the query is not one that answers with rows: ask with select")
@@ -175,7 +178,7 @@ class Store:
         NotFoundError, ConflictError, InvalidInputError
             As :func:`braid_hpc.store.resolve.resolve`.
         """
-        return resolve(self._connection, reference, self._at(at))[0]
+        return resolve(self._connected, reference, self._at(at))[0]
 
     def array(self, reference: str, *, at: int | None = None) -> StoredArray:
         """Return an array that was recorded; it is read when it is used.
@@ -200,7 +203,7 @@ class Store:
             As :func:`braid_hpc.store.resolve.resolve`.
         """
         node = self.get(reference, at=at)
-        return find_array(self._connection, self._arrays, node.ref, node.id)
+        return find_array(self._connected, self._arrays, node.ref, node.id)
 
     def lineage(
         self,
@@ -276,7 +279,7 @@ class Store:
         """
         from braid_hpc.lineage.answer import invalid_among
 
-        return invalid_among(self._connection, ids, self._at(at))
+        return invalid_among(self._connected, ids, self._at(at))
 
     def same_content(self, reference: str) -> Table:
         """Return every version whose bytes are those of one version, whatever it is called.
@@ -326,7 +329,13 @@ class Store:
         dict of str to str
             Table to digest.
         """
-        return table_digests(self._connection, numbers=numbers)
+        return table_digests(self._connected, numbers=numbers)
+
+    @property
+    def _connected(self) -> Any:
+        if self._connection is None:
+            raise InvalidInputError(f"store {self.path} is closed: open it again to ask it")
+        return self._connection
 
     def _at(self, at: int | None) -> int:
         if at is None:

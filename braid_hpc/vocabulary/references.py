@@ -126,7 +126,9 @@ def parse_reference(text: str) -> Reference:
     >>> str(parse_reference("id:0f3a"))
     'id:0f3a'
     """
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str):
+        raise InvalidInputError(f"{text!r:.80} is not a reference: that is a text, [kind:]name[@version] or id:<hex>")
+    if not text.strip():
         raise InvalidInputError("an empty reference names nothing: write [kind:]name[@version] or id:<hex>")
     text = text.strip()
     if text.startswith("id:"):

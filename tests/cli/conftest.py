@@ -46,6 +46,8 @@ def record(logs: Path) -> Job:
     with Job(logs, 2, name="fit") as job:
         for rank, run in enumerate(job.runs):
             config = run.fact("config", {"threshold": 40}, tags={"energy_keV": 71.7, "n": 3, "moving": True, "s": "3"})
+            run.tag(config, "a=b", "c=d")
+            run.tag(config, "a=b", 3)
             odd = run.data(ODD, digest=f"x:{rank}", uri=f"s3://bucket/{ODD}", tags={ODD: ODD}, derived_from=config)
             with run.activity("train", used=odd, params={"rank": rank}):
                 run.model("net", digest="w:0", derived_from=[odd, config])

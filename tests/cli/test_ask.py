@@ -198,7 +198,7 @@ def test_show(cli: Braid, store: Path) -> None:
     assert re.fullmatch(r"rank [01] of run [0-9a-f]{8}", facts["declared by"][0])
     config = json.loads(cli("show", "config", "--store", store, "--format", "json").stdout)
     assert config["value"] == {"threshold": 40}
-    assert config["tags"] == {"energy_keV": 71.7, "n": 3, "moving": True, "s": "3"}
+    assert config["tags"] == {"energy_keV": 71.7, "n": 3, "moving": True, "s": "3", "a=b": [3, "c=d"]}
     assert len(config["declared by"]) == 2
     shown = cli("show", "config", "--store", store)
     assert shown.exit_code == 0
@@ -225,6 +225,9 @@ def test_show(cli: Braid, store: Path) -> None:
         (["energy_keV=71.7", "n=3", "moving=true"], True),
         (["energy_keV=71.7", "n=4"], False),
         ([f"{ODD}={ODD}"], True),
+        (["a=b=c=d"], True),
+        (["a=b=3"], True),
+        (["a=b=c"], False),
         (["n=' or 1=1 --"], False),
     ],
 )

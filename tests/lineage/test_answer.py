@@ -209,6 +209,18 @@ def test_an_earlier_snapshot_tells_what_was_known_then(tmp_path: Path) -> None:
         assert len(now.nodes) == len(then.nodes) + 3
 
 
+def test_a_notebook_shows_the_tree(tmp_path: Path) -> None:
+    """With names as they are and not as markup, and at most some 200 lines of it; the rest is counted."""
+    with one(tmp_path / "logs") as job:
+        few = job[0].data("<b>few</b>", digest="x:0")
+        job[0].data("many", derived_from=[job[0].data(f"part/{n}", digest="x:0", derived_from=few) for n in range(300)])
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as opened:
+        assert opened.lineage("data:<b>few</b>")._repr_html_() == "<pre>data:&lt;b&gt;few&lt;/b&gt;@1</pre>"
+        shown = opened.lineage("data:many")._repr_html_()
+        assert shown.count("\n") == 199
+        assert "401 more lines" in shown
+
+
 def test_no_name_is_a_problem(tmp_path: Path) -> None:
     """Quotes, line breaks, emoji and words of the grammar in names, from the root to the edges."""
     names = ['a "b"', "two\nlines", "🧵", "model:x@3", "x#1", "ü" * 300]

@@ -62,6 +62,23 @@ def test_the_newest_is_what_nothing_revises(store: Store) -> None:
     assert answer.others == ["model:net@2"]
 
 
+def test_a_name_of_activities_means_the_newest(tmp_path: Path) -> None:
+    """And the answer says that there are others, with their numbers."""
+    with one(tmp_path / "logs") as job:
+        for _ in range(3):
+            with job[0].activity("reduce") as act:
+                act.data("mask", digest="x:1")
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as opened:
+        for reference in ("reduce", "activity:reduce", "activity:reduce@latest"):
+            answer = opened.lineage(reference)
+            assert (answer.root, answer.others) == ("activity:reduce@3", ["activity:reduce@2", "activity:reduce@1"])
+            assert [node.ref for node in answer.nodes if node.distance == 0] == ["activity:reduce@3"]
+        told = "the newest of 3 activities of that name; the others: activity:reduce@1 to activity:reduce@2"
+        assert answer.tree().splitlines()[-1] == told
+        assert answer.to_dict()["others"] == answer.others
+        assert opened.lineage("activity:reduce@2").others == []
+
+
 def test_the_newest_as_of_a_snapshot(tmp_path: Path) -> None:
     """Versions that came later do not count, and neither do edges."""
     logs = tmp_path / "logs"

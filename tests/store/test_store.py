@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,3 +162,39 @@ def test_stores_of_many_versions_of_one_run(tmp_path: Path) -> None:
     compact(tmp_path / "logs", tmp_path / "prov.duckdb")
     with Store(tmp_path / "prov.duckdb") as opened:
         assert opened.invalid([1]) == set()
+
+
+def test_several_statements_are_refused(store: Store) -> None:
+    """They would all run, and only the rows of the last one would be seen."""
+    with pytest.raises(InvalidInputError, match="these are 2 statements, and each has an answer: ask one at a time"):
+        store.sql("select 1 as a; select 2 as b")
+    assert store.sql("select 1 as a;  -- a; b")["a"] == [1]
+    assert store.sql("select ';' as a")["a"] == [";"]
+
+
+def test_a_closed_store_says_so(path: Path) -> None:
+    """In one sentence, whatever is asked."""
+    with Store(path) as opened:
+        pass
+    for ask in (
+        lambda: opened.sql("select 1"),
+        lambda: opened.table("s"),
+        lambda: opened.get("model:net"),
+        lambda: opened.array("model:net"),
+        lambda: opened.lineage("model:net"),
+        lambda: opened.impact("model:net"),
+        lambda: opened.same_content("model:net"),
+        lambda: opened.invalid([1]),
+        opened.snapshots,
+        opened.digests,
+    ):
+        with pytest.raises(InvalidInputError, match=r"store .*prov.duckdb is closed: open it again to ask it"):
+            ask()
+
+
+@pytest.mark.parametrize("wrong", [5, None, b"model:net", ["model:net"]])
+def test_a_reference_is_a_text(store: Store, wrong: Any) -> None:
+    """Anything else is a wrong call, and not an error of ours."""
+    for ask in (store.get, store.lineage, store.impact, store.array, store.same_content):
+        with pytest.raises(InvalidInputError, match="is not a reference: that is a text"):
+            ask(wrong)

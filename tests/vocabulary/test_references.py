@@ -91,7 +91,7 @@ def test_grammar(text: str, reference: Reference) -> None:
         ("a@1.0", "not a version"),
         ('data:"a', "not closed"),
         ('"a"b', "only '@version' may follow"),
-        (7, "empty reference"),
+        (7, "7 is not a reference: that is a text"),
     ],
 )
 def test_what_is_no_reference_is_refused(text: object, reason: str) -> None:
