@@ -11,11 +11,13 @@ from typing import Any
 
 import click
 import numpy as np
+from rich.text import Text
 
 from braid_hpc.cli.output import Command, emit, format_option, messages, stepper
 from braid_hpc.reading.arrays import check_arrays
 from braid_hpc.reading.batches import check_batches
 from braid_hpc.reading.h5reader import ArrayReader
+from braid_hpc.reading.newer import refuse_newer, unknown_parts
 from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
 from braid_hpc.vocabulary.codes import Code, WriterState
 
@@ -66,10 +68,17 @@ _COLUMNS = (
     "last",
     "sealed",
     "tails",
+    "torn",
+    "corrupt",
+    "lossy",
+    "unclosed",
     "lost",
     "rejected",
+    "unread",
     "faults",
 )
+#: What a table shows: as much as a line of a terminal holds.
+_SHOWN_COLUMNS = ("run", "rank", "writer", "state", "events", "first", "last", "sealed", "tails", "lost", "rejected")
 
 
 @click.command(cls=Command)
@@ -81,28 +90,88 @@ def check(context: click.Context, logs: Path, form: str) -> None:
 
     States: closed (complete), open (never closed: the rank was killed or still runs), lossy (events could not be
     written), torn (a part is missing), corrupt (bytes do not carry their sum), absent (no log of that rank).
-    Then what was refused, and what cannot be merged as it was meant. Exit code 1 if there is any of it, or a log that
-    is not complete.
+    A log may be several of these at once; the state is the worst, and each has a column of its own. Then what is
+    damaged, what was refused, what a newer format added, and what cannot be merged as it was meant. Exit code 1 if
+    there is any of it, or a log that is not complete.
     """
     from braid_hpc.compaction.runs import group_runs
 
-    found = {log.writer: log for log in _read(find_writers(logs))}
+    directories = find_writers(logs)
+    for directory in directories:
+        refuse_newer(directory)
+    found = {log.writer: log for log in _read(directories)}
     grouping = group_runs({writer: log.header for writer, log in found.items()})
     rows = sorted(
         (_row(grouping.run[writer], log) for writer, log in found.items()), key=lambda row: (row[0], row[1] or 0)
     )
     rows.extend(_absent(grouping.run, found))
-    emit(_COLUMNS, rows, form)
+    _print(rows, form)
     notes = [f"{writer[:8]}: {message}" for writer, message in grouping.problems]
+    notes += [f"{log.writer[:8]}: {note}" for log in found.values() for note in unknown_parts(log)]
     notes += [note for log in found.values() for note in _world(log)]
     notes += _told(found, grouping.run)
     for note in notes:
-        messages.print(note, soft_wrap=True)
+        messages.print(Text(note), soft_wrap=True)
     sys.stdout.flush()
-    bad = [row for row in rows if not WriterState(row[4]).complete or row[10] or row[11]]
+    at = {name: index for index, name in enumerate(_COLUMNS)}
+    bad = [
+        row
+        for row in rows
+        if not WriterState(row[at["state"]]).complete or row[at["lost"]] or row[at["rejected"]] or row[at["faults"]]
+    ]
     if bad or notes:
         messages.print(f"{len(bad)} of {len(rows)} logs need a look", soft_wrap=True)
         context.exit(1)
+
+
+def _print(rows: list[tuple[Any, ...]], form: str) -> None:
+    """Print the rows; a table has all that a log is in one column, and a line below it for each fault."""
+    if form != "table":
+        emit(_COLUMNS, [(*row[:-2], _ranges(row[-2]), "; ".join(row[-1])) for row in rows], form)
+        return
+    found = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+    # The run is not told where there is one: a line of a terminal is short.
+    columns = [name for name in _SHOWN_COLUMNS if name != "run" or len({row["run"] for row in found}) > 1]
+    emit(columns, [[_cell(row, name) for name in columns] for row in found], form)
+    for row in found:
+        whose = f"{row['writer'] or row['run']}" + (f" (rank {row['rank']})" if row["rank"] is not None else "")
+        faults = row["faults"][:_SHOWN]
+        if (rest := len(row["faults"]) - len(faults)) > 0:
+            faults.append(f"and {rest} more, see --format json")
+        if row["unread"]:
+            faults.append(f"events that cannot be read: {_ranges(row['unread'])}")
+        for fault in faults:
+            click.echo(f"{whose}: {fault}")
+
+
+def _cell(row: dict[str, Any], name: str) -> Any:
+    """Return a value as a table shows it: all states in one, times to the second, the date of the last one once."""
+    value = row[name]
+    if name == "state":
+        return _also(row)
+    if name in ("first", "last") and value is not None:
+        same_day = name == "last" and value[:10] == row["first"][:10]
+        return f"{value[11 if same_day else 0 : 19]}Z"
+    return value
+
+
+def _also(row: dict[str, Any]) -> str:
+    """Return the worst state, and what else the log is."""
+    others = [name for name in ("corrupt", "torn", "lossy", "unclosed") if row[name]]
+    if row["state"] in ("open", "absent"):
+        return str(row["state"])
+    return ", ".join(dict.fromkeys([row["state"], *others]))
+
+
+def _ranges(unread: list[tuple[int, int]]) -> str:
+    """Return ranges of sequences as text, those that touch joined."""
+    joined: list[list[int]] = []
+    for first, last in sorted(unread):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1][1] = max(joined[-1][1], last)
+        else:
+            joined.append([first, last])
+    return ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in joined)
 
 
 def _read(directories: list[Path]) -> Iterator[WriterLog]:
@@ -129,9 +198,14 @@ def _row(run: str, log: WriterLog) -> tuple[Any, ...]:
         *span,
         log.sealed,
         log.tails,
+        log.torn,
+        log.corrupt,
+        bool(log.lost),
+        log.close is None,
         sum(count for count, _, _ in log.lost),
         int(np.count_nonzero(events["code"] == Code.REJECTED)),
-        "; ".join(log.faults),
+        log.unread,
+        log.faults,
     )
 
 
@@ -148,7 +222,10 @@ def _absent(runs: dict[str, str], found: dict[str, WriterLog]) -> list[tuple[Any
             sizes[runs[writer]] = max(sizes.get(runs[writer], 0), log.header.get("size") or 0)
             present.setdefault(runs[writer], set()).add(log.header.get("rank") or 0)
     return [
-        (run[:8], rank, "", None, str(WriterState.ABSENT), 0, None, None, 0, 0, 0, 0, "no log of this rank is here")
+        (
+            *(run[:8], rank, "", None, str(WriterState.ABSENT), 0, None, None, 0, 0),
+            *(False, False, False, True, 0, 0, [], ["no log of this rank is here"]),
+        )
         for run, size in sorted(sizes.items())
         for rank in range(size)
         if rank not in present[run]

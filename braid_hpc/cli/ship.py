@@ -9,6 +9,7 @@ import click
 
 from braid_hpc.cli.output import Command, emit, format_option, messages
 from braid_hpc.log.ship import ship_writer
+from braid_hpc.reading.newer import refuse_newer
 from braid_hpc.reading.writer_log import find_writers
 from braid_hpc.vocabulary.errors import CorruptLogError, StorageError
 
@@ -28,7 +29,10 @@ def ship(context: click.Context, logs: Path, target: Path, form: str) -> None:
     """
     rows: list[tuple[str, int, int, str, str | None]] = []
     failed = 0
-    for directory in find_writers(logs):
+    directories = find_writers(logs)
+    for directory in directories:
+        refuse_newer(directory)
+    for directory in directories:
         try:
             done = ship_writer(directory, target)
             rows.append((done.writer, done.files, done.bytes, os.fspath(target), None))

@@ -25,8 +25,9 @@ from braid_hpc.compaction.same_content import link_same_content
 from braid_hpc.compaction.stream_rows import stream_tables
 from braid_hpc.compaction.stream_store import StreamTables
 from braid_hpc.compaction.write import Writer
+from braid_hpc.reading.newer import refuse_newer
 from braid_hpc.reading.writer_log import WriterLog, find_writers, read_header, read_writer
-from braid_hpc.snapshots.connect import connect_building, snapshot_number, storage_error
+from braid_hpc.snapshots.connect import check_growable, connect_building, snapshot_number, storage_error
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.snapshots.schema import FORMAT, MAJOR, MINOR, TABLES, VIEWS
 from braid_hpc.vocabulary.codes import WriterState
@@ -110,6 +111,8 @@ def compact(
         If the store cannot be written.
     """
     directories = find_writers(logs)
+    for directory in directories:
+        refuse_newer(directory)
     files = StoreFiles(store if store is not None else _default_store(directories))
     for attempt in range(ATTEMPTS):
         try:
@@ -137,6 +140,9 @@ def _default_store(directories: list[Path]) -> str:
 
 def _attempt(directories: list[Path], files: StoreFiles, progress: Callable[[str, int, int], None]) -> Compacted:
     numbers = files.snapshots()
+    if files.exists():
+        # Before anything is written beside it.
+        check_growable(files.newest(), files.path)
     base = numbers[-1] if numbers else _number_inside(files)
     aside = files.begin(base)
     copies = ArrayCopies.begin(files, base + 1)
@@ -269,6 +275,7 @@ def _read(directories: list[Path], progress: Callable[[str, int, int], None]) ->
             if other.state.complete and not log.state.complete:
                 log.state, log.close, log.outcome = other.state, other.close, other.outcome
                 log.faults, log.unread = other.faults, other.unread
+                log.torn, log.corrupt = other.torn, other.corrupt
         logs[log.writer] = log
     for log in logs.values():
         settle(log)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from braid_hpc.reading.newer import unknown_codes
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, Relation
 from braid_hpc.vocabulary.encoding import decode, decoder
@@ -87,6 +88,8 @@ class Facts:
         Sequences that no earlier commit has taken; everything else is here only to give them their meaning.
     streams : dict of int to (str, StreamSchema, int)
         Name, schema and sequence by the writer's number of the stream.
+    unknown : list of (int, int)
+        Sequence of the first row of each code that this version of the format does not have, and the code.
     began : dict of int to int
         Monotonic time of each activity's beginning, by sequence.
     """
@@ -103,6 +106,7 @@ class Facts:
     info: list[tuple[int, str, Any]] = field(default_factory=list)
     rejected: list[tuple[int, Rejected]] = field(default_factory=list)
     undecodable: list[tuple[int, str]] = field(default_factory=list)
+    unknown: list[tuple[int, int]] = field(default_factory=list)
     began: dict[int, int] = field(default_factory=dict)
 
     @property
@@ -155,6 +159,7 @@ def extract(log: WriterLog, run: str, fresh: set[int]) -> Facts:
         except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
             # Its check holds, so these are the bytes the writer wrote; what they say cannot be read here.
             facts.undecodable.append((sequence, f"{type(error).__name__}: {error}"))
+    facts.unknown.extend(sorted((first, code) for code, (_, first) in unknown_codes(events).items()))
     return facts
 
 

@@ -188,6 +188,17 @@ def _told(facts: Facts) -> list[Problem]:
         for sequence, message in facts.undecodable
         if sequence in facts.fresh
     )
+    # Once for each code and writer, at its first row, so that it does not matter in how many merges a log came.
+    found.extend(
+        Problem(
+            "unknown",
+            f"events of code {code} are of a newer log format: they are kept and not understood",
+            *about,
+            sequence,
+        )
+        for sequence, code in facts.unknown
+        if sequence in facts.fresh
+    )
     return found
 
 

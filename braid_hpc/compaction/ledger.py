@@ -146,10 +146,7 @@ def damage(log: WriterLog, faults: list[str]) -> None:
     faults : list of str
         One sentence for each batch.
     """
-    log.faults.extend(faults)
-    torn = all("is missing" in fault or "ends within" in fault for fault in faults)
-    if log.state is not WriterState.CORRUPT:
-        log.state = WriterState.TORN if torn else WriterState.CORRUPT
+    log.damage(faults, torn=all("is missing" in fault or "ends within" in fault for fault in faults))
 
 
 def settle(log: WriterLog) -> None:

@@ -14,7 +14,8 @@ class Problem:
     Attributes
     ----------
     code : str
-        ``array``, ``cycle``, ``link``, ``rejected``, ``run``, ``stream``, ``undecodable`` or ``unresolved``.
+        ``array``, ``cycle``, ``link``, ``rejected``, ``run``, ``stream``, ``undecodable``, ``unknown`` or
+        ``unresolved``.
     message : str
         One sentence.
     run, writer : str or None

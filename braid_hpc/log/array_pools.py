@@ -11,9 +11,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ARRAYS_NAME", "CHUNK", "INDEX", "INDEX_ROWS", "LARGE", "LARGE_CHUNK", "POOLS", "Pool", "PoolFile"]
+__all__ = ["ARRAYS_NAME", "CHUNK", "INDEX", "INDEX_ROWS", "LARGE", "LARGE_CHUNK", "MAJOR", "POOLS", "Pool", "PoolFile"]
 
 ARRAYS_NAME = "arrays-{}.h5"
+
+#: What the attribute ``format`` of a file says behind ``braid arrays``; a reader refuses a higher number.
+MAJOR = 1
 
 #: The dtypes that have pools, all little-endian; the bytes of every other one go into ``uint8``.
 POOLS = (
@@ -94,7 +97,7 @@ class PoolFile:
                 for suffix, chunk in (("", CHUNK), ("-large", LARGE_CHUNK)):
                     pools[name + suffix] = self._create(name + suffix, name, chunk // numpy.dtype(name).itemsize)
             self.index = self._create("index", self.index_dtype, INDEX_ROWS)
-            self.h5.attrs["format"] = "braid arrays 1"
+            self.h5.attrs["format"] = f"braid arrays {MAJOR}"
             self.h5.swmr_mode = True
             self.h5.flush()
         except BaseException:

@@ -15,7 +15,7 @@ import numpy as np
 
 from braid_hpc.log.array_pools import ARRAYS_NAME
 from braid_hpc.vocabulary.arrays import array_digest
-from braid_hpc.vocabulary.codes import Code, WriterState
+from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.encoding import decoder
 from braid_hpc.vocabulary.errors import CorruptLogError
 from braid_hpc.vocabulary.payloads import ARRAY_IN_FILE, ARRAY_LOST, ArrayEntry, Declaration
@@ -218,11 +218,9 @@ def lose_array(log: WriterLog, array: LoggedArray, reason: str) -> str:
         The fault.
     """
     fault = f"array {', '.join(array.names)} ({array.entry.digest[:19]}) is lost: {reason}"
-    log.faults.append(fault)
     try:
         torn = array.path(log.directory).stat().st_size < array.entry.end
     except OSError:
         torn = True
-    if log.state is not WriterState.CORRUPT:
-        log.state = WriterState.TORN if torn and array.entry.file else WriterState.CORRUPT
+    log.damage([fault], torn=torn and bool(array.entry.file))
     return fault

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from braid_hpc.reading.sealed import read_batch, read_sums
 from braid_hpc.reading.writer_log import WriterLog
-from braid_hpc.vocabulary.codes import Code, WriterState
+from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.columns import BATCH_IN_FILE, BATCH_PLACE
 from braid_hpc.vocabulary.errors import CorruptLogError
 
@@ -22,16 +22,14 @@ def check_batches(log: WriterLog) -> None:
     log : WriterLog
         Its `faults` and `state` say afterwards what is wrong.
     """
-    faults: list[str] = []
-    torn = False
     summed: set[tuple[str, int]] = set()
     for path in sorted(log.directory.glob("stream-*.sums")):
         segments, corrupt, cut = read_sums(path)
         summed.update((path.stem, segment.offset) for segment in segments)
-        faults.extend(corrupt)
+        for fault in corrupt:
+            log.damage([fault], torn=False)
         if cut:
-            faults.append(cut)
-            torn = True
+            log.damage([cut], torn=True)
     for row in log.events.positions(Code.BATCH):
         if log.events["flags"][row] != BATCH_IN_FILE:
             continue
@@ -44,9 +42,5 @@ def check_batches(log: WriterLog) -> None:
                 # The event vouches for the batch; shipping goes by the sums, and would leave it behind.
                 raise CorruptLogError(f"its record is missing in {name}.sums")
         except CorruptLogError as error:
-            faults.append(f"rows {first} to {first + count - 1} of stream {number} cannot be read: {error}")
-            torn = torn or "missing" in str(error) or "ends within" in str(error)
-    if faults:
-        log.faults.extend(faults)
-        if log.state is not WriterState.CORRUPT:
-            log.state = WriterState.TORN if torn else WriterState.CORRUPT
+            fault = f"rows {first} to {first + count - 1} of stream {number} cannot be read: {error}"
+            log.damage([fault], torn="missing" in str(error) or "ends within" in str(error))

@@ -2,7 +2,7 @@
 
 Started by its path, see :mod:`braid_hpc.reading.arrays`; it imports nothing of this package. Requests are lines of
 JSON, answers are frames: a letter, a length (uint64), that many bytes. Letters: ``R`` ready, ``D`` bytes of an
-array, ``J`` JSON, ``F`` a sentence on what is damaged, ``M`` that h5py is missing.
+array, ``J`` JSON, ``F`` a sentence on what is damaged, ``N`` the number of a newer format, ``M`` that h5py is missing.
 
 HDF5 never opens the file itself. It is given a view of it in which the superblock says that no writer is at work
 and that the file ends where it ends: HDF5 otherwise waits for a writer that was killed, for minutes or for ever,
@@ -20,12 +20,15 @@ import struct
 import sys
 from typing import Any
 
-__all__ = ["QuietFile", "lookup3", "main"]
+__all__ = ["FORMAT", "MAJOR", "QuietFile", "lookup3", "main"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK = 48
 _FLAGS, _END, _CHECK = 11, 28, 44
 _WORD = 0xFFFFFFFF
+
+#: The newest format of an arrays file that is read here, as its attribute ``format`` says it.
+FORMAT, MAJOR = "braid arrays ", 1
 
 #: Address space; a damaged length must not make this process take the machine's memory.
 _MOST_MEMORY = 16 << 30
@@ -139,6 +142,17 @@ class QuietFile(io.RawIOBase):
         super().close()
 
 
+class _NewerFormat(Exception):
+    """The file is of a format that is not known here."""
+
+
+def _refuse_newer(h5: Any) -> None:
+    name = h5.attrs.get("format", "")
+    number = name.removeprefix(FORMAT) if isinstance(name, str) else ""
+    if number.isdecimal() and int(number) > MAJOR:
+        raise _NewerFormat(number)
+
+
 class _Server:
     def __init__(self, out: int) -> None:
         self._out = out
@@ -160,6 +174,8 @@ class _Server:
                 # It may have been read while its writer wrote: look once more.
                 self._forget()
                 answer = self._ask(request)
+        except _NewerFormat as error:
+            self.answer(b"N", str(error).encode())
         except Exception as error:
             self._forget()
             text = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -178,6 +194,7 @@ class _Server:
         if self._which != which:
             self._forget()
             self._h5 = h5py.File(QuietFile(request["path"]), "r")
+            _refuse_newer(self._h5)
             self._which = which
         if request["ask"] == "extents":
             extents = {name: self._h5[name].shape[0] for name in self._h5}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from braid_hpc.log.array_pools import INDEX_ROWS
 from braid_hpc.reading import h5child
-from braid_hpc.vocabulary.errors import CorruptLogError, MissingExtraError
+from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError, MissingExtraError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -64,6 +64,8 @@ class ArrayReader:
         ------
         CorruptLogError
             If HDF5 refuses, does not answer in time, or ends.
+        FormatTooNewError
+            If the file is of a newer format.
         MissingExtraError
             If h5py is not installed.
         """
@@ -84,7 +86,7 @@ class ArrayReader:
 
         Raises
         ------
-        CorruptLogError, MissingExtraError
+        CorruptLogError, FormatTooNewError, MissingExtraError
             As :meth:`read`.
         """
         found: dict[str, int] = json.loads(self._ask({"ask": "extents", "path": str(path)}))
@@ -134,6 +136,11 @@ class ArrayReader:
             self._failed[path] = self._failed.get(path, 0) + 1
             self._end()
             raise CorruptLogError(f"{name} cannot be read: {error}") from None
+        if letter == b"N":
+            raise FormatTooNewError(
+                f"{name} is of arrays format {data.decode()}, this braid_hpc reads up to {h5child.MAJOR}: "
+                f"update braid_hpc"
+            )
         if letter == b"F":
             raise CorruptLogError(f"{name} cannot be read: {data.decode('utf-8', 'replace')}")
         return data

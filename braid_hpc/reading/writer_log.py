@@ -57,6 +57,8 @@ class WriterLog:
         How the run ended here, if it did.
     copies : list of Path
         Further directories that hold the log of this writer.
+    torn, corrupt : bool
+        Whether a part is missing, and whether bytes do not carry their check sum; `state` says the worst only.
     """
 
     directory: Path
@@ -72,6 +74,22 @@ class WriterLog:
     close: Close | None = None
     outcome: int = 0
     copies: list[Path] = field(default_factory=list)
+    torn: bool = False
+    corrupt: bool = False
+
+    def damage(self, faults: list[str], *, torn: bool) -> None:
+        """Note damage that was found after the log was read.
+
+        Parameters
+        ----------
+        faults : list of str
+            One sentence for each.
+        torn : bool
+            Whether all of it is that something is not there; else bytes do not carry their check sum.
+        """
+        self.faults.extend(faults)
+        self.torn, self.corrupt = self.torn or torn, self.corrupt or not torn
+        self.state = WriterState.CORRUPT if self.corrupt else WriterState.TORN
 
     def utc(self, times: Array) -> Array:
         """Turn monotonic times into UTC.
@@ -234,7 +252,8 @@ def read_writer(directory: Path) -> WriterLog:
             log.faults.append(f"{path.name}: {scan.damaged}")
         if scan.corrupt:
             corrupt = True
-            log.faults.append(f"{path.name}: {len(scan.corrupt)} rows do not carry their check sum")
+            rows = f"{len(scan.corrupt)} rows do" if len(scan.corrupt) > 1 else "a row does"
+            log.faults.append(f"{path.name}: {rows} not carry {'their' if len(scan.corrupt) > 1 else 'its'} check sum")
             log.unread.extend((number, number) for number in scan.corrupt)
         if scan.header is not None:
             log.tails += 1
@@ -321,13 +340,14 @@ def _finish(log: WriterLog, losses: list[tuple[int, int, int]], *, torn: bool, c
             log.close = _CLOSE.decode(events.payload(row) or b"\x80")
         except msgspec.DecodeError:
             log.close = Close()
-    unseen = int(events["sequence"][-1]) if len(events) else 0
+    log.torn = torn or (log.close is None and not len(events) and not log.tails)
+    log.corrupt = corrupt
+    if log.torn and not log.faults:
+        log.faults.append("it holds no events at all")
     if corrupt:
         log.state = WriterState.CORRUPT
-    elif torn or (log.close is None and not unseen and not log.tails):
+    elif log.torn:
         log.state = WriterState.TORN
-        if not log.faults:
-            log.faults.append("it holds no events at all")
     elif log.lost:
         log.state = WriterState.LOSSY
     else:

@@ -5,13 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.snapshots.schema import FORMAT, MAJOR, TABLES, VIEWS
-from braid_hpc.vocabulary.errors import FormatTooNewError, InvalidInputError, MissingExtraError, StorageError
+from braid_hpc.snapshots.schema import FORMAT, MAJOR, MINOR, TABLES, VIEWS
+from braid_hpc.vocabulary.errors import (
+    ConflictError,
+    FormatTooNewError,
+    InvalidInputError,
+    MissingExtraError,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["connect_asking", "connect_building", "connect_nothing", "snapshot_number", "storage_error"]
+__all__ = [
+    "check_growable",
+    "connect_asking",
+    "connect_building",
+    "connect_nothing",
+    "snapshot_number",
+    "storage_error",
+]
 
 
 def _duckdb() -> Any:
@@ -145,6 +158,45 @@ def snapshot_number(connection: DuckDBPyConnection, path: Path) -> int:
             f"{path} is of store format {meta['major']}, this braid_hpc reads up to {MAJOR}: update braid_hpc"
         )
     return int(connection.execute("select coalesce(max(snapshot), 0) from snapshots").fetchall()[0][0])
+
+
+def check_growable(file: Path, path: Path) -> None:
+    """See that a store can be added to, without writing anything.
+
+    Parameters
+    ----------
+    file : Path
+        Its newest snapshot.
+    path : Path
+        What the store is called, for messages.
+
+    Raises
+    ------
+    ConflictError
+        If the file is gone, because another compaction has published since.
+    InvalidInputError
+        If the database is not a store.
+    FormatTooNewError
+        If it is of a newer format, also of a newer minor one: that may have columns which nothing here can fill.
+    StorageError
+        If it cannot be opened.
+    """
+    try:
+        connection = connect_asking(file)
+    except StorageError:
+        if not file.exists():
+            raise ConflictError(f"other compactions have gone beyond {file.name} of {path}") from None
+        raise
+    try:
+        snapshot_number(connection, path)
+        ((minor,),) = connection.execute("select value from meta where key = 'minor'").fetchall() or (("0",),)
+    finally:
+        connection.close()
+    if int(minor) > MINOR:
+        raise FormatTooNewError(
+            f"{path} is of store format {MAJOR}.{minor}, this braid_hpc adds to {MAJOR}.{MINOR}: it can be asked, and "
+            f"to add to it update braid_hpc"
+        )
 
 
 def storage_error(path: Path, error: BaseException) -> StorageError | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from click.testing import Result
 
 from braid_hpc.log.header import pack_header, unpack_header
 from tests.jobs import Job, count
+from tests.rank_logs import overwrite, small_tails
 
 Braid = Callable[..., Result]
 
@@ -117,6 +119,36 @@ def test_check_finds_what_is_wrong(cli: Braid, tmp_path: Path) -> None:
     assert {rank: row["state"] for rank, row in rows.items()} == {0: "closed", 1: "absent", 2: "open", 3: "corrupt"}
     assert "rows 0 to 9999 of stream 1 cannot be read" in rows[3]["faults"]
     assert "3 of 4 logs need a look" in done.stderr
+
+
+def test_check_tells_all_that_a_log_is(cli: Braid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worst as its state, everything as columns of their own; which events cannot be read; in a table, in words."""
+    small_tails(monkeypatch)
+    job = Job(tmp_path / "logs", 2)
+    for number in range(100):
+        job[0].data(f"d{number}", digest="x:0")
+    log = job[0]._log
+    log.seal()
+    tail = log.tail
+    first = tail.header.first
+    log._lose(OSError("no room"))
+    log._lose(OSError("no room"))
+    sealed = log.directory / "events.arrows"
+    os.truncate(sealed, sealed.stat().st_size - 1)
+    overwrite(tail.path, 4096 + 3 * 64, b"\xff")
+    overwrite(tail.path, 4096 + 4 * 64, b"\xff")
+    done = cli("check", tmp_path / "logs", "--format", "json")
+    damaged, other = json.loads(done.stdout)
+    job.close()
+    assert damaged["state"] == "corrupt"
+    assert [damaged[name] for name in ("torn", "corrupt", "lossy", "unclosed", "lost")] == [True, True, True, True, 2]
+    assert damaged["unread"] == f"{first - 64} to {first - 1}, {first + 3} to {first + 4}"
+    assert [other[name] for name in ("state", "torn", "corrupt", "lossy", "unclosed", "unread")] == [
+        *("open", False, False, False, True, "")
+    ]
+    shown = cli("check", tmp_path / "logs").stdout
+    assert "corrupt, torn, lossy" in shown
+    assert f"{log.writer.hex()[:8]} (rank 0): events that cannot be read: {damaged['unread']}" in shown
 
 
 def test_check_tells_what_was_refused(cli: Braid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

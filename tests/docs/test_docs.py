@@ -17,6 +17,7 @@ import pytest
 import braid_hpc
 from braid_hpc.cli.app import braid
 from braid_hpc.log.places import SITE_VARIABLES
+from braid_hpc.reading.newer import HEADER_MEMBERS
 from braid_hpc.reading.writer_log import find_writers
 from braid_hpc.run import launcher
 from braid_hpc.snapshots.schema import PUBLIC_VIEWS
@@ -221,6 +222,7 @@ def test_header_is_the_one_that_is_written(example: Path) -> None:
     listed = {name for row in rows(section(read("log-format.md"), "## header.json")) for name in row[0].split(", ")}
     assert set(header) <= listed
     assert listed - set(header) <= {"script", "script_digest", "git"}
+    assert listed - {"check"} == HEADER_MEMBERS
 
 
 # ---------------------------------------------------------------------- store format

@@ -60,8 +60,15 @@ def test_a_tail_row_by_row(job: Job) -> None:
 def test_a_header_whole_and_damaged(job: Job) -> None:
     path = job.folder(0) / "header.json"
     assert lines(path)[0]["header"]["job"] == "job"
-    path.write_bytes(path.read_bytes()[:100])
-    assert list(lines(path)[0]) == ["fault"]
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b'"job": "job"', b'"job": "jab"'))
+    (line,) = lines(path)
+    assert line["fault"] == "header.json does not carry its check sum"
+    assert line["unverified"]["job"] == "jab"
+    path.write_bytes(data[:100])
+    (line,) = lines(path)
+    assert line["fault"] == "header.json ends within its text, after 100 bytes"
+    assert line["unverified"] == data[:100].decode()
 
 
 def test_sums_name_the_segments(job: Job) -> None:
@@ -88,6 +95,49 @@ def test_sealed_batches(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     assert any("fault" in line for line in lines(path))
+
+
+def test_batches_of_a_stream(job: Job) -> None:
+    """Row by row, numbered as in the stream; where a byte is wrong, a fault in place of its batch."""
+    (path,) = job.folder(0).glob("stream-*.arrows")
+    first, *found = lines(path)
+    assert (first["segment"]["first"], first["segment"]["rows"]) == (1, 10_000)
+    assert found == [{"row": row + 1, "values": {"x": row}} for row in range(10_000)]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert [list(line) for line in lines(path)] == [["segment"], ["fault"]]
+
+
+def test_batches_without_their_sums(job: Job) -> None:
+    """Nothing of them counts, and that is said, with the bytes."""
+    (path,) = job.folder(0).glob("stream-*.arrows")
+    sums = path.with_suffix(".sums")
+    with path.open("ab") as file:
+        file.write(bytes(100))
+    size = path.stat().st_size
+    assert lines(path)[-1] == {
+        "fault": f"bytes {size - 100} to {size - 1} have no record in stream-0001.sums: they do not count"
+    }
+    sums.unlink()
+    missing, uncovered = lines(path)
+    assert missing == {"fault": "stream-0001.sums is missing: no batch can be believed without it"}
+    assert uncovered["fault"].endswith(f"to {size - 1} have no record in stream-0001.sums: they do not count")
+
+
+def test_a_row_that_does_not_verify_is_shown_as_that(job: Job) -> None:
+    """Where it should stand, with what stands there; the rows around it are whole."""
+    tail = tail_of(job)
+    whole = lines(tail)
+    data = bytearray(tail.read_bytes())
+    data[4096 + 2 * 64 + 8] ^= 1
+    tail.write_bytes(data)
+    found = lines(tail)
+    (damaged,) = [line for line in found if "fault" in line]
+    assert damaged["fault"] == "row 3 does not carry its check sum"
+    assert damaged["unverified"]["subject"] == whole[3]["subject"] ^ 1
+    assert damaged["unverified"]["word"] == whole[3]["word"]
+    assert [line for line in found if "fault" not in line] == whole[:3] + whole[4:]
 
 
 @pytest.mark.parametrize("length", [0, 10, 64, 200, 4096, 5000])
