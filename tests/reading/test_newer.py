@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 import braid_hpc as braid
+from braid_hpc.log.batch_file import batch_digest
 from braid_hpc.log.header import unpack_header, write_header
 from braid_hpc.log.layout import pack_sum
-from braid_hpc.log.seal import batch_digest
 from braid_hpc.reading.newer import HEADER_MEMBERS, refuse_newer, unknown_codes, unknown_parts
 from braid_hpc.reading.sealed import schema_message
 from braid_hpc.reading.writer_log import WriterLog, read_writer

@@ -1,0 +1,116 @@
+"""What is recorded in the golden logs; the tests that read them know it from here."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+from collections.abc import Callable
+from unittest.mock import patch
+
+import numpy as np
+
+import braid_hpc as braid
+from braid_hpc.log import arrays as array_files
+from braid_hpc.run.recorder import Run
+from braid_hpc.vocabulary.codes import Code
+from braid_hpc.vocabulary.encoding import encode
+from braid_hpc.vocabulary.payloads import Links
+
+__all__ = ["CASES", "LARGE_ROWS"]
+
+#: Rows of the batch that has a file of its own.
+LARGE_ROWS = 100
+
+
+def record_every_kind(run: Run) -> None:
+    """Record rows of all kinds but those of an end, a clock and a loss; some hundred."""
+    config = run.fact("config", {"threshold": 40, "wide": 2**70, "none": None, "nan": float("nan")}, tags={"keV": 71.7})
+    with run.activity("reduce", used=config, params={"step": 1}) as activity:
+        frames = activity.data("frames", digest="blake3:00", size=5, uri="s3://bucket/frames", derived_from=config)
+        activity.use(frames)
+        # No call of this version makes such a row; readers take it.
+        late = run.data("late", digest="x:1")
+        run._log.append(Code.GENERATE, 0, activity.sequence, 0, 0, 0, encode(Links([late.sequence])))
+    run.tag(frames, "µ", "é")
+    run.derive(frames, ["fact:config", braid.Record(bytes(range(16)), 7, "data", "elsewhere")])
+    run.model("net", digest="x:2", derived_from=frames.on_all_ranks())
+    add(1, 2)
+    with contextlib.suppress(ValueError):
+        fail("text")
+    run.data("bad", derived_from=3)
+    every = {kind: kind for kind in ("bool", "int8", "uint64", "float32", "timestamp", "text", "bytes")}
+    stream = run.stream("every", every, units={"float32": "px"}, derived_from=config)
+    for number in range(20):
+        stream.append(
+            number % 2 == 0, -number, 2**63 + number, number / 4, 10**18 + number, "é" * number, bytes(number)
+        )
+    stream.append(None, None, None, None, None, None, None)
+    numbers = run.stream("numbers", {"n": "int64", "t": "text"})
+    numbers.extend({"n": [1, 2], "t": ["a", "b"]})
+    numbers.extend({"n": list(range(LARGE_ROWS)), "t": [f"text {number} " * 50 for number in range(LARGE_ROWS)]})
+    run.array("small", np.arange(10.0))
+    for number in range(30):
+        run.data(f"d{number}", digest=f"x:{number}")
+
+
+@braid.activity
+def add(left: int, right: int) -> int:
+    """Give one row CALL."""
+    return left + right
+
+
+@braid.activity
+def fail(text: str) -> None:
+    """Give one that failed."""
+    raise ValueError(text)
+
+
+def record_closed(run: Run) -> None:
+    """Record all kinds of rows, in tails that were not sealed when the run ended."""
+    record_every_kind(run)
+    run.close()
+
+
+def record_sealed(run: Run) -> None:
+    """Record all kinds of rows and an array in a file, all but the last tail sealed."""
+    run.array("floats", np.linspace(0, 1, 5000), unit="1")
+    record_every_kind(run)
+    run._log.seal()
+    run.close()
+
+
+def record_killed(run: Run) -> None:
+    """Record until SIGKILL: some tails sealed, then a loss, others in use, and a spare one."""
+    record_every_kind(run)
+    run._log.seal()
+    run._log._lose(OSError(errno.ENOSPC, "No space left on device"))
+    run._log._retry_at = 0
+    stream = run.stream("rows", {"n": "int64"})
+    for number in range(60):
+        stream.append(number)
+    run._log._successor(run._log.tail)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def record_arrays(run: Run) -> None:
+    """Record arrays in the payload, in a file, of several dtypes, and one that could not be stored."""
+    run.array("inline", np.arange(12, dtype=">i4").reshape(3, 4), unit="counts", tags={"n": 1})
+    run.array("floats", np.linspace(0, 1, 5000), kind="model", unit="1")
+    run.array("again", np.linspace(0, 1, 5000))
+    run.array("fields", np.zeros(3000, [("a", "<i4"), ("b", ">f8")]))
+    run.array("times", np.arange(4000).astype("M8[ms]"))
+    with patch.object(array_files, "_check_room", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+        run.array("lost", np.ones(9000))
+    run.close()
+
+
+#: What records each log; frames are for file systems that cannot be mapped.
+CASES: dict[str, Callable[[Run], None]] = {
+    "closed": record_closed,
+    "killed": record_killed,
+    "sealed": record_sealed,
+    "arrays": record_arrays,
+    "frames": record_closed,
+}
