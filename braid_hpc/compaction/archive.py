@@ -2,8 +2,7 @@
 
 One directory for each commit, complete before the snapshot is published: ``events.arrows`` (the rows as they stood
 in the logs, with the writer), ``batches.arrows`` (large batches of streams, byte for byte), ``headers.jsonl``, and
-``numbers.tsv`` (the version numbers that were given). A directory that no snapshot names is left over from a
-commit that was not published.
+``numbers.tsv`` (the version numbers that were given).
 """
 
 from __future__ import annotations
@@ -75,8 +74,9 @@ def write_archive(directory: Path, writers: list[Facts], numbering: list[tuple[s
         lines = [json.dumps({"directory": str(f.log.directory), **f.log.header, "writer": f.writer}) for f in writers]
         (directory / "headers.jsonl").write_text("\n".join(lines) + "\n")
         (directory / "numbers.tsv").write_text("".join(f"{uid}\t{number}\n" for uid, number in numbering))
-        for name in os.listdir(directory):
-            descriptor = os.open(directory / name, os.O_RDONLY)
+        # The names too: a published snapshot whose archive is gone after a power cut could not be made again.
+        for path in (*directory.iterdir(), directory, directory.parent):
+            descriptor = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:

@@ -1,7 +1,7 @@
 """The arrays of a commit: copied from the logs into an HDF5 file beside the store, as named datasets.
 
-``<store>.d/arrays/<snapshot>-<random>.h5`` is complete and on disk before the snapshot is published; a file that no
-snapshot names is left over from a commit that was not. Bytes pass through memory a few MiB at a time.
+``<store>.d/arrays/<snapshot>-<random>.h5`` is complete and on disk before the snapshot is published. Bytes pass
+through memory a few MiB at a time.
 """
 
 from __future__ import annotations
@@ -55,22 +55,22 @@ class ArrayCopies:
     _file: Any = None
 
     @classmethod
-    def begin(cls, files: StoreFiles, snapshot: int) -> ArrayCopies:
+    def begin(cls, files: StoreFiles, tag: str) -> ArrayCopies:
         """Return the copies of a commit to be.
 
         Parameters
         ----------
         files : StoreFiles
             The store's.
-        snapshot : int
-            Its number.
+        tag : str
+            What the commit's files have in their names.
 
         Returns
         -------
         ArrayCopies
             Without any; nothing is created yet.
         """
-        return cls(files.arrays / f"{snapshot}-{os.urandom(4).hex()}.h5")
+        return cls(files.arrays / f"{tag}.h5")
 
     def take(self, connection: Any, logs: list[WriterLog], progress: Callable[[str, int, int], None]) -> None:
         """Copy what the store does not have yet; what cannot be read becomes a fault of its log.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -145,8 +144,7 @@ def _attempt(directories: list[Path], files: StoreFiles, progress: Callable[[str
         check_growable(files.newest(), files.path)
     base = numbers[-1] if numbers else _number_inside(files)
     aside = files.begin(base)
-    copies = ArrayCopies.begin(files, base + 1)
-    archive = None
+    copies = ArrayCopies.begin(files, files.tag(aside))
     try:
         connection = connect_building(aside)
         try:
@@ -154,16 +152,16 @@ def _attempt(directories: list[Path], files: StoreFiles, progress: Callable[[str
                 _create(connection)
             elif snapshot_number(connection, files.path) != base:
                 raise ConflictError(f"{files.path} is not what it was a moment ago")
-            result, archive = _commit(connection, directories, files, copies, base + 1, progress)
+            files.sweep(base, {tag for (tag,) in connection.execute("select archive from snapshots").fetchall()})
+            result = _commit(connection, directories, files, copies, files.tag(aside), progress)
         finally:
             connection.close()
         if result.new:
             files.publish(aside, base + 1)
     except BaseException as error:
-        files.discard(aside)
         copies.discard()
-        if archive is not None:
-            shutil.rmtree(archive, ignore_errors=True)
+        files.discard_kept(aside)
+        files.discard(aside)
         if (refused := storage_error(files.path, error)) is not None:
             raise refused from error
         raise
@@ -195,10 +193,11 @@ def _commit(
     directories: list[Path],
     files: StoreFiles,
     copies: ArrayCopies,
-    snapshot: int,
+    tag: str,
     progress: Callable[[str, int, int], None],
-) -> tuple[Compacted, Path | None]:
-    """Write what is new within one transaction; return what that was, and its archive."""
+) -> Compacted:
+    """Write what is new within one transaction; return what that was."""
+    snapshot = int(tag.partition("-")[0])
     logs = _read(directories, progress)
     ledger = Ledger.read(connection)
     headers = ledger.headers | {writer: log.header for writer, log in logs.items()}
@@ -212,7 +211,7 @@ def _commit(
             taken.append(extract(log, grouping.run[writer], fresh))
     states = {writer: log.state for writer, log in logs.items()}
     if not taken:
-        return Compacted(files.path, snapshot - 1, new=False, states=states), None
+        return Compacted(files.path, snapshot - 1, new=False, states=states)
     progress("resolve", 0, 1)
     connection.execute("begin transaction")
     graph = build_graph(taken, Known(connection))
@@ -228,9 +227,8 @@ def _commit(
     _write_streams(out, taken, progress)
     out.write_problems(copies.write(out, grouping.run))
     write_writers(out, taken, ledger)
-    archive = files.archive / f"{snapshot}-{os.urandom(4).hex()}"
     try:
-        write_archive(archive, taken, out.numbering)
+        write_archive(files.archive / tag, taken, out.numbering)
     except OSError as error:
         raise StorageError(f"cannot archive the logs in {files.archive} ({error.strerror})") from error
     states.update({facts.writer: facts.log.state for facts in taken})
@@ -248,9 +246,9 @@ def _commit(
         problems=out.counts["problem_rows"],
         states=states,
     )
-    _close_commit(connection, result, archive.name)
+    _close_commit(connection, result, tag)
     progress("write", 1, 1)
-    return result, archive
+    return result
 
 
 def _close_commit(connection: Any, result: Compacted, archive: str) -> None:

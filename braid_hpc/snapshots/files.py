@@ -2,16 +2,23 @@
 
 ``prov.duckdb`` has a directory ``prov.duckdb.d`` with the snapshots ``<n>.duckdb`` and the archive of the logs they
 were made of. A snapshot is complete before it has its number, and is never changed afterwards.
+
+A compaction has a tag, ``<n>-<random>``, which all its files bear: ``building-<tag>.*`` until it is published, and what
+it keeps, ``logs/<tag>`` and ``arrays/<tag>.h5``. As long as it lives it holds a lock on ``building-<tag>.lock``, so a
+later one can tell what a dead one has left, and removes that.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from braid_hpc.snapshots.locks import dead_lock, new_lock
 from braid_hpc.vocabulary.errors import ConflictError, NotFoundError, StorageError
 
 __all__ = ["KEEP", "StoreFiles"]
@@ -20,6 +27,7 @@ __all__ = ["KEEP", "StoreFiles"]
 KEEP = 2
 
 _SNAPSHOT = re.compile(r"([1-9][0-9]*)\.duckdb")
+_LOCK = re.compile(r"building-(([1-9][0-9]*)-[0-9a-f]+)\.lock")
 
 
 class StoreFiles:
@@ -36,6 +44,8 @@ class StoreFiles:
         self.directory = self.path.with_name(self.path.name + ".d")
         self.archive = self.directory / "logs"
         self.arrays = self.directory / "arrays"
+        self._locks: dict[str, int] = {}
+        self._published: set[str] = set()
 
     def snapshots(self) -> list[int]:
         """Return the numbers of the snapshot files that are there.
@@ -118,9 +128,11 @@ class StoreFiles:
         StorageError
             If the directory cannot be written, or the copy does not fit.
         """
-        aside = self.directory / f"building-{base + 1}-{os.getpid()}-{os.urandom(4).hex()}.duckdb"
+        tag = f"{base + 1}-{os.urandom(4).hex()}"
+        aside = self.directory / f"building-{tag}.duckdb"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
+            self._locks[tag] = new_lock(self._lock_file(tag))
             if base:
                 source = self.snapshot(base)
                 _copy(source if source.exists() or self.snapshots() else self.path, aside)
@@ -130,6 +142,21 @@ class StoreFiles:
                 raise ConflictError(f"other compactions have gone beyond snapshot {base} of {self.path}") from None
             raise StorageError(f"cannot write beside {self.path} ({error.strerror}): choose another place") from error
         return aside
+
+    def tag(self, aside: Path) -> str:
+        """Return what the files of one compaction have in their names.
+
+        Parameters
+        ----------
+        aside : Path
+            From :meth:`begin`.
+
+        Returns
+        -------
+        str
+            ``<n>-<random>``.
+        """
+        return aside.name.removeprefix("building-").removesuffix(".duckdb")
 
     def publish(self, aside: Path, number: int) -> None:
         """Give a finished file its number.
@@ -154,6 +181,7 @@ class StoreFiles:
             os.chmod(aside, 0o444)
             # A link cannot replace a file, so of two compactions one gets the number and the other one an error.
             os.link(aside, target)
+            self._published.add(self.tag(aside))
             _sync(self.directory)
         except FileExistsError:
             raise ConflictError(f"another compaction has published snapshot {number} of {self.path}") from None
@@ -184,15 +212,20 @@ class StoreFiles:
     def _name(self, newest: Path) -> None:
         if self.path.exists() and self.path.samefile(newest):
             return
-        fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}-{os.urandom(4).hex()}.new")
-        os.link(newest, fresh)
-        try:
+        with self._tagged(f"{newest.stem}-{os.urandom(4).hex()}") as tag:
+            fresh = self.directory / f"building-{tag}.name"
+            os.link(newest, fresh)
             self._move_wal_aside()
             os.rename(fresh, self.path)
-        except BaseException:
-            os.unlink(fresh)
-            raise
         _sync(self.path.parent)
+
+    @contextlib.contextmanager
+    def _tagged(self, tag: str) -> Iterator[str]:
+        self._locks[tag] = new_lock(self._lock_file(tag))
+        try:
+            yield tag
+        finally:
+            self._remove(tag, self._locks.pop(tag))
 
     def _move_wal_aside(self) -> None:
         """A write-ahead log that somebody left beside the name would make the new file unopenable."""
@@ -201,25 +234,85 @@ class StoreFiles:
             os.rename(wal, wal.with_name(f"{wal.name}.{os.urandom(4).hex()}.aside"))
 
     def discard(self, aside: Path) -> None:
-        """Remove a file that was not published.
+        """Remove what a compaction has built in, whether it was published or not, and end its lock.
 
         Parameters
         ----------
         aside : Path
             From :meth:`begin`.
         """
-        for name in (aside, aside.with_name(aside.name + ".wal")):
-            # Whatever refuses this has refused the writing before, and that is what is told.
+        tag = self.tag(aside)
+        self._remove(tag, self._locks.pop(tag, None))
+
+    def discard_kept(self, aside: Path) -> None:
+        """Remove what a compaction has put where it is kept, archive and arrays, unless it was published all the same.
+
+        Parameters
+        ----------
+        aside : Path
+            From :meth:`begin`; :meth:`discard` comes after.
+        """
+        if (tag := self.tag(aside)) not in self._published:
+            self._remove_kept(tag)
+
+    def sweep(self, base: int, published: Collection[str]) -> None:
+        """Remove what compactions have left that ended before their time.
+
+        Parameters
+        ----------
+        base : int
+            A snapshot that was published.
+        published : collection of str
+            Tags of it and of all snapshots before it.
+        """
+        for name in sorted(os.listdir(self.directory)):
+            found = _LOCK.fullmatch(name)
+            if found is None or found[1] in self._locks:
+                continue
+            tag, number = found[1], int(found[2])
+            if (lock := dead_lock(self.directory / name)) is None:
+                continue
+            # Looked up with the lock in hand: what is not published now and has no owner never will be.
+            if number > base and self.snapshots()[-1:] >= [number]:
+                os.close(lock)  # Somebody has published that number since; the next one knows who.
+                continue
+            if tag not in published:
+                self._remove_kept(tag)
+            self._remove(tag, lock)
+
+    def _lock_file(self, tag: str) -> Path:
+        return self.directory / f"building-{tag}.lock"
+
+    def _remove(self, tag: str, lock: int | None) -> None:
+        """Remove the files of a tag, its lock last: as long as there is one, somebody will come back for the rest."""
+        mark = self._lock_file(tag)
+        # Whatever refuses this has refused the writing before, and that is what is told.
+        with contextlib.suppress(OSError):
+            for path in self.directory.glob(f"building-{tag}.*"):
+                if path != mark:
+                    _remove_path(path)
+            mark.unlink(missing_ok=True)
+        if lock is not None:
+            os.close(lock)
+
+    def _remove_kept(self, tag: str) -> None:
+        for path in (self.archive / tag, self.arrays / f"{tag}.h5"):
             with contextlib.suppress(OSError):
-                os.unlink(name)
+                _remove_path(path)
+
+
+def _remove_path(path: Path) -> None:
+    if path.is_dir():
+        # DuckDB's own, where it has put aside what did not fit into memory; or an archive.
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> None:
     """Copy by reference where the file system can, else byte by byte."""
     with source.open("rb") as old, target.open("xb") as new:
         try:
-            import fcntl
-
             fcntl.ioctl(new.fileno(), 0x40049409, old.fileno())  # FICLONE, ioctl_ficlone(2)
         except OSError:
             shutil.copyfileobj(old, new, 16 << 20)

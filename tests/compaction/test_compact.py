@@ -256,8 +256,9 @@ def test_leftovers_of_killed_compactions_do_no_harm(logs: Path, store: Path, tmp
     job = record(logs, size=2, epochs=1)
     files = StoreFiles(store)
     files.archive.mkdir(parents=True)
-    (files.directory / "building-1-123-00ff00ff.duckdb").write_bytes(b"garbage")
-    (files.directory / "building-1-123-00ff00ff.duckdb.wal").write_bytes(b"garbage")
+    (files.directory / "building-1-00ff00ff.lock").touch()
+    (files.directory / "building-1-00ff00ff.duckdb").write_bytes(b"garbage")
+    (files.directory / "building-1-00ff00ff.duckdb.wal").write_bytes(b"garbage")
     (files.archive / "1-00ff00ff").mkdir()
     store.with_name(store.name + ".wal").write_bytes(b"garbage of somebody")
     compact(logs, store)
@@ -268,9 +269,13 @@ def test_leftovers_of_killed_compactions_do_no_harm(logs: Path, store: Path, tmp
     # Not removed: it is somebody's.
     (aside,) = tmp_path.glob("prov.duckdb.wal.*.aside")
     assert aside.read_bytes() == b"garbage of somebody"
-    (files.directory / "building-2-123-00ff00ff.duckdb").write_bytes(files.newest().read_bytes()[: 1 << 20])
+    assert {path.name for path in files.directory.iterdir()} == {"1.duckdb", "logs"}
+    assert len(list(files.archive.iterdir())) == 1
+    (files.directory / "building-2-00ff00ff.lock").touch()
+    (files.directory / "building-2-00ff00ff.duckdb").write_bytes(files.newest().read_bytes()[: 1 << 20])
     record(logs, size=2, epochs=1)
     assert compact(logs, store).snapshot == 2
+    assert {path.name for path in files.directory.iterdir()} == {"1.duckdb", "2.duckdb", "logs"}
     assert {run.writer.hex() for run in job.runs} <= {writer for (writer,) in rows(store, "select writer from writers")}
 
 

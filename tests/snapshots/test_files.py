@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -136,3 +141,121 @@ def test_names_that_only_look_like_snapshots(files: StoreFiles) -> None:
     for name in ("0.duckdb", "01.duckdb", "x.duckdb", "1.duckdb.wal", "building-1-2-3.duckdb", "-1.duckdb"):
         (files.directory / name).write_bytes(b"")
     assert files.snapshots() == []
+
+
+# what a dead compaction leaves
+
+FORK = """
+import os, signal, sys
+from braid_hpc.snapshots.files import StoreFiles
+files = StoreFiles(sys.argv[1])
+aside = files.begin(int(sys.argv[2]))
+aside.write_bytes(b"half")
+aside.with_name(aside.name + ".wal").write_bytes(b"half")
+aside.with_name(aside.name + ".tmp").mkdir()
+(aside.with_name(aside.name + ".tmp") / "spilled").write_bytes(b"much")
+tag = files.tag(aside)
+(files.archive / tag).mkdir(parents=True)
+(files.archive / tag / "events.arrows").write_bytes(b"half")
+files.arrays.mkdir(exist_ok=True)
+(files.arrays / f"{tag}.h5").write_bytes(b"half")
+if sys.argv[3] == "publish":
+    files.publish(aside, int(sys.argv[2]) + 1)
+print(tag, flush=True)
+if sys.argv[3] == "live":
+    sys.stdin.read()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def left_behind(files: StoreFiles, base: int, how: str) -> subprocess.Popen[str]:
+    """Start a compaction of sorts that is killed, or that waits for the end of its input first."""
+    command = [sys.executable, "-c", FORK, str(files.path), str(base), how]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def tag_of(process: subprocess.Popen[str], *, wait: bool) -> str:
+    assert process.stdout is not None
+    tag = process.stdout.readline().strip()
+    if wait:
+        process.communicate(timeout=60)
+    return tag
+
+
+def everything(files: StoreFiles) -> set[str]:
+    return {str(path.relative_to(files.directory)) for path in files.directory.rglob("*")}
+
+
+def test_what_a_dead_compaction_left_is_removed(files: StoreFiles) -> None:
+    """All of it, archive, arrays and what DuckDB put aside, whether its number was given to another one or not."""
+    tag_of(left_behind(files, 0, "die"), wait=True)
+    publish(files, 6, b"six")
+    tag_of(left_behind(files, 6, "die"), wait=True)
+    files.snapshot(6).unlink()
+    assert len(everything(files)) > 10
+    publish(files, 1, b"one")
+    files.sweep(1, {"1-0"})
+    assert everything(files) == {"1.duckdb", "logs", "arrays"}
+
+
+def test_what_a_living_compaction_builds_stays(files: StoreFiles) -> None:
+    """Its lock says that it lives, whatever its number; when it has died, the same is removed."""
+    process = left_behind(files, 0, "live")
+    tag = tag_of(process, wait=False)
+    before = everything(files)
+    assert f"logs/{tag}" in before
+    mine = files.begin(0)
+    files.sweep(0, set())
+    files.discard(mine)
+    assert everything(files) == before
+    process.communicate("", timeout=60)
+    files.sweep(0, set())
+    assert everything(files) == {"logs", "arrays"}
+
+
+def test_what_a_published_snapshot_names_stays(files: StoreFiles) -> None:
+    """A compaction that was killed right after it had published leaves its file to build in, and nothing else."""
+    tag = tag_of(left_behind(files, 0, "publish"), wait=True)
+    # Whoever does not know the snapshot yet cannot tell, and leaves all of it.
+    before = everything(files)
+    files.sweep(0, set())
+    assert everything(files) == before
+    files.sweep(1, {tag})
+    kept = {"1.duckdb", "logs", f"logs/{tag}", f"logs/{tag}/events.arrows", "arrays", f"arrays/{tag}.h5"}
+    assert everything(files) == kept
+
+
+def test_a_refusal_after_publishing_takes_nothing_away(files: StoreFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snapshot is there, so its archive stays, though the disk could not confirm its name."""
+    aside = files.begin(0)
+    aside.write_bytes(b"whole")
+    archive = files.archive / files.tag(aside)
+    archive.mkdir(parents=True)
+    synced = []
+
+    def refuse(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) == 2:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError, match="cannot publish snapshot 1"):
+        files.publish(aside, 1)
+    files.discard_kept(aside)
+    files.discard(aside)
+    assert archive.is_dir()
+    assert files.snapshots() == [1]
+
+
+def test_a_file_system_without_locks(files: StoreFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snapshots are published there as well; nothing is taken for dead."""
+
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    tag_of(left_behind(files, 0, "die"), wait=True)
+    before = everything(files)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    publish(files, 1, b"one")
+    files.sweep(1, {"1-0"})
+    assert everything(files) == before | {"1.duckdb"}
