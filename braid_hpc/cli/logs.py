@@ -52,9 +52,11 @@ def compact(logs: Path, store: str | None) -> None:
             soft_wrap=True,
         )
     incomplete = [state for state in done.states.values() if not state.complete]
+    incomplete += [WriterState.ABSENT] * len(done.absent)
     if incomplete:
         counted = ", ".join(f"{incomplete.count(state)} {state}" for state in sorted(set(incomplete)))
-        messages.print(f"incomplete: {counted} of {len(done.states)} logs; see 'braid check {logs}'", soft_wrap=True)
+        total = len(done.states) + len(done.absent)
+        messages.print(f"incomplete: {counted} of {total} logs; see 'braid check {logs}'", soft_wrap=True)
 
 
 _COLUMNS = (
@@ -215,20 +217,14 @@ def _time(nanoseconds: int) -> str:
 
 
 def _absent(runs: dict[str, str], found: dict[str, WriterLog]) -> list[tuple[Any, ...]]:
-    sizes: dict[str, int] = {}
-    present: dict[str, set[int]] = {}
-    for writer, log in found.items():
-        if log.header.get("parent") is None:
-            sizes[runs[writer]] = max(sizes.get(runs[writer], 0), log.header.get("size") or 0)
-            present.setdefault(runs[writer], set()).add(log.header.get("rank") or 0)
+    from braid_hpc.compaction.runs import absent_ranks
+
     return [
         (
             *(run[:8], rank, "", None, str(WriterState.ABSENT), 0, None, None, 0, 0),
             *(False, False, False, True, 0, 0, [], ["no log of this rank is here"]),
         )
-        for run, size in sorted(sizes.items())
-        for rank in range(size)
-        if rank not in present[run]
+        for run, rank in absent_ranks({writer: log.header for writer, log in found.items()}, runs)
     ]
 
 

@@ -19,14 +19,20 @@ from braid_hpc.compaction.graph import build_graph
 from braid_hpc.compaction.known import Known
 from braid_hpc.compaction.ledger import Ledger, damage, settle, write_writers
 from braid_hpc.compaction.problems import Problem
-from braid_hpc.compaction.runs import group_runs
+from braid_hpc.compaction.runs import absent_ranks, group_runs
 from braid_hpc.compaction.same_content import link_same_content
 from braid_hpc.compaction.stream_rows import stream_tables
 from braid_hpc.compaction.stream_store import StreamTables
 from braid_hpc.compaction.write import Writer
 from braid_hpc.reading.newer import refuse_newer
 from braid_hpc.reading.writer_log import WriterLog, find_writers, read_header, read_writer
-from braid_hpc.snapshots.connect import check_growable, connect_building, snapshot_number, storage_error
+from braid_hpc.snapshots.connect import (
+    check_growable,
+    connect_building,
+    refuse_two_stores,
+    snapshot_number,
+    storage_error,
+)
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.snapshots.schema import FORMAT, MAJOR, MINOR, TABLES, VIEWS
 from braid_hpc.vocabulary.codes import WriterState
@@ -56,6 +62,8 @@ class Compacted:
         Rows that were added to the table ``problems``.
     states : dict of str to WriterState
         State of every writer that was read.
+    absent : list of (str, int)
+        Run and rank of each rank of those runs of which the store has no log.
     """
 
     store: Path
@@ -70,6 +78,7 @@ class Compacted:
     arrays: int = 0
     problems: int = 0
     states: dict[str, WriterState] = field(default_factory=dict)
+    absent: list[tuple[str, int]] = field(default_factory=list)
 
 
 def compact(
@@ -150,8 +159,11 @@ def _attempt(directories: list[Path], files: StoreFiles, progress: Callable[[str
         try:
             if not base:
                 _create(connection)
-            elif snapshot_number(connection, files.path) != base:
-                raise ConflictError(f"{files.path} is not what it was a moment ago")
+            else:
+                inside = snapshot_number(connection, files.path)
+                if not numbers and inside != base:
+                    raise ConflictError(f"{files.path} is not what it was a moment ago")
+                refuse_two_stores(files, files.snapshot(base) if numbers else files.path, inside)
             files.sweep(base, {tag for (tag,) in connection.execute("select archive from snapshots").fetchall()})
             result = _commit(connection, directories, files, copies, files.tag(aside), progress)
         finally:
@@ -210,8 +222,10 @@ def _commit(
         if fresh or ledger.is_news(log) or writer in copies.holders:
             taken.append(extract(log, grouping.run[writer], fresh))
     states = {writer: log.state for writer, log in logs.items()}
+    touched = {grouping.run[writer] for writer in logs}
+    absent = absent_ranks(headers, {writer: run for writer, run in grouping.run.items() if run in touched})
     if not taken:
-        return Compacted(files.path, snapshot - 1, new=False, states=states)
+        return Compacted(files.path, snapshot - 1, new=False, states=states, absent=absent)
     progress("resolve", 0, 1)
     connection.execute("begin transaction")
     graph = build_graph(taken, Known(connection))
@@ -245,6 +259,7 @@ def _commit(
         arrays=out.counts["array_rows"],
         problems=out.counts["problem_rows"],
         states=states,
+        absent=absent,
     )
     _close_commit(connection, result, tag)
     progress("write", 1, 1)

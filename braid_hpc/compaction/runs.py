@@ -15,7 +15,7 @@ from typing import Any
 
 from braid_hpc.vocabulary.identity import key_digest
 
-__all__ = ["Grouping", "group_runs"]
+__all__ = ["Grouping", "absent_ranks", "group_runs"]
 
 #: Ranks of one run that nothing else holds together start within this time of each other (ns).
 _ONE_START_NS = 60_000_000_000
@@ -66,6 +66,31 @@ def group_runs(headers: dict[str, dict[str, Any]], known: dict[str, str] | None 
         own = key_digest(["run", _evidence(root, headers[writer])])
         found.run.setdefault(writer, found.run.get(root) or own)
     return found
+
+
+def absent_ranks(headers: dict[str, dict[str, Any]], runs: dict[str, str]) -> list[tuple[str, int]]:
+    """Return the ranks that belong to a run by its size, and of which there is no log.
+
+    Parameters
+    ----------
+    headers : dict
+        Header by writer id.
+    runs : dict of str to str
+        Run by writer, of the writers to look at.
+
+    Returns
+    -------
+    list of (str, int)
+        Run and rank, in order.
+    """
+    sizes: dict[str, int] = {}
+    present: dict[str, set[int]] = defaultdict(set)
+    for writer, run in runs.items():
+        header = headers[writer]
+        if header.get("parent") is None:
+            sizes[run] = max(sizes.get(run, 0), header.get("size") or 0)
+            present[run].add(header.get("rank") or 0)
+    return [(run, rank) for run, size in sorted(sizes.items()) for rank in range(size) if rank not in present[run]]
 
 
 def _settle(found: Grouping, key: str, members: list[str], headers: dict[str, dict[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.snapshots.schema import FORMAT, MAJOR, MINOR, TABLES, VIEWS
 from braid_hpc.vocabulary.errors import (
     ConflictError,
@@ -22,6 +23,7 @@ __all__ = [
     "connect_asking",
     "connect_building",
     "connect_nothing",
+    "refuse_two_stores",
     "snapshot_number",
     "storage_error",
 ]
@@ -197,6 +199,55 @@ def check_growable(file: Path, path: Path) -> None:
             f"{path} is of store format {MAJOR}.{minor}, this braid_hpc adds to {MAJOR}.{MINOR}: it can be asked, and "
             f"to add to it update braid_hpc"
         )
+
+
+def refuse_two_stores(files: StoreFiles, newest: Path, inside: int) -> None:
+    """See that a store's name and the snapshots beside it are one store: a file copied over the name is another one.
+
+    Parameters
+    ----------
+    files : StoreFiles
+        The store's.
+    newest : Path
+        The file that was opened.
+    inside : int
+        The number of the newest snapshot in it.
+
+    Raises
+    ------
+    InvalidInputError
+        If they are two, or the name stands for a file that is no store.
+    FormatTooNewError
+        If the file of that name was written by a newer DuckDB.
+    StorageError
+        If it cannot be opened.
+    """
+    two = f"{files.path} is another store than the snapshots in {files.directory}: move that directory away"
+    if newest != files.path and newest.name != f"{inside}.duckdb":
+        # Written into the very file that both names stand for.
+        raise _unusable(two)
+    # Asked again where the name has changed meanwhile: whoever publishes renames it to a later snapshot.
+    while (before := files.snapshots()) and not files.is_one():
+        known = _commits(files.snapshot(before[-1]), files.path)
+        # A copy of the whole directory, in which the name is a file of its own, stands for a commit that is known.
+        if known is None or _commits(files.path, files.path, newest_only=True) in known:
+            return
+        if files.snapshots() == before and not files.is_one():
+            raise _unusable(two)
+
+
+def _commits(path: Path, store: Path, *, newest_only: bool = False) -> Any:
+    """Return what tells commits apart: all in a file, or the newest one; None where the file has just gone."""
+    try:
+        connection = connect_asking(path)
+    except StorageError:
+        if path.exists():
+            raise
+        return None
+    with connection:
+        snapshot_number(connection, store)
+        rows = connection.execute("select snapshot, committed, archive from snapshots order by snapshot").fetchall()
+    return rows[-1] if newest_only else set(rows)
 
 
 def storage_error(path: Path, error: BaseException) -> StorageError | None:

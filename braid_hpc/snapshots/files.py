@@ -108,6 +108,22 @@ class StoreFiles:
         """
         return bool(self.snapshots()) or self.path.is_file()
 
+    def is_one(self) -> bool:
+        """Return whether the store's own name stands for one of the snapshots beside it, as far as the files tell.
+
+        Returns
+        -------
+        bool
+            False where a copy has made two files of one, and where the name stands for another store.
+        """
+        if not self.path.is_file():
+            return True
+        for number in self.snapshots():
+            with contextlib.suppress(FileNotFoundError):
+                if self.path.samefile(self.snapshot(number)):
+                    return True
+        return False
+
     def begin(self, base: int) -> Path:
         """Return a new file to build the next snapshot in.
 

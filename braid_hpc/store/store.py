@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.snapshots.connect import connect_asking, snapshot_number
+from braid_hpc.snapshots.connect import connect_asking, refuse_two_stores, snapshot_number
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.arrays import ArrayFiles, StoredArray, find_array
 from braid_hpc.store.digest import table_digests
@@ -77,9 +77,10 @@ class Store:
         files = StoreFiles(path)
         self.path: Path = files.path
         self._arrays = ArrayFiles(files.arrays)
-        self._connection = _connect_newest(files)
+        newest, self._connection = _connect_newest(files)
         try:
             self.snapshot = snapshot_number(self._connection, self.path)
+            refuse_two_stores(files, newest, self.snapshot)
         except BaseException:
             self.close()
             raise
@@ -374,12 +375,12 @@ class Store:
         return f"<Store {self.path.name}, snapshot {getattr(self, 'snapshot', '?')}>"
 
 
-def _connect_newest(files: StoreFiles) -> Any:
+def _connect_newest(files: StoreFiles) -> tuple[Path, Any]:
     """Connect to the newest snapshot, which may be replaced by two later ones while it is being opened."""
     while True:
         path = files.newest()
         try:
-            return connect_asking(path)
+            return path, connect_asking(path)
         except StorageError:
             if path.exists():
                 raise

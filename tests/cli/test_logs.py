@@ -15,7 +15,7 @@ import pytest
 from click.testing import Result
 
 from braid_hpc.log.header import pack_header, unpack_header
-from tests.jobs import Job, count
+from tests.jobs import Job, count, deliver
 from tests.rank_logs import overwrite, small_tails
 
 Braid = Callable[..., Result]
@@ -84,6 +84,26 @@ def test_compact_with_bad_input(cli: Braid, job: Job, tmp_path: Path, case: str)
     assert done.stderr.startswith("braid: ")
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_compact_tells_of_ranks_without_a_log(cli: Braid, tmp_path: Path) -> None:
+    """Ranks of the job whose logs are not here count as incomplete, until their logs have come."""
+    with Job(tmp_path / "all", 4) as job:
+        pass
+    for rank, words in (
+        (2, "incomplete: 3 absent of 4 logs;"),
+        (0, "incomplete: 2 absent of 4 logs;"),
+        (1, "incomplete: 1 absent of 2 logs;"),
+        (3, ""),
+    ):
+        # The last two come in a directory of their own: the store knows the others.
+        logs = deliver(job.folder(rank), tmp_path / ("logs" if rank in (0, 2) else "others")).parent
+        done = cli("compact", logs, "--store", tmp_path / "prov.duckdb")
+        assert done.exit_code == 0, done.output
+        assert words in done.stderr
+        assert words or "incomplete" not in done.stderr
+    again = cli("compact", tmp_path / "logs", "--store", tmp_path / "prov.duckdb")
+    assert "incomplete" not in again.stderr
 
 
 def test_check_of_whole_logs(cli: Braid, logs: Path) -> None:

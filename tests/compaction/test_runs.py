@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braid_hpc.compaction.compact import compact
-from braid_hpc.compaction.runs import group_runs
+from braid_hpc.compaction.runs import absent_ranks, group_runs
 from tests.jobs import count, deliver, one, rows
 
 Header = dict[str, Any]
@@ -245,3 +245,14 @@ def test_a_forks_log_that_comes_first(tmp_path: Path) -> None:
     assert sorted(rows(tmp_path / "whole.duckdb", query)) == expected
     assert sorted(rows(store, query)) == expected
     assert rows(store, "select status from activities") == [("ok",)]
+
+
+def test_ranks_without_a_log_are_told() -> None:
+    """By run; a forked child is no rank of its own, and a run without a launcher lacks nobody."""
+    headers = ranks(4, "a")
+    gone = headers.pop(sorted(headers)[1])
+    child = {**gone, "parent": sorted(headers)[0]}
+    headers |= {"b".ljust(32, "0"): {**gone, "size": None, "rank": None}, "c".ljust(32, "0"): child}
+    run = group_runs(headers).run
+    assert absent_ranks(headers, run) == [(run[sorted(headers)[0]], 1)]
+    assert absent_ranks(headers, {}) == []

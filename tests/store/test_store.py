@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
+import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +15,10 @@ import pytest
 
 import braid_hpc as braid
 from braid_hpc.compaction.compact import compact
+from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.store import Store, open_store
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError, ReadOnlyError
-from tests.jobs import Job, one
+from tests.jobs import Job, digests, one
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +202,75 @@ def test_a_reference_is_a_text(store: Store, wrong: Any) -> None:
     for ask in (store.get, store.lineage, store.impact, store.array, store.same_content):
         with pytest.raises(InvalidInputError, match="is not a reference: that is a text"):
             ask(wrong)
+
+
+# the name and the directory beside it
+
+
+def two_stores(tmp_path: Path) -> tuple[Path, Path]:
+    """Give an older store of two snapshots and a newer one of one."""
+    for name, turns in (("old", 2), ("new", 1)):
+        for turn in range(turns):
+            with one(tmp_path / f"{name}-logs") as job:
+                job[0].data(f"{name}-{turn}")
+            compact(tmp_path / f"{name}-logs", tmp_path / f"{name}.duckdb")
+    return tmp_path / "old.duckdb", tmp_path / "new.duckdb"
+
+
+@pytest.mark.parametrize("how", ["replaced", "written into", "no store"])
+def test_a_store_copied_over_an_older_name_is_told(tmp_path: Path, how: str) -> None:
+    """Nobody gets answers of the older store by the name of the newer one, and nothing is merged into either."""
+    old, new = two_stores(tmp_path)
+    if how == "replaced":
+        shutil.copy(new, tmp_path / "copy")
+        os.replace(tmp_path / "copy", old)
+        told = f"{old} is another store than the snapshots in {old}.d: move that directory away"
+    elif how == "written into":
+        os.chmod(old, 0o644)
+        old.write_bytes(new.read_bytes())
+        told = f"{old} is another store than the snapshots in {old}.d: move that directory away"
+    else:
+        old.unlink()
+        old.write_bytes(b"something else" * 1000)
+        told = f"{old} is not a DuckDB file"
+    before = sorted(path.name for path in StoreFiles(old).directory.iterdir())
+    with pytest.raises(InvalidInputError, match=re.escape(told)) as raised:
+        Store(old)
+    assert raised.value.exit_code == 4
+    with one(tmp_path / "more") as job:
+        job[0].data("more")
+    with pytest.raises(InvalidInputError, match=re.escape(told)):
+        compact(tmp_path / "more", old)
+    assert sorted(path.name for path in StoreFiles(old).directory.iterdir()) == before
+    shutil.move(StoreFiles(old).directory, tmp_path / "away")
+    if how != "no store":
+        assert digests(old) == digests(new)
+
+
+def test_a_store_copied_with_its_directory_is_one_store(tmp_path: Path) -> None:
+    """Also where the copy knows no hard links, and merges go on in it."""
+    old, _ = two_stores(tmp_path)
+    there = tmp_path / "there"
+    shutil.copytree(StoreFiles(old).directory, there / "old.duckdb.d")
+    shutil.copy(old, there)
+    assert not StoreFiles(there / "old.duckdb").is_one()
+    assert digests(there / "old.duckdb") == digests(old)
+    with one(tmp_path / "more") as job:
+        job[0].data("more")
+    assert compact(tmp_path / "more", there / "old.duckdb").snapshot == 3
+    assert StoreFiles(there / "old.duckdb").is_one()
+
+
+def test_a_name_left_behind_is_no_other_store(tmp_path: Path) -> None:
+    """A compaction that was killed before it renamed: the name stands for a snapshot whose number may be gone."""
+    old, _ = two_stores(tmp_path)
+    StoreFiles(old).snapshot(1).unlink()
+    kept = tmp_path / "kept"
+    os.link(old, kept)
+    with one(tmp_path / "old-logs") as job:
+        job[0].data("more")
+    compact(tmp_path / "old-logs", old)
+    os.replace(kept, old)
+    StoreFiles(old).snapshot(2).unlink()
+    with Store(old) as opened:
+        assert opened.snapshot == 3
