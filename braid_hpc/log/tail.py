@@ -29,7 +29,6 @@ from braid_hpc.log.layout import (
     PAGE,
     ROW,
     ROW_BYTES,
-    TAIL_HEADER,
     TAIL_LOSS,
     TAIL_LOSS_OFFSET,
     TailHeader,
@@ -219,8 +218,10 @@ class MappedTail:
         self._next = 0
         self._free = 0
         packed = self.header.pack()
-        self._view[TAIL_HEADER.size : len(packed)] = packed[TAIL_HEADER.size :]
-        self._view[: TAIL_HEADER.size] = packed[: TAIL_HEADER.size]
+        # The first eight bytes last, in one store: a tail is begun wholly or not at all, also where the process is
+        # killed in these lines.
+        self._view[8 : len(packed)] = packed[8:]
+        self._words[0] = int.from_bytes(packed[:8], "little")
 
     def _prefault(self) -> None:
         try:

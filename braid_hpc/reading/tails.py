@@ -36,7 +36,7 @@ class TailScan:
     Attributes
     ----------
     header : TailHeader or None
-        None if the tail was never begun (its first page is zero).
+        None if the tail was never begun.
     events : Events
         The rows that verify.
     corrupt : list of int
@@ -80,7 +80,7 @@ def read_tail(path: Path) -> TailScan:
         If it was sealed and removed meanwhile.
     """
     data = path.read_bytes()
-    if not data[:PAGE].strip(b"\0"):
+    if _never_begun(data):
         return TailScan(None, Events.empty())
     if len(data) < TAIL_HEADER.size + TAIL_HEADER_CHECK.size:
         return TailScan(None, Events.empty(), torn=f"it ends after {len(data)} bytes, within its header")
@@ -90,6 +90,11 @@ def read_tail(path: Path) -> TailScan:
         scan.torn = f"it ends after {len(data)} of {header.total} bytes"
     _read_loss(path, data, scan)
     return scan
+
+
+def _never_begun(data: bytes) -> bool:
+    """Whether the process ended before the first eight bytes were stored, the last ones of the header."""
+    return not any(data[:8]) and not data[TAIL_HEADER.size + TAIL_HEADER_CHECK.size :].strip(b"\0")
 
 
 def _read_loss(path: Path, data: bytes, scan: TailScan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import mmap
 import os
@@ -51,6 +52,10 @@ def log(tmp_path: Path) -> Iterator[RankLog]:
 
 def subjects(log: WriterLog) -> list[int]:
     return [row.subject for row in said(log, EVENT)]
+
+
+def any_file(directory: Path, pattern: str) -> bool:
+    return any(directory.glob(pattern))
 
 
 def in_child(work: Any) -> int:
@@ -200,6 +205,9 @@ def test_nothing_is_lost_when_the_process_is_killed(tmp_path: Path, monkeypatch:
                 os._exit(1)
         wait_for(lambda: struct.unpack_from("<Q", counted)[0] > 0, "the first event")
         time.sleep(dice.random() * 0.05)
+        if trial % 10 == 9:
+            # Sealing waits for the disk, which may be slow: some trials are to be killed after a first batch.
+            wait_for(functools.partial(any_file, logs, "*/events.sums"), "a sealed batch")
         os.kill(child, signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         (returned,) = struct.unpack_from("<Q", counted)
@@ -212,7 +220,7 @@ def test_nothing_is_lost_when_the_process_is_killed(tmp_path: Path, monkeypatch:
         ]
         assert (found.faults, found.state) == ([], WriterState.OPEN)
         ended.append(found)
-    assert any(found.sealed for found in ended)
+    assert sum(found.sealed > 0 for found in ended) >= 3
     assert sum(len(subjects(found)) for found in ended) > 1_000
 
 

@@ -137,6 +137,20 @@ def test_a_tail_that_was_never_begun(tmp_path: Path, size: int) -> None:
     assert (scan.header, len(scan.events), scan.torn) == (None, 0, None)
 
 
+@pytest.mark.parametrize("stored", [0, 8, 40, 79, 80, 87])
+def test_a_tail_whose_process_was_killed_within_the_header(tmp_path: Path, stored: int) -> None:
+    """The first eight bytes are stored last: until then the tail is passed over, whatever else is there."""
+    whole = repacked(major=1)
+    data = bytes(8) + whole[8:88][-stored or 88 :].rjust(80, b"\0")
+    (tmp_path / "tail").write_bytes(data.ljust(3 * PAGE, b"\0"))
+    scan = read_tail(tmp_path / "tail")
+    assert (scan.header, len(scan.events), scan.torn) == (None, 0, None)
+    # Rows behind such a header are not: somebody overwrote it.
+    (tmp_path / "tail").write_bytes(data.ljust(PAGE, b"\0") + b"1" * PAGE)
+    with pytest.raises(CorruptLogError):
+        read_tail(tmp_path / "tail")
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     """A file that is not ours, one of a newer major version, and one that is gone."""
     path = tmp_path / "tail"
