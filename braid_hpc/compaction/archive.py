@@ -18,9 +18,10 @@ import pyarrow as pa
 
 from braid_hpc.compaction.extract import Facts
 from braid_hpc.reading.events import COLUMNS, Events
-from braid_hpc.reading.sealed import schema_message
+from braid_hpc.reading.sealed import stream_batch
 from braid_hpc.vocabulary.codes import Code
-from braid_hpc.vocabulary.columns import BATCH_IN_FILE, BATCH_PLACE
+from braid_hpc.vocabulary.columns import BATCH_IN_FILE
+from braid_hpc.vocabulary.errors import CorruptLogError
 
 __all__ = ["write_archive"]
 
@@ -109,13 +110,9 @@ def _write_batches(out: Any, facts: Facts) -> None:
         if events["flags"][row] != BATCH_IN_FILE or int(events["sequence"][row]) not in facts.fresh:
             continue
         number = int(events["other"][row])
-        offset, length, _ = BATCH_PLACE.unpack(events.payload(row))
         try:
-            with (facts.log.directory / f"stream-{number:04d}.arrows").open("rb") as file:
-                schema = schema_message(file.read(64 << 10))
-                file.seek(offset)
-                ipc = schema + file.read(length)
-        except FileNotFoundError:
+            ipc, _, _ = stream_batch(facts.log.directory, number, events.payload(row))
+        except CorruptLogError:
             # Already named as a fault of the writer; what is gone cannot be archived.
             continue
         arrays = [

@@ -12,11 +12,10 @@ import pyarrow as pa
 
 from braid_hpc.compaction.extract import Facts
 from braid_hpc.reading.events import Array, Events
-from braid_hpc.reading.sealed import read_batch
+from braid_hpc.reading.sealed import read_stream_batch
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.columns import (
     BATCH_IN_FILE,
-    BATCH_PLACE,
     FIXED,
     ROW_AS_LIST,
     VARIABLE,
@@ -89,8 +88,7 @@ def _tables(
         first, count = int(events["subject"][row]), int(events["object"][row])
         try:
             if flags[row] == BATCH_IN_FILE:
-                offset, length, digest = BATCH_PLACE.unpack(events.payload(row))
-                table = read_batch(facts.log.directory / f"stream-{number:04d}.arrows", offset, length, digest)
+                table = read_stream_batch(facts.log.directory, number, events.payload(row))
                 arrays = [_cast(table.column(name), kind) for name, kind in columns]
             else:
                 arrays = _inline_batch(events.payload(row), count, columns)

@@ -25,6 +25,7 @@ __all__ = [
     "TailKind",
     "check_word",
     "pack_sum",
+    "part_name",
 ]
 
 FORMAT = "braid rank log"
@@ -220,3 +221,26 @@ def pack_sum(offset: int, length: int, first: int, after: int, rows: int, digest
 
     body = SUM.pack(offset, length, first, after, rows, digest, 0)[:-8]
     return body + struct.pack("<Q", xxh3_64_intdigest(body))
+
+
+def part_name(name: str, part: int) -> str:
+    """Return the name of a file of batches, without its ending.
+
+    Parameters
+    ----------
+    name : str
+        ``events`` or ``stream-<number>``.
+    part : int
+        From 1; a later one is begun after the file system refused the one before.
+
+    Returns
+    -------
+    str
+        The first one has the plain name.
+
+    Examples
+    --------
+    >>> part_name("events", 1), part_name("stream-0001", 2)
+    ('events', 'stream-0001-000002')
+    """
+    return name if part == 1 else f"{name}-{part:06d}"

@@ -42,12 +42,12 @@ class Losses:
         self.reason = ""
         self.owed: list[tuple[Any, ...]] = []
 
-    def add(self, now: int) -> None:
-        """Count one event that is lost at `now`."""
+    def add(self, now: int, count: int = 1) -> None:
+        """Count events that are lost at `now`."""
         # No call in these lines, see braid_hpc.log.tail: threads that lose events at once are all counted.
         if not self.count:
             self.first = now
-        self.count += 1
+        self.count += count
         self.last = now
 
     def tell(self, append: Callable[..., int]) -> None:

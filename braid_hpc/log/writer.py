@@ -230,21 +230,39 @@ class RankLog(Upkeep, Forkable):
                 os.unlink(made.path)
         return found
 
+    def lose(self, error: Exception, count: int) -> None:
+        """Count rows that could not be stored in a file of their own, and say so at once where there is room.
+
+        Parameters
+        ----------
+        error : Exception
+            Why not.
+        count : int
+            How many.
+        """
+        self._count_lost(time.monotonic_ns(), error, count)
+        if self.tail is not NO_TAIL:
+            self._losses.tell(self.tail.append)
+
     def _lose(self, error: Exception | None) -> int:
         now = time.monotonic_ns()
-        if error is not None:
-            self._losses.reason = f"{type(error).__name__}: {error}"
         if isinstance(error, (OSError, ValueError)) and not self._closed:
             self._retry_at = now + RETRY_NS
             self.tail = NO_TAIL
-        self.lost += 1
+        self._count_lost(now, error, 1)
+        return 0
+
+    def _count_lost(self, now: int, error: Exception | None, count: int) -> None:
+        if error is not None:
+            self._losses.reason = f"{type(error).__name__}: {error}"
+        told = self.lost
+        self.lost = told + count
         losses = self._losses
-        losses.add(now)
+        losses.add(now, count)
         with contextlib.suppress(ValueError):
             self._last.note_loss(losses.count, losses.first, now)
-        if self.lost == 1 and not self._closed and self.on_loss is not None:
+        if not told and not self._closed and self.on_loss is not None:
             self.on_loss(self._losses.reason)
-        return 0
 
     # ------------------------------------------------------------------ texts
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from braid_hpc.reading.sealed import read_batch, read_sums
+from braid_hpc.reading.sealed import check_sums, read_sums, sealed_files, stream_batch
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code
-from braid_hpc.vocabulary.columns import BATCH_IN_FILE, BATCH_PLACE
+from braid_hpc.vocabulary.columns import BATCH_IN_FILE
 from braid_hpc.vocabulary.errors import CorruptLogError
 
 __all__ = ["check_batches"]
@@ -23,24 +23,24 @@ def check_batches(log: WriterLog) -> None:
         Its `faults` and `state` say afterwards what is wrong.
     """
     summed: set[tuple[str, int]] = set()
-    for path in sorted(log.directory.glob("stream-*.sums")):
-        segments, corrupt, cut = read_sums(path)
-        summed.update((path.stem, segment.offset) for segment in segments)
+    names = {"-".join(path.stem.split("-")[:2]) for path in log.directory.glob("stream-*.sums")}
+    for name in sorted(names):
+        corrupt, cut = check_sums(log.directory, name)
         for fault in corrupt:
             log.damage([fault], torn=False)
-        if cut:
-            log.damage([cut], torn=True)
+        for fault in cut:
+            log.damage([fault], torn=True)
+        for path in sealed_files(log.directory, name):
+            summed.update((path.stem, segment.offset) for segment in read_sums(path.with_suffix(".sums"))[0])
     for row in log.events.positions(Code.BATCH):
         if log.events["flags"][row] != BATCH_IN_FILE:
             continue
         number, first, count = (int(log.events[name][row]) for name in ("other", "subject", "object"))
         try:
-            offset, length, digest = BATCH_PLACE.unpack(log.events.payload(row))
-            name = f"stream-{number:04d}"
-            read_batch(log.directory / f"{name}.arrows", offset, length, digest)
-            if (name, offset) not in summed:
+            _, path, offset = stream_batch(log.directory, number, log.events.payload(row))
+            if (path.stem, offset) not in summed:
                 # The event vouches for the batch; shipping goes by the sums, and would leave it behind.
-                raise CorruptLogError(f"its record is missing in {name}.sums")
+                raise CorruptLogError(f"its record is missing in {path.stem}.sums")
         except CorruptLogError as error:
             fault = f"rows {first} to {first + count - 1} of stream {number} cannot be read: {error}"
             log.damage([fault], torn="missing" in str(error) or "ends within" in str(error))

@@ -13,7 +13,7 @@ from braid_hpc.log.header import unpack_header
 from braid_hpc.log.layout import HEADER_NAME, PAGE, ROW, ROW_BYTES, TAIL_PREFIX, TailKind
 from braid_hpc.reading.events import COLUMNS, Events
 from braid_hpc.reading.h5reader import ArrayReader
-from braid_hpc.reading.sealed import Segment, read_batch, read_sealed, read_sums, schema_message
+from braid_hpc.reading.sealed import Segment, read_batch, read_sealed_files, read_sums, schema_message
 from braid_hpc.reading.tails import read_tail
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.columns import BATCH_IN_FILE, BATCH_PLACE, ROW_AS_LIST
@@ -132,7 +132,7 @@ def _dump_batches(path: Path) -> Lines:
     for fault in [*corrupt, *([torn] if torn else [])]:
         yield {"fault": fault}
     if path.name.startswith("events"):
-        for segment, events, wrong in read_sealed(path.parent, path.name):
+        for segment, events, wrong in read_sealed_files([path]):
             yield {"segment": _segment(segment)}
             if events is None:
                 yield {"fault": wrong}
@@ -203,8 +203,8 @@ def _payload(code: int, flags: int, payload: bytes) -> Any:
     if code == Code.NAME:
         return payload.decode("utf-8", "backslashreplace")
     if code == Code.BATCH and flags == BATCH_IN_FILE and len(payload) == BATCH_PLACE.size:
-        offset, length, digest = BATCH_PLACE.unpack(payload)
-        return {"offset": offset, "length": length, "digest": digest.hex()}
+        offset, length, digest, part = BATCH_PLACE.unpack(payload)
+        return {"offset": offset, "length": length, "digest": digest.hex(), "file": part}
     if not payload or code == Code.BATCH or (code == Code.ROW and flags != ROW_AS_LIST):
         return payload.hex()
     try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +13,27 @@ import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from braid_hpc.log.batch_file import batch_digest
-from braid_hpc.log.layout import SUM, SUM_BYTES
+from braid_hpc.log.layout import SUM, SUM_BYTES, part_name
 from braid_hpc.reading.events import COLUMNS, Events
+from braid_hpc.vocabulary.columns import BATCH_PLACE
 from braid_hpc.vocabulary.errors import CorruptLogError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Segment", "read_batch", "read_sealed", "read_sums", "schema_message"]
+__all__ = [
+    "Segment",
+    "batch_bytes",
+    "check_sums",
+    "read_batch",
+    "read_sealed",
+    "read_sealed_files",
+    "read_stream_batch",
+    "read_sums",
+    "schema_message",
+    "sealed_files",
+    "stream_batch",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +81,32 @@ def read_sums(path: Path) -> tuple[list[Segment], list[str], str | None]:
     return segments, corrupt, f"{path.name} ends within a record" if rest else None
 
 
+def check_sums(directory: Path, name: str) -> tuple[list[str], list[str]]:
+    """Say what is wrong with the files of sums of one name.
+
+    Parameters
+    ----------
+    directory : Path
+        The writer's directory.
+    name : str
+        As for :func:`sealed_files`.
+
+    Returns
+    -------
+    corrupt, torn : list of str
+        Sentences. A part of a record at the end of a file that has a successor is none: there the writer was
+        refused, and wrote the record again in the next file.
+    """
+    corrupt, torn = [], []
+    files = sealed_files(directory, name)
+    for path in files:
+        _, bad, cut = read_sums(path.with_suffix(".sums"))
+        corrupt += bad
+        if cut and path == files[-1]:
+            torn.append(cut)
+    return corrupt, torn
+
+
 def schema_message(file: bytes) -> bytes:
     """Return the schema message that an Arrow IPC stream begins with.
 
@@ -79,6 +121,121 @@ def schema_message(file: bytes) -> bytes:
         The encapsulated message.
     """
     return file[: 8 + int.from_bytes(file[4:8], "little")]
+
+
+def sealed_files(directory: Path, name: str) -> list[Path]:
+    """List the files that hold the batches of one name.
+
+    Parameters
+    ----------
+    directory : Path
+        The writer's directory.
+    name : str
+        ``events`` or ``stream-<number>``.
+
+    Returns
+    -------
+    list of Path
+        ``<name>.arrows`` and its successors, in order; also one of which only the sums are there.
+    """
+    ours = re.compile(rf"({re.escape(name)}(?:-\d{{6,}})?)\.(?:arrows|sums)")
+    stems = {found[1] for path in directory.glob(f"{name}*") if (found := ours.fullmatch(path.name))}
+    return [directory / f"{stem}.arrows" for stem in sorted(stems, key=lambda stem: (len(stem), stem))]
+
+
+def batch_bytes(path: Path, offset: int, length: int, digest: bytes) -> bytes:
+    """Read one batch of an Arrow file as a stream of its own.
+
+    Parameters
+    ----------
+    path, offset, length, digest
+        As for :func:`read_batch`.
+
+    Returns
+    -------
+    bytes
+        The file's schema message and the batch.
+
+    Raises
+    ------
+    CorruptLogError
+        If it is cut off, or its bytes and the file's schema do not carry the sum.
+    """
+    try:
+        with path.open("rb") as file:
+            schema = schema_message(file.read(64 << 10))
+            file.seek(offset)
+            batch = file.read(length)
+    except FileNotFoundError:
+        raise CorruptLogError(f"{path.name} is missing") from None
+    if len(batch) < length:
+        raise CorruptLogError(f"{path.name} ends within the batch at byte {offset}")
+    if batch_digest(schema, batch) != digest:
+        raise CorruptLogError(f"the batch at byte {offset} of {path.name} does not carry its check sum")
+    return schema + batch
+
+
+def stream_batch(directory: Path, number: int, payload: bytes) -> tuple[bytes, Path, int]:
+    """Find the batch that a ``BATCH`` event points at.
+
+    Parameters
+    ----------
+    directory : Path
+        The writer's directory.
+    number : int
+        The stream's.
+    payload : bytes
+        The event's.
+
+    Returns
+    -------
+    ipc : bytes
+        As :func:`batch_bytes` gives it.
+    path, offset
+        Where it was found: where the event says, or in a file that its writer wrote it into again later.
+
+    Raises
+    ------
+    CorruptLogError
+        If it is nowhere, as :func:`batch_bytes` says it for where the event points.
+    """
+    try:
+        offset, length, digest, part = BATCH_PLACE.unpack(payload)
+    except struct.error:
+        raise CorruptLogError(f"its place is {len(payload)} bytes, not {BATCH_PLACE.size}") from None
+    name = f"stream-{number:04d}"
+    path = directory / f"{part_name(name, part)}.arrows"
+    try:
+        return batch_bytes(path, offset, length, digest), path, offset
+    except CorruptLogError:
+        for other in sealed_files(directory, name):
+            for segment in read_sums(other.with_suffix(".sums"))[0]:
+                if segment.digest == digest and other != path:
+                    with contextlib.suppress(CorruptLogError):
+                        return batch_bytes(other, segment.offset, segment.length, digest), other, segment.offset
+        raise
+
+
+def read_stream_batch(directory: Path, number: int, payload: bytes) -> Any:
+    """Read the batch that a ``BATCH`` event points at.
+
+    Parameters
+    ----------
+    directory, number, payload
+        As for :func:`stream_batch`.
+
+    Returns
+    -------
+    pyarrow.Table
+        Its rows.
+
+    Raises
+    ------
+    CorruptLogError
+        If it is nowhere, or its schema cannot be read.
+    """
+    ipc, path, _ = stream_batch(directory, number, payload)
+    return _to_table(ipc, path)
 
 
 def read_batch(path: Path, offset: int, length: int, digest: bytes) -> Any:
@@ -103,21 +260,14 @@ def read_batch(path: Path, offset: int, length: int, digest: bytes) -> Any:
     CorruptLogError
         If it is cut off, or its bytes and the file's schema do not carry the sum.
     """
+    return _to_table(batch_bytes(path, offset, length, digest), path)
+
+
+def _to_table(ipc: bytes, path: Path) -> Any:
     import pyarrow as pa
 
     try:
-        with path.open("rb") as file:
-            schema = schema_message(file.read(64 << 10))
-            file.seek(offset)
-            batch = file.read(length)
-    except FileNotFoundError:
-        raise CorruptLogError(f"{path.name} is missing") from None
-    if len(batch) < length:
-        raise CorruptLogError(f"{path.name} ends within the batch at byte {offset}")
-    if batch_digest(schema, batch) != digest:
-        raise CorruptLogError(f"the batch at byte {offset} of {path.name} does not carry its check sum")
-    try:
-        return pa.ipc.open_stream(pa.py_buffer(schema + batch)).read_all()
+        return pa.ipc.open_stream(pa.py_buffer(ipc)).read_all()
     except pa.ArrowInvalid as error:
         raise CorruptLogError(f"the schema of {path.name} cannot be read ({error})") from None
 
@@ -130,7 +280,7 @@ def read_sealed(directory: Path, name: str) -> Iterator[tuple[Segment, Events | 
     directory : Path
         The writer's directory.
     name : str
-        File name of the Arrow stream.
+        File name of the first Arrow stream; its successors are read as well.
 
     Yields
     ------
@@ -141,14 +291,32 @@ def read_sealed(directory: Path, name: str) -> Iterator[tuple[Segment, Events | 
     fault : str or None
         Why not.
     """
-    path = directory / name
-    segments, _, _ = read_sums(path.with_suffix(".sums"))
-    for segment in segments:
+    yield from read_sealed_files(sealed_files(directory, name.removesuffix(".arrows")))
+
+
+def read_sealed_files(files: list[Path]) -> Iterator[tuple[Segment, Events | None, str | None]]:
+    """Yield the sealed segments that some files hold.
+
+    Parameters
+    ----------
+    files : list of Path
+        ``<name>.arrows`` and its successors, in order.
+
+    Yields
+    ------
+    segment, events, fault
+        As for :func:`read_sealed`.
+    """
+    found = [(path, segment) for path in files for segment in read_sums(path.with_suffix(".sums"))[0]]
+    newest = {segment.first: path for path, segment in found}
+    for path, segment in found:
         try:
             table = read_batch(path, segment.offset, segment.length, segment.digest)
             yield segment, _to_events(table), None
         except CorruptLogError as error:
-            yield segment, None, str(error)
+            # A batch that the disk may have refused was written again into a later file, which tells of these rows.
+            if newest[segment.first] == path:
+                yield segment, None, str(error)
 
 
 def _to_events(table: Any) -> Events:

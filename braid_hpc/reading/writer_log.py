@@ -14,7 +14,7 @@ import numpy as np
 from braid_hpc.log.header import unpack_header
 from braid_hpc.log.layout import EVENTS_NAME, FORMAT, HEADER_NAME, TAIL_PREFIX
 from braid_hpc.reading.events import Array, Events
-from braid_hpc.reading.sealed import read_sealed, read_sums
+from braid_hpc.reading.sealed import check_sums, read_sealed
 from braid_hpc.reading.tails import read_tail
 from braid_hpc.vocabulary.codes import Code, WriterState
 from braid_hpc.vocabulary.encoding import decoder
@@ -275,11 +275,8 @@ def _is_torn(fault: str | None) -> bool:
 
 
 def _add_sealed(log: WriterLog, parts: list[Events], spans: list[tuple[int, int]]) -> tuple[bool, bool]:
-    sums = (log.directory / EVENTS_NAME).with_suffix(".sums")
-    _, bad_records, cut = read_sums(sums)
-    log.faults.extend(bad_records)
-    if cut:
-        log.faults.append(cut)
+    bad_records, cut = check_sums(log.directory, "events")
+    log.faults.extend([*bad_records, *cut])
     torn, corrupt = bool(cut), bool(bad_records)
     for segment, events, fault in read_sealed(log.directory, EVENTS_NAME):
         log.sealed += 1

@@ -193,7 +193,11 @@ class Stream:
         if sum(len(data) for parts in buffers for data in parts) <= INLINE_BYTES:
             payload, flags = b"".join(bytes(data) for parts in buffers for data in parts), 0
         else:
-            payload, flags = self._to_file(buffers, first, rows), BATCH_IN_FILE
+            try:
+                payload, flags = self._to_file(buffers, first, rows), BATCH_IN_FILE
+            except OSError as error:
+                self._log.lose(error, rows)
+                return NO_ROWS
         log = self._log
         if log.append(Code.BATCH, 0, first, rows, self._number, flags, payload):
             return Rows(log.writer, self.name, first, rows)
@@ -244,8 +248,8 @@ class Stream:
             fields.append(na.Schema(form, name=name, nullable=False))
             children.append(na.c_array_from_buffers(form, rows, [None, *parts], null_count=0))
         schema, batch = encode_batch(na.struct(fields, nullable=False), children, rows)
-        offset, length = self._file.append(schema, batch, first, first + rows, rows, sync=False)
-        return BATCH_PLACE.pack(offset, length, batch_digest(schema, batch))
+        part, offset, length = self._file.append(schema, batch, first, first + rows, rows, sync=False)
+        return BATCH_PLACE.pack(offset, length, batch_digest(schema, batch), part)
 
 
 #: The fields of a row that stand between `subject` and `thread`; those of ROW with them as one, and what follows.

@@ -46,8 +46,9 @@ VARIABLE = ("text", "bytes")
 
 ROW_AS_LIST = 1
 BATCH_IN_FILE = 1
-#: offset and length in the stream's Arrow file, bytes; XXH3-128 of the file's schema message and the batch.
-BATCH_PLACE = struct.Struct("<QQ16s")
+#: offset and length in the stream's Arrow file, bytes; XXH3-128 of the file's schema message and the batch; number of
+#: the file, 1 unless the file system refused an earlier one.
+BATCH_PLACE = struct.Struct("<QQ16sI")
 
 _ALIASES = {
     "int": "int64",

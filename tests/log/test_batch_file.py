@@ -33,10 +33,10 @@ def test_sums_say_where_each_batch_stands(tmp_path: Path) -> None:
     places = [file.append(*small_batch(n), n * 100, (n + 1) * 100, 100, sync=n % 2 == 0) for n in range(3)]
     segments, corrupt, torn = read_sums(tmp_path / "x.sums")
     assert (corrupt, torn) == ([], None)
-    assert [(s.offset, s.length) for s in segments] == places
+    assert [(1, s.offset, s.length) for s in segments] == places
     assert [(s.first, s.after, s.rows) for s in segments] == [(0, 100, 100), (100, 200, 100), (200, 300, 100)]
     assert [s.digest for s in segments] == [batch_digest(*small_batch(n)) for n in range(3)]
-    assert (tmp_path / "x.arrows").stat().st_size == places[-1][0] + places[-1][1]
+    assert (tmp_path / "x.arrows").stat().st_size == places[-1].offset + places[-1].length
     for n, segment in enumerate(segments):
         table = read_batch(file.path, segment.offset, segment.length, segment.digest)
         assert table["x"].to_pylist() == [n] * 100

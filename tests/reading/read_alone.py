@@ -23,7 +23,7 @@ sys.modules["braid_hpc"] = None  # type: ignore[assignment]
 HEADER = struct.Struct("<8sHHI16sQQIIQQII")
 ROW = struct.Struct("<qQQIIHHIIIQQ")
 SUM = struct.Struct("<QQQQQ16sQ")
-PLACE = struct.Struct("<QQ16s")
+PLACE = struct.Struct("<QQ16sI")
 FIXED = {"bool": "?", "int8": "b", "int64": "q", "uint64": "Q", "float32": "f", "float64": "d", "timestamp": "q"}
 NAME, DECLARE, ARRAY, STREAM, STREAM_ROW, BATCH = 1, 10, 24, 30, 31, 32
 
@@ -205,10 +205,11 @@ def read_streams(directory, events, names):
         elif not row["flags"]:
             rows.extend(read_batch(schema["columns"], row["payload"], row["object"]))
         else:
-            path = directory / f"stream-{row['other']:04d}.arrows"
+            offset, length, digest, part = PLACE.unpack(row["payload"])
+            later = f"-{part:06d}" if part > 1 else ""
+            path = directory / f"stream-{row['other']:04d}{later}.arrows"
             data = path.read_bytes()
             begin = data[: 8 + int.from_bytes(data[4:8], "little")]
-            offset, length, digest = PLACE.unpack(row["payload"])
             assert xxh3_128_digest(begin + data[offset : offset + length]) == digest
             ((_, _, table),) = [each for each in read_batches(path) if each[0] == row["subject"]]
             rows.extend(list(values.values()) for values in table.to_pylist())

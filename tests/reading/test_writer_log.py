@@ -19,10 +19,10 @@ import braid_hpc as braid
 from braid_hpc.log.header import write_header
 from braid_hpc.log.layout import PAGE, ROW_BYTES
 from braid_hpc.log.writer import RankLog
-from braid_hpc.reading.sealed import read_batch
+from braid_hpc.reading.sealed import read_stream_batch
 from braid_hpc.reading.writer_log import WriterLog, find_writers, read_header, read_writer
 from braid_hpc.vocabulary.codes import Code, WriterState
-from braid_hpc.vocabulary.columns import BATCH_IN_FILE, BATCH_PLACE
+from braid_hpc.vocabulary.columns import BATCH_IN_FILE
 from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError, NotFoundError
 from tests.rank_logs import overwrite, said, small_tails
 from tests.ranks import wait_for
@@ -74,9 +74,7 @@ def batches(log: WriterLog) -> list[Any]:
     found = []
     for row in said(log, Code.BATCH):
         if row.flags & BATCH_IN_FILE:
-            offset, length, digest = BATCH_PLACE.unpack(row.payload)
-            path = log.directory / f"stream-{row.other:04d}.arrows"
-            found.append(read_batch(path, offset, length, digest).to_pydict())
+            found.append(read_stream_batch(log.directory, row.other, row.payload).to_pydict())
     return found
 
 

@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 import braid_hpc as braid
 from braid_hpc.log.choice import why_python
 from braid_hpc.log.layout import SUM_BYTES
-from braid_hpc.reading.sealed import read_batch, read_sums
+from braid_hpc.reading.sealed import read_stream_batch, read_sums
 from braid_hpc.reading.writer_log import WriterLog, read_writer
 from braid_hpc.run.handles import NO_ROWS
 from braid_hpc.run.streams import INLINE_BYTES, Stream
 from braid_hpc.vocabulary.codes import Code
-from braid_hpc.vocabulary.columns import BATCH_IN_FILE, BATCH_PLACE, FIXED, ROW_AS_LIST
+from braid_hpc.vocabulary.columns import BATCH_IN_FILE, FIXED, ROW_AS_LIST
 from braid_hpc.vocabulary.encoding import decode
 from braid_hpc.vocabulary.errors import InvalidInputError
 from tests.rank_logs import read_only_log, said
@@ -112,8 +112,7 @@ def rows_of(log: WriterLog, stream: Stream) -> list[tuple[Any, ...]]:
         if row.other != stream._number:
             continue
         if row.flags & BATCH_IN_FILE:
-            offset, length, digest = BATCH_PLACE.unpack(row.payload)
-            table = read_batch(log.directory / f"stream-{stream._number:04d}.arrows", offset, length, digest)
+            table = read_stream_batch(log.directory, row.other, row.payload)
             batch = list(zip(*(table[name].to_pylist() for name, _ in columns), strict=True))
         else:
             batch = unpack_batch(row.payload, columns, row.object)
@@ -425,12 +424,14 @@ def test_a_large_batch_is_written_with_all_ranks_of_floats(run: braid.Run) -> No
     assert [repr(value) for value in found[:4]] == [repr(value) for value in odd]
 
 
-def test_the_file_cannot_be_written(run: braid.Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refusal of the file system is told like one of the input; what fits into the tail is kept."""
-    monkeypatch.delenv("BRAID_STRICT")
+def test_the_file_cannot_be_written(run: braid.Run) -> None:
+    """A batch that the file system refuses is a loss of as many rows; what fits into the tail is kept."""
     (run._log.directory / "stream-0001.arrows").mkdir()
     stream = run.stream("s", {"x": "float64"})
     assert stream.extend({"x": np.zeros(10_000)}) == NO_ROWS
     assert stream.extend({"x": np.zeros(10)}).count == 10
-    (refused,) = said(read_writer(run._log.directory), Code.REJECTED)
-    assert "IsADirectoryError" in refused.value["message"]
+    log = read_writer(run._log.directory)
+    (lost,) = said(log, Code.LOSS)
+    assert (lost.value["count"], [loss[0] for loss in log.lost]) == (10_000, [10_000])
+    assert "IsADirectoryError" in lost.value["reason"]
+    assert said(log, Code.REJECTED) == []

@@ -82,7 +82,7 @@ def test_widths_are_those_of_numpy(kind: str, dtype: str) -> None:
 
 
 def test_the_place_of_a_batch_comes_back() -> None:
-    """Offset, length and sum, 32 bytes."""
-    place = (1 << 40, 12345, bytes(range(16)))
+    """Offset, length, sum and number of the file, 36 bytes."""
+    place = (1 << 40, 12345, bytes(range(16)), 2)
     assert BATCH_PLACE.unpack(BATCH_PLACE.pack(*place)) == place
-    assert BATCH_PLACE.size == struct.calcsize("<QQ16s") == 32
+    assert BATCH_PLACE.size == struct.calcsize("<QQ16sI") == 36
