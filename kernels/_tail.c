@@ -9,7 +9,7 @@
  *   Function      a decorated function; its calls become rows         braid_hpc/run/calls.py, recorded
  *   Call          one of them, while it runs                          braid_hpc/run/calls.py, Call
  *   verify_rows   which rows of a tail carry their check               braid_hpc/reading/tails.py
- *   cut_rows      a full tail as columns, without the interpreter      braid_hpc/log/seal.py, event_buffers
+ *   encode_rows   a full tail as an Arrow batch                        braid_hpc/log/seal.py, encode_tail
  *
  * A call reserves its place, stores and publishes without running any Python code in between, and holds the
  * interpreter lock all the while: neither another thread nor a signal handler written in Python can see or interrupt
@@ -1799,138 +1799,204 @@ verify_rows(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs
 
 /* ------------------------------------------------------------------ sealing */
 
-/* Size and place of each column within a row, in the order of EVENT_COLUMNS in braid_hpc/log/seal.py. */
-static const struct {
-    uint8_t size;
-    uint8_t at;
-} COLUMNS[] = {
-    {8, offsetof(Body, time)},  {8, offsetof(Body, subject)}, {8, offsetof(Body, object)}, {4, offsetof(Body, name)},
-    {4, offsetof(Body, other)}, {2, offsetof(Body, code)},    {2, offsetof(Body, flags)},  {4, offsetof(Body, thread)},
-    {8, BODY_BYTES},
-};
-
-#define COLUMN_COUNT ((int)(sizeof(COLUMNS) / sizeof(COLUMNS[0])))
-
 static inline uint64_t
 word_of(const uint8_t *row)
 {
     return __atomic_load_n((const uint64_t *)(const void *)(row + BODY_BYTES), __ATOMIC_ACQUIRE);
 }
 
-static void
-cut_column(const uint8_t *table, const uint32_t *slots, uint64_t used, int size, int at, uint8_t *out)
+/* The columns of a batch and their bytes for one row, in their order; offsets of payloads and payloads follow. */
+enum { SEQUENCE, TIME, SUBJECT, OBJECT, NAME, OTHER, CODE, FLAGS, THREAD, WORD, COLUMN_COUNT };
+static const uint8_t WIDTHS[COLUMN_COUNT] = {8, 8, 8, 8, 4, 4, 2, 2, 4, 8};
+#define BUFFERS (2 * COLUMN_COUNT + 3)
+
+static inline uint64_t
+padded(uint64_t length)
 {
-    /* A size that the compiler knows turns each copy into one move. */
-#define CUT(bytes)                                                                          \
-    for (uint64_t index = 0; index < used; index++) {                                       \
-        memcpy(out + index * bytes, table + (uint64_t)slots[index] * ROW_BYTES + at, bytes); \
+    return (length + 7) & ~(uint64_t)7;
+}
+
+static inline void
+put64(uint8_t *at, uint64_t number)
+{
+    memcpy(at, &number, 8);
+}
+
+typedef struct {
+    const uint8_t *data;
+    uint64_t size;
+    uint64_t first;
+    uint64_t rows;
+    uint64_t heap_offset;
+} Source;
+
+/* Count the published rows and the bytes of their payloads, and say whether these follow each other without a gap;
+   -1 if one does not lie in the heap. */
+static int
+survey(const Source *source, uint64_t *used, uint64_t *length, int *whole)
+{
+    const uint8_t *row = source->data + PAGE;
+    uint64_t most = source->size - source->heap_offset;
+    *used = *length = 0;
+    *whole = 1;
+    for (uint64_t slot = 0; slot < source->rows; slot++, row += ROW_BYTES) {
+        Body body;
+        if (word_of(row) == 0) {
+            continue;
+        }
+        memcpy(&body, row, BODY_BYTES);
+        if (body.length > most || body.heap > most - body.length) {
+            return -1;
+        }
+        *whole = *whole && body.heap == *length;
+        *length += body.length;
+        *used += 1;
     }
-    if (size == 8) {
-        CUT(8)
+    return 0;
+}
+
+/* Write the columns of `used` rows from `out` on; 0 if there are other rows by now. */
+static int
+cut(const Source *source, uint64_t used, uint64_t length, int whole, uint8_t *out)
+{
+    uint8_t *at[COLUMN_COUNT + 2];
+    uint64_t sizes[COLUMN_COUNT + 2];
+    for (int column = 0; column < COLUMN_COUNT; column++) {
+        sizes[column] = WIDTHS[column] * used;
     }
-    else if (size == 4) {
-        CUT(4)
+    sizes[COLUMN_COUNT] = 4 * (used + 1);
+    sizes[COLUMN_COUNT + 1] = length;
+    for (int column = 0; column < COLUMN_COUNT + 2; column++) {
+        at[column] = out;
+        out += padded(sizes[column]);
+        /* What is behind its last value is zero. */
+        if (padded(sizes[column]) != 0) {
+            memset(out - 8, 0, 8);
+        }
     }
-    else {
-        CUT(2)
+    const uint8_t *row = source->data + PAGE, *heap = source->data + source->heap_offset;
+    uint8_t *offsets = at[COLUMN_COUNT], *payloads = at[COLUMN_COUNT + 1];
+    uint64_t index = 0, end = 0;
+    for (uint64_t slot = 0; slot < source->rows; slot++, row += ROW_BYTES) {
+        Body body;
+        uint64_t word = word_of(row), sequence = source->first + slot;
+        if (word == 0) {
+            continue;
+        }
+        memcpy(&body, row, BODY_BYTES);
+        if (index == used || body.length > length - end) {
+            return 0;
+        }
+        memcpy(at[SEQUENCE] + 8 * index, &sequence, 8);
+        memcpy(at[TIME] + 8 * index, &body.time, 8);
+        memcpy(at[SUBJECT] + 8 * index, &body.subject, 8);
+        memcpy(at[OBJECT] + 8 * index, &body.object, 8);
+        memcpy(at[NAME] + 4 * index, &body.name, 4);
+        memcpy(at[OTHER] + 4 * index, &body.other, 4);
+        memcpy(at[CODE] + 2 * index, &body.code, 2);
+        memcpy(at[FLAGS] + 2 * index, &body.flags, 2);
+        memcpy(at[THREAD] + 4 * index, &body.thread, 4);
+        memcpy(at[WORD] + 8 * index, &word, 8);
+        memcpy(offsets + 4 * index, &end, 4);
+        if (!whole) {
+            memcpy(payloads + end, heap + body.heap, body.length);
+        }
+        end += body.length;
+        index++;
     }
-#undef CUT
+    memcpy(offsets + 4 * index, &end, 4);
+    if (whole) {
+        memcpy(payloads, heap, length);
+    }
+    return index == used && end == length;
+}
+
+/* Fill in the numbers of a head, which braid_hpc/log/framing.py tells the places of. */
+static void
+fill_head(uint8_t *head, const unsigned long long *places, uint64_t used, uint64_t length)
+{
+    uint64_t end = 0;
+    uint8_t *buffer = head + places[3];
+    for (int column = 0; column <= COLUMN_COUNT; column++) {
+        uint64_t parts[2] = {column < COLUMN_COUNT ? WIDTHS[column] * used : 4 * (used + 1), length};
+        put64(head + places[2] + 16 * column, used);
+        put64(head + places[2] + 16 * column + 8, 0);
+        put64(buffer, end);
+        put64(buffer + 8, 0);
+        buffer += 16;
+        for (int part = 0; part < (column < COLUMN_COUNT ? 1 : 2); part++) {
+            put64(buffer, end);
+            put64(buffer + 8, parts[part]);
+            buffer += 16;
+            end += padded(parts[part]);
+        }
+    }
+    put64(head + places[0], used);
+    put64(head + places[1], end);
 }
 
 static PyObject *
-cut_rows(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+encode_rows(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    uint64_t first, rows, heap_offset;
-    Py_buffer view;
-    if (nargs != 4) {
-        PyErr_Format(PyExc_TypeError, "cut_rows takes 4 arguments, not %zd", nargs);
+    Source source;
+    Py_buffer data, head, out;
+    unsigned long long first, rows, heap_offset, places[4];
+    if (!PyArg_ParseTuple(args, "y*KKKy*(KKKK)w*:encode_rows", &data, &first, &rows, &heap_offset, &head, &places[0],
+                          &places[1], &places[2], &places[3], &out)) {
         return NULL;
     }
-    if (read_unsigned(args[1], UINT64_MAX, "first", &first) < 0 || read_unsigned(args[2], UINT64_MAX, "rows", &rows) < 0
-        || read_unsigned(args[3], UINT64_MAX, "heap_offset", &heap_offset) < 0
-        || PyObject_GetBuffer(args[0], &view, PyBUF_SIMPLE) < 0) {
+    source = (Source){data.buf, (uint64_t)data.len, first, rows, heap_offset};
+    uint64_t used = 0, length = 0, body = 0, before = (uint64_t)head.len;
+    const char *refused = NULL;
+    int whole;
+    static const uint64_t needed[4] = {8, 8, 16 * (COLUMN_COUNT + 1), 16 * BUFFERS};
+    for (int index = 0; index < 4; index++) {
+        if (needed[index] > before || places[index] > before - needed[index]) {
+            refused = "the head of a batch is shorter than what stands in it";
+        }
+    }
+    if (source.size < PAGE || rows > (source.size - PAGE) / ROW_BYTES || heap_offset > source.size
+        || (uintptr_t)data.buf % 8 != 0) {
+        refused = "rows and heap do not lie in the buffer";
+    }
+    if (refused == NULL) {
+        /* What is published does not change, and only this call has the memory: the interpreter is not needed. */
+        Py_BEGIN_ALLOW_THREADS
+        for (;;) {
+            if (survey(&source, &used, &length, &whole) < 0) {
+                refused = "a payload does not lie in the heap";
+                break;
+            }
+            body = 4 * (used + 1);
+            for (int column = 0; column < COLUMN_COUNT; column++) {
+                body += padded(WIDTHS[column] * used);
+            }
+            body = padded(body) + padded(length);
+            if (length > INT32_MAX) {
+                refused = "the payloads are too long for one batch";
+                break;
+            }
+            if (before > (uint64_t)out.len || body > (uint64_t)out.len - before) {
+                refused = "the batch is longer than the memory for it";
+                break;
+            }
+            /* Rows that were published meanwhile are cut as well. */
+            if (cut(&source, used, length, whole, (uint8_t *)out.buf + before)) {
+                memcpy(out.buf, head.buf, before);
+                fill_head(out.buf, places, used, length);
+                break;
+            }
+        }
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&data);
+    PyBuffer_Release(&head);
+    PyBuffer_Release(&out);
+    if (refused != NULL) {
+        PyErr_SetString(PyExc_ValueError, refused);
         return NULL;
     }
-    const uint8_t *data = view.buf, *table = data + PAGE;
-    uint64_t size = (uint64_t)view.len, used = 0, length = 0;
-    int whole = 1;
-    uint32_t *slots = NULL;
-    PyObject *columns = NULL, *offsets = NULL, *payloads = NULL, *result = NULL;
-    if (size < PAGE || rows > (size - PAGE) / ROW_BYTES || heap_offset > size || rows > UINT32_MAX
-        || (uintptr_t)data % 8 != 0) {
-        PyErr_SetString(PyExc_ValueError, "rows and heap do not lie in the buffer");
-        goto done;
-    }
-    /* Which rows there are is settled here, while nobody can append: what comes later is in no column. */
-    slots = PyMem_Malloc(4 * (rows + 1));
-    if (slots == NULL) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    for (uint64_t slot = 0; slot < rows; slot++) {
-        Body body;
-        if (word_of(table + slot * ROW_BYTES) == 0) {
-            continue;
-        }
-        memcpy(&body, table + slot * ROW_BYTES, BODY_BYTES);
-        if (body.length > size - heap_offset || body.heap > size - heap_offset - body.length) {
-            PyErr_SetString(PyExc_ValueError, "a payload does not lie in the heap");
-            goto done;
-        }
-        whole = whole && body.heap == length;
-        length += body.length;
-        slots[used++] = (uint32_t)slot;
-    }
-    if (length > INT32_MAX) {
-        PyErr_SetString(PyExc_OverflowError, "the payloads are too long for one batch");
-        goto done;
-    }
-    columns = PyTuple_New(COLUMN_COUNT + 1);
-    offsets = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(4 * (used + 1)));
-    payloads = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)length);
-    if (columns == NULL || offsets == NULL || payloads == NULL) {
-        goto done;
-    }
-    uint8_t *into[COLUMN_COUNT + 1], *offset_at = (uint8_t *)PyBytes_AsString(offsets);
-    uint8_t *payload_at = (uint8_t *)PyBytes_AsString(payloads);
-    for (int index = 0; index <= COLUMN_COUNT; index++) {
-        uint64_t bytes = index < COLUMN_COUNT ? COLUMNS[index].size : 8;
-        PyObject *column = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(bytes * used));
-        if (column == NULL || PyTuple_SetItem(columns, index, column) < 0) {
-            goto done;
-        }
-        into[index] = (uint8_t *)PyBytes_AsString(column);
-    }
-    /* Nobody else has these objects yet, and what is published does not change: the interpreter is not needed. */
-    Py_BEGIN_ALLOW_THREADS
-    for (int index = 0; index < COLUMN_COUNT; index++) {
-        cut_column(table, slots, used, COLUMNS[index].size, COLUMNS[index].at, into[index]);
-    }
-    uint32_t end = 0;
-    for (uint64_t index = 0; index < used; index++) {
-        Body body;
-        uint64_t sequence = first + slots[index];
-        memcpy(&body, table + (uint64_t)slots[index] * ROW_BYTES, BODY_BYTES);
-        memcpy(into[COLUMN_COUNT] + 8 * index, &sequence, 8);
-        memcpy(offset_at + 4 * index, &end, 4);
-        if (!whole) {
-            memcpy(payload_at + end, data + heap_offset + body.heap, body.length);
-        }
-        end += body.length;
-    }
-    memcpy(offset_at + 4 * used, &end, 4);
-    if (whole) {
-        memcpy(payload_at, data + heap_offset, length);
-    }
-    Py_END_ALLOW_THREADS
-    result = Py_BuildValue("OOOK", columns, offsets, payloads, (unsigned long long)used);
-done:
-    PyMem_Free(slots);
-    PyBuffer_Release(&view);
-    Py_XDECREF(columns);
-    Py_XDECREF(offsets);
-    Py_XDECREF(payloads);
-    return result;
+    return Py_BuildValue("KK", (unsigned long long)used, (unsigned long long)(before + body));
 }
 
 /* Enter the kernel for the first store into each page of a new mapping here, without holding up the interpreter. */
@@ -1955,10 +2021,10 @@ prefault(PyObject *Py_UNUSED(module), PyObject *buffer)
 }
 
 static PyMethodDef functions[] = {
-    {"cut_rows", (PyCFunction)(void (*)(void))cut_rows, METH_FASTCALL,
-     PyDoc_STR("cut_rows(data, first, rows, heap_offset, /)\n--\n\n"
-               "Cut the published rows of a mapped tail into columns: the nine of EVENT_COLUMNS and\n"
-               "the sequences, offsets, payloads, count.")},
+    {"encode_rows", encode_rows, METH_VARARGS,
+     PyDoc_STR("encode_rows(data, first, rows, heap_offset, head, places, out, /)\n--\n\n"
+               "Encode the published rows of a mapped tail as an Arrow batch into `out`, framed by `head`;\n"
+               "return how many rows and bytes these are.")},
     {"forget_calls", forget_calls, METH_NOARGS,
      PyDoc_STR("forget_calls()\n--\n\nIn a forked child: the pending calls are those of threads that are not here.")},
     {"get_run", get_run, METH_NOARGS, PyDoc_STR("get_run()\n--\n\nReturn the run that calls are recorded in, or None.")},

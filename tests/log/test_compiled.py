@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from braid_hpc.log import seal as seal_module
 from braid_hpc.log import tail as twin_module
 from braid_hpc.log.layout import PAGE, ROW_BYTES, TailHeader
-from braid_hpc.log.seal import event_buffers
+from braid_hpc.log.seal import encode_rows, encode_tail, event_buffers, event_framing, give_back
 from braid_hpc.log.tail import FrameTail, MappedTail, Tail
 from braid_hpc.log.writer import RankLog
 from braid_hpc.reading.events import ROW_DTYPE
@@ -241,35 +241,53 @@ def test_a_tail_is_read_alike_without_the_compiled_scan(tmp_path: Path, monkeypa
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(PAYLOADS, max_size=40), st.sets(st.integers(0, 39)))
-def test_cut_rows_cuts_as_the_python_loop(
+def test_rows_are_encoded_as_nanoarrow_encodes_the_columns_of_the_twin(
     tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes], holes: set[int]
 ) -> None:
-    """Also where rows were reserved and never published."""
+    """Byte for byte, also where rows were reserved and never published; without rows, where both are right, not."""
     tail = CompiledTail(tmp_path_factory.mktemp("tails") / "tail", WRITER, 1, 2**33, 40, 64 * PAGE)
     for at, payload in enumerate(payloads):
         tail.append(at, 2, at, 4, 5, 6, payload)
     view = tail.rows_view()
     for slot in holes:
         view[PAGE + ROW_BYTES * slot + 56 : PAGE + ROW_BYTES * (slot + 1)] = bytes(8)
-    compiled = event_buffers(view, tail.header)
+    columns, offsets, texts, rows = event_buffers(view, tail.header)
+    schema, batch = encode_rows(columns, offsets, texts, rows)
+    compiled = encode_tail(view, tail.header)
+    if rows:
+        assert compiled == (schema, batch, rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(seal_module, "compiled_module", lambda: None)
-        assert event_buffers(view, tail.header) == compiled
+        assert encode_tail(view, tail.header) == compiled
+    give_back(compiled[1])
     tail.close()
 
 
-def test_cut_rows_reaches_not_beyond_its_buffer(tmp_path: Path) -> None:
-    """Whatever a damaged tail says of its payloads."""
+def test_encoding_reaches_not_beyond_its_buffers(tmp_path: Path) -> None:
+    """Whatever a damaged tail says of its payloads, and however small the memory for the batch is."""
     tail = CompiledTail(tmp_path / "tail", WRITER, 1, 1, 8, PAGE)
     tail.append(1, 0, 0, 0, 0, 0, b"payload")
     view, header = tail.rows_view(), tail.header
+    framing = event_framing()
+    assert framing is not None
+    head, places, memory = framing.sample, framing.places, bytearray(1 << 16)
     for rows, offset in ((1 << 40, header.heap_offset), (8, 1 << 50), (2**64 - 1, 0)):
         with pytest.raises(ValueError, match="do not lie"):
-            _tail.cut_rows(view, 1, rows, offset)
+            _tail.encode_rows(view, 1, rows, offset, head, places, memory)
+    used, length = _tail.encode_rows(view, 1, header.rows, header.heap_offset, head, places, memory)
+    assert (used, length) == (1, len(head) + 10 * 8 + 8 + 8)
+    for small in (0, len(head), length - 1):
+        with pytest.raises(ValueError, match="longer than the memory"):
+            _tail.encode_rows(view, 1, header.rows, header.heap_offset, head, places, bytearray(small))
+    for at in range(4):
+        for wrong in (len(head) - 7, 2**64 - 8):
+            there = (*places[:at], wrong, *places[at + 1 :])
+            with pytest.raises(ValueError, match="shorter"):
+                _tail.encode_rows(view, 1, header.rows, header.heap_offset, head, there, memory)
     for damage in (b"\xff\xff\xff\xff\x07\0\0\0", b"\0\0\0\0\xff\xff\xff\xff"):
         view[PAGE + 40 : PAGE + 48] = damage
         with pytest.raises(ValueError, match="does not lie"):
-            _tail.cut_rows(view, 1, header.rows, header.heap_offset)
+            _tail.encode_rows(view, 1, header.rows, header.heap_offset, head, places, memory)
     tail.close()
 
 
