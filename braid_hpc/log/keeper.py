@@ -1,4 +1,4 @@
-"""The background thread of a log: prepares the next tail, records what lasts, syncs every second, seals what is full.
+"""The background thread of a log: prepares the next tail, records what lasts, seals what is full, syncs every second.
 
 It shares no lock with the threads that record. It is woken through an eventfd, because the locks of
 :class:`threading.Event` could be held by the very frame that a signal handler interrupted.
@@ -55,8 +55,9 @@ class Keeper(threading.Thread):
         # poll and not select, which refuses descriptors from 1024 on.
         poll = select.poll()
         poll.register(self._wakeup, select.POLLIN)
+        sync_at = time.monotonic() + INTERVAL
         while not self._stopping:
-            if poll.poll(INTERVAL * 1000):
+            if poll.poll(min(INTERVAL, max(0.0, sync_at - time.monotonic())) * 1000):
                 if not self._is_ours():
                     # Without it the thread looks every second.
                     poll.unregister(self._wakeup)
@@ -66,8 +67,13 @@ class Keeper(threading.Thread):
             log = self._log()
             if log is None or log.closed or self._stopping:
                 break
-            for step in (log.watch, log.prepare, log.sync, log.seal):
+            for step in (log.watch, log.prepare, log.seal):
                 self._take(step.__name__, step)
+            # Not at each wake: what is sealed is on the disk, and a sync takes away from the present tail that its
+            # pages can be stored into without a fault.
+            if time.monotonic() >= sync_at:
+                sync_at = time.monotonic() + INTERVAL
+                self._take("sync", log.sync)
             if log.ship_to is not None and time.monotonic() >= self._ship_at:
                 self._ship_at = time.monotonic() + SHIP_INTERVAL
                 self._take("ship", log.ship)
