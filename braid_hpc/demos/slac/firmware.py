@@ -177,7 +177,8 @@ def read_firmware(path: Path) -> Firmware:
     said = json.loads(path.read_text(encoding="utf-8"))
     registers = said["registers"]
     values: dict[str, Any] = {name: np.array(registers[name]["value"], dtype=np.int32) for name in ARRAYS}
-    firmware = Firmware(**values, **{name: int(registers[name]["value"]) for name in SCALARS})
+    values |= {name: int(registers[name]["value"]) for name in SCALARS}
+    firmware = Firmware(**values)
     if said["usercode"] != f"0x{firmware.usercode:08x}":
         raise ValueError(f"{path}: the user code is not that of the registers")
     return firmware
