@@ -1,10 +1,16 @@
-"""Walking the edges of a store, level by level, in DuckDB."""
+"""Walking the edges of a store: over the mapped index of its newest snapshot, or over its tables where it has none."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from braid_hpc.snapshots.adjacency import RELATIONS, Adjacency, Half
 from braid_hpc.vocabulary.codes import Relation
 
 __all__ = ["CASCADED", "FOLLOWED", "Walk", "walk"]
@@ -14,6 +20,8 @@ FOLLOWED = (Relation.DERIVED, Relation.USED, Relation.GENERATED, Relation.SAME_C
 
 #: The relations along which an invalidation reaches what came of something.
 CASCADED = (Relation.DERIVED, Relation.USED, Relation.GENERATED)
+
+_NAMES = {number: str(relation) for relation, number in RELATIONS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +33,8 @@ class Walk:
     distance : dict of int to int
         Edges on the shortest way from the start, by dense id; the start itself has 0.
     edges : list of (int, int, str)
-        Child, parent, relation: every followed edge between nodes that were reached.
+        Child, parent, relation: every followed edge between nodes that were reached; none where they were not asked
+        for.
     """
 
     distance: dict[int, int]
@@ -34,12 +43,15 @@ class Walk:
 
 def walk(
     connection: Any,
-    starts: list[int],
+    starts: Collection[int],
     *,
     down: bool,
-    depth: int | None,
     at: int,
+    depth: int | None = None,
     relations: tuple[Relation, ...] = FOLLOWED,
+    index: Adjacency | None = None,
+    barred: Collection[int] = (),
+    edges: bool = True,
 ) -> Walk:
     """Follow edges from some nodes.
 
@@ -47,36 +59,162 @@ def walk(
     ----------
     connection : duckdb.DuckDBPyConnection
         Open on a store.
-    starts : list of int
+    starts : collection of int
         Dense ids.
     down : bool
         From parents to children; else from children to parents.
-    depth : int or None
-        How many edges at most.
     at : int
         Edges of later snapshots are not followed.
+    depth : int, optional
+        How many edges at most.
     relations : tuple of Relation
         Which edges are followed.
+    index : Adjacency, optional
+        Of the snapshot that the connection is open on; without it, each level is a query.
+    barred : collection of int
+        Nodes that are not entered.
+    edges : bool
+        Whether the edges are wanted, or the nodes alone.
 
     Returns
     -------
     Walk
         Every node once, though the graph may hold cycles.
     """
+    filled = [row[0] for row in connection.execute("select id from filled where snapshot <= ?", [at]).fetchall()]
+    # Of what a placeholder stood for, the edges lead to the record itself since it was seen.
+    closed = {*filled, *barred}.difference(starts)
+    if index is not None:
+        return _over_index(index, list(starts), down, depth, index.allowed(relations, at), closed, edges)
+    return _over_tables(connection, list(starts), down, depth, at, relations, closed, edges)
+
+
+# ---------------------------------------------------------------------------------------------------- by the index
+
+
+def _over_index(
+    index: Adjacency,
+    starts: list[int],
+    down: bool,
+    depth: int | None,
+    allowed: NDArray[np.bool_],
+    closed: Collection[int],
+    edges: bool,
+) -> Walk:
+    half = index.down if down else index.up
+    seen = np.zeros(index.nodes + 1, np.uint8)
+    seen[[node for node in closed if node <= index.nodes]] = 1
+    known = np.array([node for node in dict.fromkeys(starts) if node <= index.nodes], np.int64)
+    deepest = index.nodes + 1 if depth is None else min(depth, index.nodes + 1)
+    # Compiled only where somebody has loaded the compiler already: loading it takes longer than any walk.
+    reach = _compiled_closure() if "numba" in sys.modules else closure_by_level
+    nodes, levels = reach((half.offsets, half.far, half.mark), allowed, known, depth=deepest, seen=seen)
+    distance = dict(zip(nodes.tolist(), levels.tolist(), strict=True)) | dict.fromkeys(starts, 0)
+    return Walk(distance, _edges_between(index, half, nodes, allowed, down) if edges else [])
+
+
+def _compiled_closure() -> Any:
+    from braid_hpc.kernels.closure import closure
+
+    return closure
+
+
+def closure_by_level(
+    rows: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+    allowed: NDArray[np.bool_],
+    starts: NDArray[np.int64],
+    *,
+    depth: int,
+    seen: NDArray[np.uint8],
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Do what :func:`braid_hpc.kernels.closure.closure` does, with NumPy and a level at a time.
+
+    Parameters
+    ----------
+    rows, allowed, starts, depth, seen
+        As there; `seen` is used up.
+
+    Returns
+    -------
+    nodes : ndarray of int64
+        By distance, then in ascending order.
+    distance : ndarray of int32
+        As there.
+    """
+    offsets, far, mark = rows
+    found, seen[starts] = [starts], 1
+    while len(frontier := found[-1]) and len(found) <= depth:
+        _, places = edges_of(offsets, frontier)
+        ahead = far[places][allowed[mark[places]]]
+        ahead = np.unique(ahead[seen[ahead] == 0]).astype(np.int64)
+        seen[ahead] = 1
+        found.append(ahead)
+    levels = np.repeat(np.arange(len(found), dtype=np.int32), [len(level) for level in found])
+    return np.concatenate(found), levels
+
+
+def edges_of(offsets: NDArray[Any], nodes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of the edges of some nodes.
+
+    Parameters
+    ----------
+    offsets : ndarray of uint32, shape (nodes + 1,)
+        Where the edges of each node begin.
+    nodes : ndarray of int64
+        Which nodes.
+
+    Returns
+    -------
+    near : ndarray of int64
+        The node of each edge.
+    places : ndarray of int64
+        The place of each edge.
+    """
+    first = offsets[nodes].astype(np.int64)
+    counts = offsets[nodes + 1].astype(np.int64) - first
+    ends = np.cumsum(counts)
+    places = np.repeat(first - ends + counts, counts) + np.arange(ends[-1] if len(ends) else 0)
+    return np.repeat(nodes, counts), places
+
+
+def _edges_between(
+    index: Adjacency, half: Half, nodes: NDArray[np.int64], allowed: NDArray[np.bool_], down: bool
+) -> list[tuple[int, int, str]]:
+    """Return the followed edges between nodes that were reached, each once."""
+    reached = np.zeros(index.nodes + 1, np.bool_)
+    reached[nodes] = True
+    near, places = edges_of(half.offsets, nodes)
+    far, mark = half.far[places], half.mark[places]
+    keep = reached[far] & allowed[mark]
+    near, far, relation = near[keep], far[keep].astype(np.int64), index.marks[mark[keep], 1]
+    child, parent = (far, near) if down else (near, far)
+    stated = zip(child.tolist(), parent.tolist(), relation.tolist(), strict=True)
+    return [(one, other, _NAMES[number]) for one, other, number in dict.fromkeys(stated)]
+
+
+# ---------------------------------------------------------------------------------------------------- by the tables
+
+
+def _over_tables(
+    connection: Any,
+    starts: list[int],
+    down: bool,
+    depth: int | None,
+    at: int,
+    relations: tuple[Relation, ...],
+    closed: Collection[int],
+    wanted: bool,
+) -> Walk:
     near, far = ("parent", "child") if down else ("child", "parent")
-    filled = [
-        identity for (identity,) in connection.execute("select id from filled where snapshot <= ?", [at]).fetchall()
-    ]
-    names = [str(relation) for relation in relations]
     query = (
         f"select distinct {near}, {far}, relation from (select child, parent, relation, snapshot from edge_rows "
         f"union all select child, parent, 'same-content', snapshot from content_rows) where snapshot <= $at "
         f"and list_contains($relations, relation) and {near} in (select unnest($here::bigint[])) "
-        f"and not list_contains($filled::bigint[], {far})"
+        f"and not list_contains($closed::bigint[], {far})"
     )
-    given = {"at": at, "relations": names, "filled": filled}
+    given = {"at": at, "relations": [str(relation) for relation in relations], "closed": sorted(closed)}
     distance = dict.fromkeys(starts, 0)
-    frontier, level = list(starts), 0
+    frontier, level = list(distance), 0
     edges: list[tuple[int, int, str]] = []
     while frontier:
         level += 1
@@ -90,4 +228,4 @@ def walk(
             if there in distance:
                 edges.append((there, here, relation) if down else (here, there, relation))
         frontier = fresh
-    return Walk(distance, edges)
+    return Walk(distance, edges if wanted else [])
