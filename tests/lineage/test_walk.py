@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import duckdb
+import numba
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from braid_hpc.lineage.walk import FOLLOWED, walk
+from braid_hpc.snapshots.adjacency import open_adjacency, write_adjacency
 from braid_hpc.snapshots.schema import TABLES, VIEWS
 from braid_hpc.vocabulary.codes import Relation
 
@@ -29,7 +33,13 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def fill(connection: duckdb.DuckDBPyConnection, edges: list[Edge]) -> None:
+    """Let the tables hold some edges between nodes 1 to 9."""
     connection.execute("delete from edge_rows")
+    connection.execute("delete from version_rows")
+    connection.execute(
+        "insert into version_rows (id, uid, kind, name, version, weak, snapshot) "
+        "select i, '', 'data', 'x', i, false, 1 from range(1, 10) t(i)"
+    )
     for child, parent, relation, snapshot in edges:
         connection.execute(
             "insert into edge_rows values (?, ?, ?, 'w', 1, null, ?)", [child, parent, str(relation), snapshot]
@@ -62,6 +72,7 @@ def by_hand(
 )
 def test_each_node_once_with_its_shortest_distance(
     connection: duckdb.DuckDBPyConnection,
+    tmp_path_factory: pytest.TempPathFactory,
     edges: list[Edge],
     starts: list[int],
     down: bool,
@@ -69,13 +80,34 @@ def test_each_node_once_with_its_shortest_distance(
     at: int,
     relations: tuple[Relation, ...],
 ) -> None:
-    """On any graph, cycles included; the edges are those between what was reached, those of later snapshots never."""
+    """On any graph, cycles included; the edges are those between what was reached, those of later snapshots never.
+
+    Over the tables and over the index, compiled or not.
+    """
     fill(connection, edges)
-    found = walk(connection, starts, down=down, depth=depth, at=at, relations=relations)
+    path = tmp_path_factory.mktemp("index") / "index"
+    write_adjacency(connection, path, 3)
     distance, between = by_hand(edges, starts, down, depth, at, relations)
-    assert found.distance == distance
-    assert len(found.edges) == len(set(found.edges))
-    assert set(found.edges) == between
+    for index in (None, open_adjacency(path)):
+        for compiled in (False, True):
+            with pytest.MonkeyPatch.context() as patch:
+                # Whether the compiler is there already is what decides.
+                patch.setitem(sys.modules, "numba", numba) if compiled else patch.delitem(sys.modules, "numba", False)
+                found = walk(connection, starts, down=down, depth=depth, at=at, relations=relations, index=index)
+            assert found.distance == distance
+            assert len(found.edges) == len(set(found.edges))
+            assert set(found.edges) == between
+
+
+def test_barred_nodes_are_not_entered(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    """What lies behind them is reached only another way; a start is entered all the same."""
+    fill(connection, [(2, 1, Relation.DERIVED, 1), (3, 2, Relation.DERIVED, 1), (4, 1, Relation.DERIVED, 1)])
+    connection.execute("insert into edge_rows values (3, 4, 'used', 'w', 1, null, 1)")
+    write_adjacency(connection, tmp_path / "index", 1)
+    for index in (None, open_adjacency(tmp_path / "index")):
+        found = walk(connection, [1], down=True, at=1, index=index, barred=[1, 2], edges=False)
+        assert found.distance == {1: 0, 4: 1, 3: 2}
+        assert found.edges == []
 
 
 def test_what_runs_within_what_is_not_provenance() -> None:
@@ -85,7 +117,7 @@ def test_what_runs_within_what_is_not_provenance() -> None:
 
 def test_a_long_chain(connection: duckdb.DuckDBPyConnection) -> None:
     """A thousand generations, each its own level."""
-    connection.execute("delete from edge_rows")
+    fill(connection, [])
     connection.execute(
         "insert into edge_rows select i + 1, i, 'wasDerivedFrom', 'w', 1, null, 1 from range(1, 1001) r(i)"
     )
