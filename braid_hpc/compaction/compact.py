@@ -26,6 +26,7 @@ from braid_hpc.compaction.stream_store import StreamTables
 from braid_hpc.compaction.write import Writer
 from braid_hpc.reading.newer import refuse_newer
 from braid_hpc.reading.writer_log import WriterLog, find_writers, read_header, read_writer
+from braid_hpc.snapshots.adjacency import write_adjacency
 from braid_hpc.snapshots.connect import (
     check_growable,
     connect_building,
@@ -166,6 +167,8 @@ def _attempt(directories: list[Path], files: StoreFiles, progress: Callable[[str
                 refuse_two_stores(files, files.snapshot(base) if numbers else files.path, inside)
             files.sweep(base, {tag for (tag,) in connection.execute("select archive from snapshots").fetchall()})
             result = _commit(connection, directories, files, copies, files.tag(aside), progress)
+            if result.new:
+                write_adjacency(connection, files.index_of(aside), result.snapshot)
         finally:
             connection.close()
         if result.new:
@@ -176,6 +179,8 @@ def _attempt(directories: list[Path], files: StoreFiles, progress: Callable[[str
         files.discard(aside)
         if (refused := storage_error(files.path, error)) is not None:
             raise refused from error
+        if isinstance(error, OSError) and not isinstance(error, StorageError):
+            raise StorageError(f"{files.path} cannot be written ({error.strerror or error})") from error
         raise
     files.discard(aside)
     files.name_newest()

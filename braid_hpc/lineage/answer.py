@@ -191,7 +191,8 @@ def ask(store: Store, reference: str, *, down: bool, depth: int | None, at: int)
     root, others = resolve(connection, reference, at)
     # A step of an SPMD program at which ranks disagree has several versions: they are one answer.
     siblings = [] if root.kind == ACTIVITY_KIND else [each for each in others if _is_sibling(connection, root, each)]
-    found = walk(connection, [root.id, *(each.id for each in siblings)], down=down, depth=depth, at=at)
+    starts = [root.id, *(each.id for each in siblings)]
+    found = walk(connection, starts, down=down, depth=depth, at=at, index=store.adjacency)
     nodes = _nodes(connection, found.distance)
     invalid = invalid_among(connection, list(found.distance), at)
     refs = {identity: node.ref for identity, node in nodes.items()}

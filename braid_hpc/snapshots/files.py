@@ -76,6 +76,21 @@ class StoreFiles:
         """
         return self.directory / f"{number}.duckdb"
 
+    def adjacency(self, number: int) -> Path:
+        """Return the adjacency index of a snapshot.
+
+        Parameters
+        ----------
+        number : int
+            From 1.
+
+        Returns
+        -------
+        Path
+            It need not exist: walks are then taken over the tables.
+        """
+        return self.directory / f"{number}.adjacency"
+
     def newest(self) -> Path:
         """Return the file to read.
 
@@ -174,6 +189,21 @@ class StoreFiles:
         """
         return aside.name.removeprefix("building-").removesuffix(".duckdb")
 
+    def index_of(self, aside: Path) -> Path:
+        """Return where the adjacency index of a file that is being built is made.
+
+        Parameters
+        ----------
+        aside : Path
+            From :meth:`begin`.
+
+        Returns
+        -------
+        Path
+            Beside it.
+        """
+        return aside.with_suffix(".adjacency")
+
     def publish(self, aside: Path, number: int) -> None:
         """Give a finished file its number.
 
@@ -197,6 +227,9 @@ class StoreFiles:
             os.chmod(aside, 0o444)
             # A link cannot replace a file, so of two compactions one gets the number and the other one an error.
             os.link(aside, target)
+            # Only the one that has the number names its index.
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self.index_of(aside), self.adjacency(number))
             self._published.add(self.tag(aside))
             _sync(self.directory)
         except FileExistsError:
@@ -222,8 +255,9 @@ class StoreFiles:
         except OSError as error:
             raise StorageError(f"cannot rename {self.path} to its newest snapshot ({error.strerror})") from error
         for number in numbers[:-KEEP]:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.snapshot(number))
+            for name in (self.snapshot(number), self.adjacency(number)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name)
 
     def _name(self, newest: Path) -> None:
         if self.path.exists() and self.path.samefile(newest):

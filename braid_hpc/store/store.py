@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
 from braid_hpc.snapshots.connect import connect_asking, refuse_two_stores, snapshot_number
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.arrays import ArrayFiles, StoredArray, find_array
 from braid_hpc.store.digest import table_digests
 from braid_hpc.store.resolve import Node, resolve
 from braid_hpc.store.tables import Table
-from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError, ReadOnlyError, StorageError
+from braid_hpc.vocabulary.errors import (
+    BraidWarning,
+    CorruptLogError,
+    FormatTooNewError,
+    InvalidInputError,
+    NotFoundError,
+    ReadOnlyError,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -76,6 +86,7 @@ class Store:
         self._connection: Any = None
         files = StoreFiles(path)
         self.path: Path = files.path
+        self._files = files
         self._arrays = ArrayFiles(files.arrays)
         newest, self._connection = _connect_newest(files)
         try:
@@ -262,6 +273,18 @@ class Store:
             As :meth:`lineage`.
         """
         return self.lineage(reference, down=True, depth=depth, at=at)
+
+    @functools.cached_property
+    def adjacency(self) -> Adjacency | None:
+        """The index of the edges; None where the store has none, or one that is damaged, which is warned of."""
+        try:
+            found = open_adjacency(self._files.adjacency(self.snapshot))
+        except FileNotFoundError:
+            return None
+        except (CorruptLogError, FormatTooNewError) as error:
+            warnings.warn(str(error), BraidWarning, stacklevel=2)
+            return None
+        return found if found.snapshot == self.snapshot else None
 
     def invalid(self, ids: list[int], *, at: int | None = None) -> set[int]:
         """Return those of some nodes that are not valid any more.

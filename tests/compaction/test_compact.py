@@ -269,13 +269,14 @@ def test_leftovers_of_killed_compactions_do_no_harm(logs: Path, store: Path, tmp
     # Not removed: it is somebody's.
     (aside,) = tmp_path.glob("prov.duckdb.wal.*.aside")
     assert aside.read_bytes() == b"garbage of somebody"
-    assert {path.name for path in files.directory.iterdir()} == {"1.duckdb", "logs"}
+    assert {path.name for path in files.directory.iterdir()} == {"1.adjacency", "1.duckdb", "logs"}
     assert len(list(files.archive.iterdir())) == 1
     (files.directory / "building-2-00ff00ff.lock").touch()
     (files.directory / "building-2-00ff00ff.duckdb").write_bytes(files.newest().read_bytes()[: 1 << 20])
     record(logs, size=2, epochs=1)
     assert compact(logs, store).snapshot == 2
-    assert {path.name for path in files.directory.iterdir()} == {"1.duckdb", "2.duckdb", "logs"}
+    numbered = {f"{number}.{kind}" for number in (1, 2) for kind in ("adjacency", "duckdb")}
+    assert {path.name for path in files.directory.iterdir()} == {*numbered, "logs"}
     assert {run.writer.hex() for run in job.runs} <= {writer for (writer,) in rows(store, "select writer from writers")}
 
 
@@ -483,7 +484,11 @@ def test_a_full_disk_changes_nothing(logs: Path, tmp_path: Path) -> None:
         assert isinstance(caught.value, StorageError)
         assert "\n" not in str(caught.value)
         assert digests(store) == before
-        assert sorted(path.name for path in StoreFiles(store).directory.iterdir()) == ["1.duckdb", "logs"]
+        assert sorted(path.name for path in StoreFiles(store).directory.iterdir()) == [
+            "1.adjacency",
+            "1.duckdb",
+            "logs",
+        ]
         assert len(list(StoreFiles(store).archive.iterdir())) == 1
 
 
@@ -526,4 +531,8 @@ def test_a_disk_that_is_full_at_any_step(logs: Path, tmp_path: Path, room: str) 
             compact(logs, store)
         assert "\n" not in str(caught.value)
         assert digests(store) == before
-        assert sorted(path.name for path in StoreFiles(store).directory.iterdir()) == ["1.duckdb", "logs"]
+        assert sorted(path.name for path in StoreFiles(store).directory.iterdir()) == [
+            "1.adjacency",
+            "1.duckdb",
+            "logs",
+        ]

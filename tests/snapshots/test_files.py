@@ -136,6 +136,25 @@ def test_a_place_that_is_none(tmp_path: Path) -> None:
         StoreFiles(tmp_path / "file" / "prov.duckdb").begin(0)
 
 
+def test_the_index_of_the_edges_goes_with_its_snapshot(files: StoreFiles) -> None:
+    """The winner of a number names its index, the loser's goes; one that is made of no snapshot is not there."""
+    winner, loser = files.begin(0), files.begin(0)
+    for aside, content in ((winner, b"winner"), (loser, b"loser")):
+        aside.write_bytes(content)
+        files.index_of(aside).write_bytes(content)
+    files.publish(winner, 1)
+    with pytest.raises(ConflictError):
+        files.publish(loser, 1)
+    files.discard(winner)
+    files.discard(loser)
+    assert files.adjacency(1).read_bytes() == b"winner"
+    for number in range(2, KEEP + 2):
+        publish(files, number, b"later")
+    files.name_newest()
+    assert not files.adjacency(1).exists()
+    assert sorted(path.name for path in files.directory.iterdir() if "building" in path.name) == []
+
+
 def test_names_that_only_look_like_snapshots(files: StoreFiles) -> None:
     files.directory.mkdir()
     for name in ("0.duckdb", "01.duckdb", "x.duckdb", "1.duckdb.wal", "building-1-2-3.duckdb", "-1.duckdb"):

@@ -17,7 +17,7 @@ import braid_hpc as braid
 from braid_hpc.compaction.compact import compact
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.store import Store, open_store
-from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError, ReadOnlyError
+from braid_hpc.vocabulary.errors import BraidWarning, InvalidInputError, NotFoundError, ReadOnlyError
 from tests.jobs import Job, digests, one
 
 
@@ -103,6 +103,22 @@ def test_tables_of_streams(store: Store) -> None:
     assert store.table("s")["x"] == [0, 1]
     with pytest.raises(NotFoundError, match=r"there is no stream 'S' in prov.duckdb; there are: s"):
         store.table("S")
+
+
+def test_answers_are_the_same_without_the_index_of_edges(path: Path, tmp_path: Path) -> None:
+    """Where it is missing, nothing is said; where it is damaged, the answer comes from the tables with a warning."""
+    shutil.copytree(path.parent, tmp_path / "copy")
+    store, index = tmp_path / "copy" / path.name, tmp_path / "copy" / f"{path.name}.d" / "1.adjacency"
+    with Store(store) as opened:
+        assert opened.adjacency is not None
+        expected = opened.lineage("net").to_dict()
+    whole = index.read_bytes()
+    index.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with Store(store) as opened, pytest.warns(BraidWarning, match="does not carry its sum: remove it"):
+        assert opened.lineage("net").to_dict() == expected
+    index.unlink()
+    with Store(store) as opened:
+        assert opened.lineage("net").to_dict() == expected
 
 
 def test_snapshots(store: Store) -> None:
