@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from braid_hpc.compaction.array_file import PatientFile
 from braid_hpc.compaction.array_forms import boxes, stored_form
 from braid_hpc.compaction.problems import Problem
 from braid_hpc.compaction.rows import BIGINT, TEXT, Rows
@@ -53,6 +54,7 @@ class ArrayCopies:
     holders: set[str] = field(default_factory=set)
     lost: list[tuple[str, str]] = field(default_factory=list)
     _file: Any = None
+    _disk: PatientFile | None = None
 
     @classmethod
     def begin(cls, files: StoreFiles, tag: str) -> ArrayCopies:
@@ -110,10 +112,16 @@ class ArrayCopies:
         for directory in (log.directory, *log.copies):
             try:
                 self._copy(reader, directory, array)
+                self._see_that_it_fits()
             except CorruptLogError as error:
                 reason = reason or str(error)
-            except (OSError, RuntimeError) as error:
-                raise StorageError(f"cannot write {self.path} ({_short(error)})") from error
+            except (MissingExtraError, StorageError):
+                raise
+            except Exception as error:
+                # Behind what the disk refused HDF5 reads zeros, and may say anything.
+                if isinstance(error, (OSError, RuntimeError)) or self._refused:
+                    raise self._refusal(error) from error
+                raise
             else:
                 self.holders.add(log.writer)
                 return
@@ -143,6 +151,7 @@ class ArrayCopies:
                 # Only now: of an array that cannot be read at all, nothing stays behind.
                 dataset = dataset if dataset is not None else _create(file, name, form, shape)
                 dataset[box] = np.frombuffer(data, form).reshape(lengths)
+                self._see_that_it_fits()
             if f"blake3:{digest.hexdigest()}" != entry.digest:
                 raise CorruptLogError("its bytes do not carry its digest")
         except CorruptLogError:
@@ -160,8 +169,21 @@ class ArrayCopies:
         if self._file is None:
             h5py = _h5py()
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = h5py.File(self.path, "x", libver=("v110", "v110"), locking=False)
+            self._disk = PatientFile(self.path)
+            self._file = h5py.File(self._disk, "w", libver=("v110", "v110"), locking=False)
         return self._file
+
+    @property
+    def _refused(self) -> OSError | None:
+        return self._disk.refused if self._disk is not None else None
+
+    def _see_that_it_fits(self) -> None:
+        if (refused := self._refused) is not None:
+            raise self._refusal(refused) from refused
+
+    def _refusal(self, error: Exception) -> StorageError:
+        """Return the error to raise; what the disk said first comes before what HDF5 makes of it."""
+        return StorageError(f"cannot write {self.path} ({_short(self._refused or error)})")
 
     def _finish(self) -> None:
         """Close the file and bring it to the disk."""
@@ -174,6 +196,7 @@ class ArrayCopies:
             return
         try:
             file.close()
+            self._see_that_it_fits()
             for path in (self.path, self.path.parent):
                 descriptor = os.open(path, os.O_RDONLY)
                 try:
@@ -181,8 +204,16 @@ class ArrayCopies:
                 finally:
                     os.close(descriptor)
             os.chmod(self.path, 0o444)
+        except StorageError:
+            raise
         except (OSError, RuntimeError) as error:
-            raise StorageError(f"cannot write {self.path} ({_short(error)})") from error
+            raise self._refusal(error) from error
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._disk is not None:
+            self._disk.close()
 
     def write(self, out: Rows, runs: dict[str, str]) -> list[Problem]:
         """Write the rows of ``array_rows``.
@@ -216,6 +247,7 @@ class ArrayCopies:
         if file is not None:
             with contextlib.suppress(Exception):
                 file.close()
+        self._let_go()
         with contextlib.suppress(OSError):
             os.unlink(self.path)
 

@@ -266,7 +266,9 @@ def storage_error(path: Path, error: BaseException) -> StorageError | None:
         None for other errors.
     """
     duckdb = _duckdb()
-    if isinstance(error, (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException)):
+    # A commit fails for no other reason: nobody else writes into the file.
+    refusals = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException, duckdb.TransactionException)
+    if isinstance(error, refusals):
         return StorageError(f"{path} cannot be written: {str(error).splitlines()[0]}")
     return None
 

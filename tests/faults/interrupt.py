@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib
 import json
 import mmap
 import os
@@ -40,11 +42,11 @@ def interrupt_library(folder: Path) -> Path:
 class Ended:
     """How a compaction ended.
 
-    `call` is the name of the call that it was killed at, empty where it came to its own end; `calls` how many it made.
+    `call` is the name of the call that it was killed at, empty where it came to its own end; `calls` are all it made.
     """
 
     call: str
-    calls: int
+    calls: list[str]
     error: str = ""
 
 
@@ -93,25 +95,40 @@ def serve() -> None:
 
     import braid_hpc.compaction.compact  # noqa: F401
 
-    told = mmap.mmap(-1, mmap.PAGESIZE)
+    told = mmap.mmap(-1, 1 << 20)
     for line in sys.stdin:
-        told[:] = bytes(mmap.PAGESIZE)
+        told[:] = bytes(len(told))
         asked = json.loads(line)
+        loaded, loading = os.pipe()
         pid = os.fork()
         if not pid:
-            _compact(asked, told)
+            os.close(loaded)
+            _compact(asked, told, loading)
+        os.close(loading)
+        with open(loaded) as names:
+            _load(names.read().split())
         _, status = os.waitpid(pid, 0)
         call = told[:64].rstrip(b"\0").decode()
         # A compaction under way has a second process that reads arrays; it ends with its pipe.
-        ended = Ended(call if os.WIFSIGNALED(status) else "", int.from_bytes(told[64:72], "little"))
-        error = told[128:].rstrip(b"\0").decode("utf-8", "replace")
-        if not ended.call and status:
+        error = told[128:4096].rstrip(b"\0").decode("utf-8", "replace")
+        if not os.WIFSIGNALED(status):
+            call = ""
+        if not call and status:
             error = error or f"status {status}"
-        sys.stdout.write(json.dumps({"call": ended.call, "calls": ended.calls, "error": error}) + "\n")
+        calls = told[4096:].rstrip(b"\0").decode().split()
+        sys.stdout.write(json.dumps({"call": call, "calls": calls, "error": error}) + "\n")
         sys.stdout.flush()
 
 
-def _compact(asked: dict[str, object], told: mmap.mmap) -> None:
+def _load(names: list[str]) -> None:
+    """Import what a compaction needed that came to its end, so that the next ones find it."""
+    for name in names:
+        with contextlib.suppress(ImportError):
+            if name not in sys.modules and not name.startswith("__"):
+                importlib.import_module(name)
+
+
+def _compact(asked: dict[str, object], told: mmap.mmap, loading: int) -> None:
     import traceback
 
     from braid_hpc.compaction.compact import compact
@@ -122,8 +139,8 @@ def _compact(asked: dict[str, object], told: mmap.mmap) -> None:
         _go_wrong(str(asked["wrong"]))
         library.interrupt_at(ctypes.c_long(int(str(asked["end_at"]))), int(bool(asked["half"])), ctypes.c_void_p(where))
         compact(str(asked["logs"]), str(asked["store"]))
-        library.interrupt_count.restype = ctypes.c_long
-        told[64:72] = int(library.interrupt_count()).to_bytes(8, "little")
+        library.interrupt_at(ctypes.c_long(-1), 0, None)
+        os.write(loading, "\n".join(sys.modules).encode())
     except BaseException:
         text = traceback.format_exc().encode()[-3000:]
         told[128 : 128 + len(text)] = text

@@ -21,7 +21,7 @@ def say(job: Job, turn: int, *, many: int = 300) -> None:
             model = run.model("net", digest=f"w:{turn}", derived_from=[peaks, "fact:config"])
         run.tag(peaks, "turn", turn)
         run.array(f"small/{rank}", np.full(5, turn), unit="mm")
-        run.data("map", array=np.full(20_000, turn * 7.0 + rank), derived_from=model)
+        run.array("map", np.full(20_000, turn * 7.0 + rank), derived_from=model)
         stream = run.stream("hits", {"frame": "int32", "label": "text"})
         stream.append(turn, "ä")
         stream.extend({"frame": list(range(many)), "label": ["text" * 40] * many})
