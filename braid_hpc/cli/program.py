@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+from braid_hpc.run.ending import note_ending
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import CodeType, TracebackType
 
 __all__ = ["USAGE", "run_program"]
 
@@ -76,7 +82,8 @@ def _record(words: list[str], options: dict[str, str]) -> NoReturn:
     if words[0] == "-m":
         if len(words) < 2:
             _wrong("behind -m comes a module")
-        code, path = _find_module(words[1])
+        code, path, spec = _find_module(words[1])
+        module.__dict__.update(__spec__=spec, __package__=spec.parent, __loader__=spec.loader)
         words = words[1:]
         sys.path.insert(0, os.getcwd())
     else:
@@ -88,21 +95,45 @@ def _record(words: list[str], options: dict[str, str]) -> NoReturn:
     module.__dict__.update(__file__=path, __builtins__=__builtins__)
     # The program is __main__, as if Python had started it: pickle, multiprocessing and its own checks rely on it.
     sys.modules["__main__"] = module
-    with braid.job(name, log_dir=options.get("log_dir"), store=options.get("store")):
+    # It ends with the interpreter, because the program's threads and what it does at exit belong to it.
+    braid.start(name, log_dir=options.get("log_dir"), store=options.get("store"))
+    try:
         exec(code, module.__dict__)
+    except BaseException as error:
+        note_ending(error)
+        _print_from(code)
+        raise
+    note_ending(None)
     sys.exit(0)
 
 
-def _read_script(path: str) -> Any:
+def _print_from(code: CodeType | None) -> None:
+    """Have the exception that ends the program printed as Python prints it, without the frames of this command."""
+    hook = sys.excepthook
+
+    def print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        while trace is not None and trace.tb_frame.f_code is not code:
+            trace = trace.tb_next
+        hook(kind, error.with_traceback(trace), trace)
+
+    sys.excepthook = print_exception
+
+
+def _read_script(path: str) -> CodeType:
     try:
         with open(path, "rb") as file:
-            return compile(file.read(), path, "exec")
+            text = file.read()
     except OSError as error:
         sys.stderr.write(f"braid: cannot read {path} ({error.strerror})\n")
         sys.exit(2)
+    try:
+        return compile(text, path, "exec")
+    except (SyntaxError, ValueError):
+        _print_from(None)
+        raise
 
 
-def _find_module(name: str) -> tuple[Any, str]:
+def _find_module(name: str) -> tuple[CodeType, str, ModuleSpec]:
     import importlib.util
 
     sys.path.insert(0, os.getcwd())
@@ -119,4 +150,8 @@ def _find_module(name: str) -> tuple[Any, str]:
         sys.stderr.write(f"braid: there is no module {name} that can be run\n")
         sys.exit(2)
     del sys.path[0]
-    return loader.get_code(spec.name), spec.origin  # type: ignore[union-attr]
+    try:
+        return loader.get_code(spec.name), spec.origin, spec  # type: ignore[union-attr]
+    except SyntaxError:
+        _print_from(None)
+        raise

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import atexit
 import functools
-import sys
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from braid_hpc.run.calls import announce
+from braid_hpc.run.ending import how_it_ended, watch_ending
 from braid_hpc.run.guard import disabled, strict, tell
 from braid_hpc.run.null import NullRun
 from braid_hpc.vocabulary.codes import Outcome
@@ -82,14 +82,16 @@ def _close_run(run: Run, error: BaseException | None, outcome: Outcome | None = 
 
 
 def _at_exit() -> None:
-    # An exception that ended the program was kept by the interpreter when it printed it.
-    error = getattr(sys, "last_value", None)
+    error = how_it_ended()
     for run in reversed(_RUNS[:]):
         _close_run(run, error, None if error is not None else Outcome.OK)
 
 
 def start(name: str, *, log_dir: Any = None, store: Any = None, comm: Any = None) -> Run:
     """Begin a run in a flat script; it ends when the interpreter does.
+
+    An exception that ends the script and the code given to ``sys.exit`` are recorded with the end. A ``raise
+    SystemExit(...)`` does not tell its code: such a run counts as exited, whatever the code was.
 
     Parameters
     ----------
@@ -113,7 +115,10 @@ def start(name: str, *, log_dir: Any = None, store: Any = None, comm: Any = None
     StorageError
         Only under ``BRAID_STRICT=1``: if the log cannot be written.
     """
-    return _open_run(name, log_dir, store)
+    run = _open_run(name, log_dir, store)
+    if run:
+        watch_ending()
+    return run
 
 
 class job:

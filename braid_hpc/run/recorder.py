@@ -224,7 +224,10 @@ class Run(Doing):
             if world := world_size():
                 self._log.append(Code.INFO, self._log.intern("world"), payload=encode(list(world)))
             if not self.rank:
-                self._record_packages(self._told_packages, thorough=True)
+                # After an interrupt nothing is looked up: what is imported for it evaluates texts, after which Python
+                # 3.11 forgets that the process is to end by the signal, and ends it with code 1.
+                thorough = not isinstance(error, KeyboardInterrupt)
+                self._record_packages(self._told_packages, thorough=thorough)
                 if library := mpi_library():
                     self._log.append(Code.INFO, self._log.intern("mpi_library"), payload=encode(library))
         except Exception as failed:

@@ -63,6 +63,83 @@ def test_a_module_is_recorded(program: Program, script: Path, tmp_path: Path) ->
         assert rows(opened, "select text from tags") == [("x",)]
 
 
+def test_a_module_knows_its_package(program: Program, tmp_path: Path) -> None:
+    """So that it may import what lies beside it."""
+    (tmp_path / "kit").mkdir()
+    (tmp_path / "kit" / "__init__.py").write_text("")
+    (tmp_path / "kit" / "beside.py").write_text("value = 4\n")
+    (tmp_path / "kit" / "fit.py").write_text("from .beside import value\nprint(value, __spec__.name)\n")
+    done = program("run", "--log-dir", tmp_path / "logs", "-m", "kit.fit", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "4 kit.fit\n", "")
+
+
+FAILING = """
+def inner(value):
+    try:
+        return 1 / value
+    except ZeroDivisionError as error:
+        raise ValueError("no") from error
+
+def outer():
+    inner(0)
+
+outer()
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [FAILING, "def f(:\n", "x = 1\nraise KeyboardInterrupt\n", "import sys\nsys.exit('told')\n"],
+    ids=["exception", "syntax", "interrupt", "exit"],
+)
+def test_what_python_prints_is_printed(program: Program, tmp_path: Path, text: str) -> None:
+    """The traceback is the script's, without a frame of ours, and the exit code is the one it has anyway."""
+    path = tmp_path / "fit.py"
+    path.write_text(text)
+    own = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=60)
+    done = program("run", "--log-dir", tmp_path / "logs", path)
+    assert own.returncode != 0
+    assert (done.returncode, done.stdout, done.stderr) == (own.returncode, own.stdout, own.stderr)
+
+
+def test_a_hook_of_the_program_is_called(program: Program, tmp_path: Path) -> None:
+    """With the exception, and the traceback that begins in the script."""
+    path = tmp_path / "fit.py"
+    path.write_text(
+        "import sys\nsys.excepthook = lambda *a: print(a[0].__name__, a[2].tb_frame.f_code.co_name)\n1 / 0\n"
+    )
+    done = program("run", "--log-dir", tmp_path / "logs", path)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "ZeroDivisionError <module>\n", "")
+
+
+THREADS = """
+import atexit, threading, time
+import braid_hpc as braid
+
+go = threading.Event()
+
+def late():
+    go.wait()
+    braid.current_run().data("from-a-thread", digest="x:1")
+
+threading.Thread(target=late).start()
+# Called when the interpreter waits for threads: the script is over, and this one is not.
+threading._register_atexit(go.set)
+atexit.register(lambda: braid.current_run().data("at-exit", digest="x:2"))
+"""
+
+
+def test_threads_and_functions_at_exit_belong_to_the_run(program: Program, tmp_path: Path) -> None:
+    """What the script leaves running is recorded, before the run is closed."""
+    path = tmp_path / "fit.py"
+    path.write_text(THREADS)
+    done = program("run", "--log-dir", tmp_path / "logs", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    with made(tmp_path / "logs", tmp_path / "s.duckdb") as opened:
+        assert rows(opened, "select name from versions order by 1") == [("at-exit",), ("from-a-thread",)]
+        assert rows(opened, "select status from runs") == [("ok",)]
+
+
 def test_a_launcher_gives_all_its_programs_one_run_id(program: Program, tmp_path: Path) -> None:
     """Two programs that a shell starts are known as ranks of one run by it."""
     code = "import braid_hpc as braid\nwith braid.job('j') as run: run.data('d', digest='x:0')"

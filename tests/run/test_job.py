@@ -145,21 +145,6 @@ def test_ends(
     assert (log.close.error is None) == (error is None)
 
 
-def test_an_uncaught_exception_of_a_flat_script(run_ranks: RunRanks, tmp_path: Path) -> None:
-    """Is found where the interpreter keeps it."""
-    log = left(run_ranks, tmp_path, "braid.start('flat').fact('a', 1)\n1 / 0\n", code=1)
-    assert (log.state, log.outcome) == (WriterState.CLOSED, Outcome.FAILED)
-    assert log.close is not None
-    assert log.close.error == "ZeroDivisionError: division by zero"
-
-
-@pytest.mark.xfail(strict=True, reason="at exit the interpreter says nothing of the code that sys.exit was given")
-def test_the_exit_code_of_a_flat_script(run_ranks: RunRanks, tmp_path: Path) -> None:
-    """A script that ends by sys.exit(3) did not end well."""
-    log = left(run_ranks, tmp_path, "braid.start('flat')\nsys.exit(3)\n", code=3)
-    assert log.outcome == Outcome.EXITED
-
-
 @pytest.mark.parametrize(
     ("body", "code"),
     [
