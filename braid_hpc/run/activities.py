@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from braid_hpc.log.choice import compiled_module
 from braid_hpc.run.guard import disabled, recording
-from braid_hpc.run.handles import Record, record_of
+from braid_hpc.run.handles import Record
 from braid_hpc.vocabulary.codes import Code, Outcome
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 _CURRENT: ContextVar[Any] = ContextVar("braid_activity", default=None)
 
 #: Flags of a code object, by :mod:`inspect`, which is slow to import.
-CO_GENERATOR, CO_COROUTINE = 0x20, 0x80
+CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR = 0x20, 0x80, 0x200
 
 #: Texts longer than this are described by their length.
 SHORT_TEXT = 256
@@ -174,9 +174,9 @@ def activity(target: Any = None, /) -> Any:
 
     Scalars and short texts among the arguments are recorded by value, arrays by dtype and shape, anything else by
     type. An argument that is a record handle, or an object that an earlier activity returned or a record was made
-    for, is recorded as used; what the function returns is recorded as generated. Exceptions are recorded and pass
-    unchanged. The activity of a generator lasts until it is exhausted or closed, that of a coroutine until it is
-    awaited to its end.
+    for, is recorded as used; what the function returns is recorded as generated. Both are looked for in lists, tuples,
+    dicts and dataclasses too, of up to 64 elements and three deep. Exceptions are recorded and pass unchanged. The
+    activity of a generator lasts until it is exhausted or closed, that of a coroutine until it is awaited to its end.
 
     Parameters
     ----------
@@ -215,9 +215,9 @@ def _decorate(function: Callable[_P, _T], name: str) -> Any:
     flags = code.co_flags if code is not None else 0
     from braid_hpc.run.calls import About, recorded
 
-    if flags & (CO_GENERATOR | CO_COROUTINE):
+    if flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR):
         about = About(name, qualified, names, b"")
-        return (_decorate_generator if flags & CO_GENERATOR else _decorate_coroutine)(function, about)
+        return (_decorate_coroutine if flags & CO_COROUTINE else _decorate_generator)(function, about)
     from braid_hpc.run.job import _RUNS
     from braid_hpc.vocabulary.encoding import encode
     from braid_hpc.vocabulary.payloads import Called
@@ -257,7 +257,12 @@ def _decorate_generator(function: Any, about: About) -> Any:
         run = current_run()
         if not run:
             return function(*args, **kwargs)
-        return RecordedGenerator(function(*args, **kwargs), run._begin_at_once(about, args, kwargs))
+        made, act = function(*args, **kwargs), run._begin_at_once(about, args, kwargs)
+        if hasattr(made, "asend"):
+            from braid_hpc.run.resumed import RecordedAsyncGenerator
+
+            return RecordedAsyncGenerator(made, act)
+        return RecordedGenerator(made, act)
 
     return recorded
 
@@ -330,48 +335,6 @@ def describe_value(value: Any) -> Any:
             return value.item()
         return f"<array {dtype} {'x'.join(map(str, shape))}>"
     return f"<{type(value).__module__}.{type(value).__qualname__}>"
-
-
-def results_of(result: Any) -> list[tuple[str, Any]]:
-    """Return the parts of a returned value that a record can stand for, with a suffix for their names.
-
-    Parameters
-    ----------
-    result : object
-        What a function returned.
-
-    Returns
-    -------
-    list of (str, object)
-        The value itself, or the elements of a tuple; scalars, texts and None are left out.
-    """
-    parts = [("", result)]
-    if isinstance(result, tuple):
-        parts = [(f"[{index}]", part) for index, part in enumerate(result)]
-    plain = (type(None), bool, int, float, str, bytes)
-    return [(suffix, part) for suffix, part in parts if not isinstance(part, plain)]
-
-
-def used_by(values: Any) -> list[Record]:
-    """Return the records that arguments stand for.
-
-    Parameters
-    ----------
-    values : iterable
-        Arguments; lists and tuples are looked into once.
-
-    Returns
-    -------
-    list of Record
-        Each once, in order.
-    """
-    found: dict[Record, None] = {}
-    for value in values:
-        for each in value if isinstance(value, (list, tuple)) and len(value) <= 64 else (value,):
-            record = record_of(each)
-            if record is not None:
-                found[record] = None
-    return list(found)
 
 
 def carry(function: Callable[_P, _T]) -> Callable[_P, _T]:

@@ -14,10 +14,9 @@ from braid_hpc.run.activities import (
     current_activity,
     describe_value,
     outcome_of,
-    results_of,
-    used_by,
 )
 from braid_hpc.run.calls import BEGUN, ENDED
+from braid_hpc.run.contained import results_of, used_by
 from braid_hpc.run.declarations import Declaring
 from braid_hpc.run.guard import shown, strict
 from braid_hpc.run.handles import RECORDS, Record

@@ -6,6 +6,7 @@ import atexit
 import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from braid_hpc.run.activities import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from braid_hpc.run.calls import announce
 from braid_hpc.run.ending import how_it_ended, watch_ending
 from braid_hpc.run.guard import disabled, strict, tell
@@ -27,8 +28,6 @@ _T = TypeVar("_T")
 _RUNS: list[Run] = []
 _NULL = NullRun()
 
-#: Flag of a coroutine function's code (module inspect).
-CO_COROUTINE = 0x80
 #: How many runs of each name this process has begun: ranks find each other by it, also where one of them ran more.
 _opened: dict[str, int] = {}
 
@@ -167,8 +166,11 @@ class job:
         if disabled():
             return function
         name = self._name or str(getattr(function, "__name__", type(function).__name__))
-        if getattr(getattr(function, "__code__", None), "co_flags", 0) & CO_COROUTINE:
+        flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+        if flags & CO_COROUTINE:
             return self._decorate_coroutine(function, name)
+        if flags & (CO_GENERATOR | CO_ASYNC_GENERATOR):
+            return self._decorate_generator(function, name, asynchronous=bool(flags & CO_ASYNC_GENERATOR))
 
         @functools.wraps(function)
         def recorded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -184,6 +186,25 @@ class job:
         async def recorded(*args: Any, **kwargs: Any) -> Any:
             with job(name, log_dir=self._log_dir, store=self._store):
                 return await function(*args, **kwargs)
+
+        return recorded
+
+    def _decorate_generator(self, function: Any, name: str, *, asynchronous: bool) -> Any:
+        """Begin the run with the first step of the generator, and keep it open until its last one."""
+        if asynchronous:
+            from braid_hpc.run.resumed import within
+
+            @functools.wraps(function)
+            def recorded(*args: Any, **kwargs: Any) -> Any:
+                block = job(name, log_dir=self._log_dir, store=self._store)
+                return within(block, lambda: function(*args, **kwargs))
+
+        else:
+
+            @functools.wraps(function)
+            def recorded(*args: Any, **kwargs: Any) -> Any:
+                with job(name, log_dir=self._log_dir, store=self._store):
+                    return (yield from function(*args, **kwargs))
 
         return recorded
 

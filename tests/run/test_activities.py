@@ -515,16 +515,67 @@ def test_a_coroutine_lasts_until_it_was_awaited(run: braid.Run) -> None:
     assert {me: found.ends[owner].flags for me, owner in owners.items()} == {0: 0, 1: 0, 2: Outcome.FAILED}
 
 
-def test_asynchronous_generators_work(run: braid.Run) -> None:
-    """They are passed on as they are; the activity is that of making one."""
+def test_an_asynchronous_generator_lasts_until_it_is_exhausted(run: braid.Run) -> None:
+    """It owns what is declared while its body runs, and nothing of what its consumer does in between."""
 
     @braid.activity("source")
     async def source() -> AsyncIterator[int]:
-        yield 1
-        yield 2
+        for number in range(2):
+            run.data(f"inside-{number}")
+            await asyncio.sleep(0)
+            yield number
 
     async def main() -> list[int]:
-        return [number async for number in source()]
+        heard = []
+        async for number in source():
+            run.data(f"outside-{number}")
+            heard.append(number)
+        return heard
 
-    assert asyncio.run(main()) == [1, 2]
-    assert Found(run).end("source").flags == Outcome.OK
+    assert asyncio.run(main()) == [0, 1]
+    found = Found(run)
+    owner = found.begins["source"].sequence
+    owners = [found.generated_by(f"{where}-{n}") for n in range(2) for where in ("inside", "outside")]
+    assert owners == [owner, 0, owner, 0]
+    assert found.end("source").flags == Outcome.OK
+    assert len(found.all_declared) == 4
+    assert found.ends[owner].sequence > found.declared["outside-1"].sequence
+
+
+@pytest.mark.parametrize("how", ["closed", "let go", "raised", "thrown"])
+def test_an_asynchronous_generator_that_is_not_exhausted(run: braid.Run, how: str) -> None:
+    """Ends as it would alone, and its activity with it."""
+    told: list[str] = []
+
+    @braid.activity("source")
+    async def source() -> AsyncIterator[int]:
+        try:
+            yield 1
+            raise ValueError("inside")
+        except KeyError:
+            told.append("thrown")
+            yield 2
+        finally:
+            told.append("finally")
+
+    async def main() -> None:
+        made: Any = source()
+        assert await anext(made) == 1
+        if how == "closed":
+            await made.aclose()
+        elif how == "raised":
+            with pytest.raises(ValueError, match="inside"):
+                await anext(made)
+        elif how == "thrown":
+            assert await made.athrow(KeyError()) == 2
+            with pytest.raises(StopAsyncIteration):
+                await made.asend(None)
+        del made
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert told == (["thrown"] if how == "thrown" else []) + ["finally"]
+    outcomes = {"closed": Outcome.EXITED, "let go": Outcome.EXITED, "raised": Outcome.FAILED, "thrown": Outcome.OK}
+    assert Found(run).end("source").flags == outcomes[how]
+    assert current_activity() is None

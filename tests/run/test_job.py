@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,64 @@ def test_job_takes_a_function_and_nothing_else() -> None:
     """A misuse of the decorator is told at once."""
     with pytest.raises(TypeError, match="decorates a function"):
         braid.job("fit")(5)
+
+
+def test_a_generator_is_a_job(tmp_path: Path) -> None:
+    """Its run begins with its first step and ends with its last one; what is sent reaches it."""
+
+    @braid.job("steps", log_dir=tmp_path / "logs")
+    def steps() -> Generator[int, str, str]:
+        heard = yield 1
+        braid.current_run().data(heard)
+        return "done"
+
+    made = steps()
+    assert not braid.current_run()
+    assert next(made) == 1
+    assert braid.current_run().name == "steps"
+    with pytest.raises(StopIteration, match="done"):
+        made.send("heard")
+    assert not braid.current_run()
+    log = read_only_log(tmp_path / "logs")
+    assert (log.outcome, names(log)) == (Outcome.OK, ["heard"])
+
+
+@pytest.mark.parametrize(
+    ("how", "outcome"), [("end", Outcome.OK), ("throw", Outcome.FAILED), ("close", Outcome.EXITED)]
+)
+def test_an_asynchronous_generator_is_a_job(tmp_path: Path, how: str, outcome: Outcome) -> None:
+    """From its first step to its end, whichever it is; what is sent and thrown reaches it."""
+    told: list[str] = []
+
+    @braid.job("steps", log_dir=tmp_path / "logs")
+    async def steps() -> AsyncGenerator[int, str]:
+        try:
+            heard = yield 1
+            braid.current_run().data(heard)
+            yield 2
+        finally:
+            told.append("finally")
+
+    async def main() -> None:
+        made = steps()
+        assert not braid.current_run()
+        assert await anext(made) == 1
+        assert await made.asend("heard") == 2
+        assert braid.current_run().name == "steps"
+        if how == "end":
+            with pytest.raises(StopAsyncIteration):
+                await anext(made)
+        elif how == "throw":
+            with pytest.raises(KeyError):
+                await made.athrow(KeyError("x"))
+        else:
+            await made.aclose()
+
+    asyncio.run(main())
+    assert told == ["finally"]
+    assert not braid.current_run()
+    log = read_only_log(tmp_path / "logs")
+    assert (log.outcome, names(log)) == (outcome, ["heard"])
 
 
 # --------------------------------------------------------------------------------------------- ends
