@@ -11,6 +11,7 @@ module                                     what it does
 :mod:`braid_hpc.kernels.label`             connected kept pixels become peaks with a centre
 :mod:`braid_hpc.kernels.backproject`       slices from projections of a parallel beam
 :mod:`braid_hpc.kernels.integrate`         what spots at known places measure above their background
+:mod:`braid_hpc.kernels.spectrum`          excitations as an instrument sees them
 :mod:`braid_hpc.kernels.waveform`          sums inside and outside a time window, as firmware adds them
 :mod:`braid_hpc.kernels.closure`           everything that is reached from some nodes of a graph
 =========================================  ======================================================
