@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from rich.text import Text
 
 from braid_hpc.cli.output import Command, emit, format_option, messages, stepper
@@ -186,18 +185,15 @@ def _read(directories: list[Path]) -> Iterator[WriterLog]:
 
 
 def _row(run: str, log: WriterLog) -> tuple[Any, ...]:
-    events = log.events
-    span: list[Any] = [None, None]
-    if len(events):
-        span = [_time(value) for value in log.utc(events["time"][[0, -1]]).tolist()]
+    span = [_time(value) for value in log.span() or ()]
     return (
         run[:8],
         log.header.get("rank"),
         log.writer[:8],
         log.header.get("host"),
         str(log.state),
-        len(events),
-        *span,
+        log.count(),
+        *(span or (None, None)),
         log.sealed,
         log.tails,
         log.torn,
@@ -205,7 +201,7 @@ def _row(run: str, log: WriterLog) -> tuple[Any, ...]:
         bool(log.lost),
         log.close is None,
         sum(count for count, _, _ in log.lost),
-        int(np.count_nonzero(events["code"] == Code.REJECTED)),
+        log.count(Code.REJECTED),
         log.unread,
         log.faults,
     )
@@ -239,7 +235,7 @@ def _told(found: dict[str, WriterLog], runs: dict[str, str]) -> list[str]:
     from braid_hpc.compaction.known import Known
     from braid_hpc.snapshots.connect import connect_nothing
 
-    facts = [extract(log, runs[writer], set(log.events["sequence"].tolist())) for writer, log in found.items()]
+    facts = [extract(log, runs[writer], log.ranges) for writer, log in found.items()]
     with connect_nothing() as connection:
         problems = build_graph(facts, Known(connection)).problems
     counted = Counter(
@@ -258,9 +254,10 @@ def _world(log: WriterLog) -> Iterator[str]:
     from braid_hpc.vocabulary.encoding import decode
 
     names = log.names()
-    events = log.events
-    for row in events.positions(Code.INFO):
-        if names.get(int(events["name"][row])) == "world":
+    for events in log.each(Code.INFO):
+        for row in range(len(events)):
+            if names.get(int(events["name"][row])) != "world":
+                continue
             world = decode(events.payload(row))[1]
             size = log.header.get("size")
             if size is not None and world != size:

@@ -6,22 +6,24 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import xxhash
 
 from braid_hpc._version import __version__
-from braid_hpc.compaction.archive import write_archive
+from braid_hpc.compaction.archive import Archive
 from braid_hpc.compaction.array_copies import ArrayCopies
-from braid_hpc.compaction.extract import Facts, extract
+from braid_hpc.compaction.extract import Speaker
 from braid_hpc.compaction.graph import build_graph
 from braid_hpc.compaction.known import Known
 from braid_hpc.compaction.ledger import Ledger, damage, settle, write_writers
 from braid_hpc.compaction.problems import Problem
 from braid_hpc.compaction.runs import absent_ranks, group_runs
 from braid_hpc.compaction.same_content import link_same_content
-from braid_hpc.compaction.stream_rows import stream_tables
+from braid_hpc.compaction.slices import slices
+from braid_hpc.compaction.stream_rows import StreamReader
 from braid_hpc.compaction.stream_store import StreamTables
 from braid_hpc.compaction.write import Writer
 from braid_hpc.reading.newer import refuse_newer
@@ -220,12 +222,12 @@ def _commit(
     headers = ledger.headers | {writer: log.header for writer, log in logs.items()}
     grouping = group_runs(headers, ledger.runs)
     copies.take(connection, list(logs.values()), progress)
-    taken = []
+    taken: list[Speaker] = []
     for writer, log in logs.items():
         ledger.recall_damage(log)
         fresh = ledger.fresh(log)
         if fresh or ledger.is_news(log) or writer in copies.holders:
-            taken.append(extract(log, grouping.run[writer], fresh))
+            taken.append(Speaker(log, grouping.run[writer], fresh))
     states = {writer: log.state for writer, log in logs.items()}
     touched = {grouping.run[writer] for writer in logs}
     absent = absent_ranks(headers, {writer: run for writer, run in grouping.run.items() if run in touched})
@@ -233,32 +235,33 @@ def _commit(
         return Compacted(files.path, snapshot - 1, new=False, states=states, absent=absent)
     progress("resolve", 0, 1)
     connection.execute("begin transaction")
-    graph = build_graph(taken, Known(connection))
-    graph.problems.extend(
-        Problem("run", message, grouping.run[writer], writer)
-        for writer, message in grouping.problems
-        if writer not in ledger.runs
-    )
     out = Writer(connection, snapshot)
-    out.write_graph(graph, taken)
-    link_same_content(out)
-    out.write_info(taken)
-    _write_streams(out, taken, progress)
-    out.write_problems(copies.write(out, grouping.run))
-    write_writers(out, taken, ledger)
+    tables = StreamTables(out)
+    _write_spoken(out, taken, tables, progress)
+    out.write_problems(
+        [
+            Problem("run", message, grouping.run[writer], writer)
+            for writer, message in grouping.problems
+            if writer not in ledger.runs
+        ]
+    )
     try:
-        write_archive(files.archive / tag, taken, out.numbering)
+        with Archive(files.archive / tag) as archive:
+            digests = _write_streams(out, taken, tables, archive, progress)
+            archive.finish(out.numbering())
     except OSError as error:
         raise StorageError(f"cannot archive the logs in {files.archive} ({error.strerror})") from error
+    out.write_problems(copies.write(out, grouping.run))
+    write_writers(out, taken, ledger, digests)
     states.update({facts.writer: facts.log.state for facts in taken})
     result = Compacted(
         files.path,
         snapshot,
         new=True,
         writers=len(taken),
-        events=sum(len(facts.fresh) for facts in taken),
-        versions=len(graph.versions),
-        activities=len(graph.activities),
+        events=sum(facts.taken.count for facts in taken),
+        versions=out.counts["versions"],
+        activities=out.counts["activity_rows"],
         edges=out.counts["edge_rows"],
         stream_rows=out.counts["stream rows"],
         arrays=out.counts["array_rows"],
@@ -288,31 +291,60 @@ def _read(directories: list[Path], progress: Callable[[str, int, int], None]) ->
         log = read_writer(directory)
         if (other := logs.get(log.writer)) is not None:
             # A copied log: what either of the two holds counts, once.
-            log.copies = [*other.copies, other.directory]
-            log.events = type(log.events).join([other.events, log.events])
-            if other.state.complete and not log.state.complete:
-                log.state, log.close, log.outcome = other.state, other.close, other.outcome
-                log.faults, log.unread = other.faults, other.unread
-                log.torn, log.corrupt = other.torn, other.corrupt
+            log.add_copy(other)
         logs[log.writer] = log
     for log in logs.values():
         settle(log)
     return logs
 
 
-def _write_streams(out: Writer, taken: list[Facts], progress: Callable[[str, int, int], None]) -> None:
-    tables = StreamTables(out)
+def _write_spoken(
+    out: Writer, taken: list[Speaker], tables: StreamTables, progress: Callable[[str, int, int], None]
+) -> None:
+    """Write everything but rows of streams, slice by slice: each is built on those before it as on earlier commits."""
+    known = Known(out.connection, out.snapshot)
+    for done, facts in enumerate(slices(taken)):
+        progress("resolve", done, done + 1)
+        graph = build_graph(facts, known)
+        out.write_graph(graph, facts, known.past)
+        out.write_info(facts)
+        out.write_streams(facts, tables.place)
+        known.settle(graph)
+    link_same_content(out, known)
+
+
+def _write_streams(
+    out: Writer,
+    taken: list[Speaker],
+    tables: StreamTables,
+    archive: Archive,
+    progress: Callable[[str, int, int], None],
+) -> dict[str, str]:
+    """Write the rows of streams and archive all rows that are taken, part by part; return the writers' digests."""
     problems: list[Problem] = []
+    digests: dict[str, str] = {}
     for done, facts in enumerate(taken):
         progress("streams", done, len(taken))
-        fresh = np.isin(facts.log.events["sequence"], np.fromiter(facts.fresh, np.uint64, len(facts.fresh)))
-        faults: list[str] = []
-        about = {"_run": facts.run, "_rank": facts.log.header.get("rank"), "_writer": facts.writer}
-        for number, table in stream_tables(facts, fresh, faults):
-            name, schema, _ = facts.streams[number]
-            tables.add(name, schema.columns, table, about)
+        digests[facts.writer], faults = _write_writer(facts, tables, archive)
         problems.extend(Problem("stream", fault, facts.run, facts.writer) for fault in faults)
         if faults:
             damage(facts.log, faults)
-    out.write_streams(taken, {name: tables.place(name) for facts in taken for name, _, _ in facts.streams.values()})
+    tables.flush()
     out.write_problems(problems)
+    return digests
+
+
+def _write_writer(facts: Speaker, tables: StreamTables, archive: Archive) -> tuple[str, list[str]]:
+    """Write one writer's rows; return the digest of what was taken, and what cannot be read."""
+    faults: list[str] = []
+    about = (facts.run, facts.log.header.get("rank"), facts.writer)
+    columns = {number: schema.columns for number, (_, schema) in facts.streams.items()}
+    archive.add_writer(facts)
+    reader = StreamReader(facts.log.directory, columns, faults, partial(archive.add_batch, facts))
+    digest = xxhash.xxh3_128()
+    for events in facts.log.each(within=facts.taken):
+        digest.update(events["word"].tobytes())
+        archive.add_events(facts, events)
+        for number, table in reader.tables(events, facts.log.utc):
+            tables.add(facts.streams[number][0], columns[number], table, about)
+    return digest.hexdigest(), faults

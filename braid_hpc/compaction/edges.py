@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
@@ -43,8 +42,6 @@ class Edges:
         self.tags: list[tuple[str, dict[str, Any], str, int]] = []
         self.moved_tags: list[tuple[Any, ...]] = []
         self.problems: list[Problem] = []
-        self._used_of: Facts | None = None
-        self._used_links: dict[int, list[Any]] = {}
 
     def add(self, facts: Facts) -> None:
         """Take the new rows of a writer.
@@ -54,45 +51,36 @@ class Edges:
         facts : Facts
             One of those that the links were made of.
         """
-        links, writer, fresh = self.links, facts.writer, facts.fresh
+        links, writer = self.links, facts.writer
         for declared in facts.declared:
-            if declared.sequence in fresh:
-                if declared.activity is not None:
-                    parent = links.activity(declared.activity)
-                    self.firm.append(Edge(declared.uid, parent, Relation.GENERATED, writer, declared.sequence))
-                row = (declared.sequence, declared.time)
-                self._links(facts, declared.uid, declared.about.parents, Relation.DERIVED, row, firm=True)
+            if declared.activity is not None:
+                parent = links.activity(declared.activity)
+                self.firm.append(Edge(declared.uid, parent, Relation.GENERATED, writer, declared.sequence))
+            row = (declared.sequence, declared.time)
+            self._links(facts, declared.uid, declared.about.parents, Relation.DERIVED, row, firm=True)
         for begun in facts.begun:
-            if begun.sequence in fresh:
-                uid = activity_uid(writer, begun.sequence)
-                if begun.outer is not None:
-                    parent = links.activity(begun.outer)
-                    self.firm.append(Edge(uid, parent, Relation.CALLED, writer, begun.sequence))
-                self._links(facts, uid, begun.about.used, Relation.USED, (begun.sequence, begun.time))
+            if begun.outer is None and not begun.about.used:
+                continue
+            uid = activity_uid(writer, begun.sequence)
+            if begun.outer is not None:
+                parent = links.activity(begun.outer)
+                self.firm.append(Edge(uid, parent, Relation.CALLED, writer, begun.sequence))
+            self._links(facts, uid, begun.about.used, Relation.USED, (begun.sequence, begun.time))
         for ended in facts.ended:
-            if ended.sequence in fresh:
-                self._generated(facts, ended.activity, ended.about.generated, (ended.sequence, ended.time))
+            self._generated(facts, ended.activity, ended.about.generated, (ended.sequence, ended.time))
         for linked in facts.linked:
-            if linked.sequence in fresh:
-                row = (linked.sequence, linked.time)
-                if linked.relation is Relation.GENERATED:
-                    self._generated(facts, linked.subject, linked.links, row)
-                elif linked.relation is Relation.USED:
-                    self._links(facts, links.activity(linked.subject), linked.links, Relation.USED, row)
-                else:
-                    self._links(facts, links.version(linked.subject), linked.links, Relation.DERIVED, row)
+            row = (linked.sequence, linked.time)
+            if linked.relation is Relation.GENERATED:
+                self._generated(facts, linked.subject, linked.links, row)
+            elif linked.relation is Relation.USED:
+                self._links(facts, links.activity(linked.subject), linked.links, Relation.USED, row)
+            else:
+                self._links(facts, links.version(linked.subject), linked.links, Relation.DERIVED, row)
         for sequence, place, tags in facts.tagged:
-            if sequence in fresh:
-                self.tags.append((links.version(place), tags, writer, sequence))
+            self.tags.append((links.version(place), tags, writer, sequence))
 
-    def look_again(self, runs: set[str]) -> None:
-        """Answer what earlier commits left open: placeholders, late-bound links, references that named nothing.
-
-        Parameters
-        ----------
-        runs : set of str
-            The runs of this commit's writers.
-        """
+    def look_again(self) -> None:
+        """Answer what earlier commits and slices left open: placeholders, late-bound links, names of nothing."""
         links, known = self.links, self.links.known
         filled = links.filled()
         if filled:
@@ -100,15 +88,15 @@ class Edges:
                 child, parent = filled.get(edge.child, edge.child), filled.get(edge.parent, edge.parent)
                 self.firm.append(Edge(child, parent, edge.relation, edge.writer, edge.sequence, edge.said))
             self.moved_tags = [(filled[uid], *rest) for uid, *rest in known.tags(filled)]
-        for late in known.late(runs):
+        for late in known.late(links.steps(), links.declared):
             child = filled.get(late.child, late.child)
             if late.place is not None:
                 # Answered by the commit that brought its record; until then it says nothing.
-                if late.place in links.declared and late.place not in known.occurrences:
+                if late.place in links.declared:
                     self._bind(child, late.place, late.relation, late.writer, late.sequence)
             elif late.means is not None:
                 self._answer_late(replace(late, child=child), late.means, first=False)
-        for open_link in known.unresolved(runs):
+        for open_link in known.unresolved(links.runs()):
             child = filled.get(open_link.child, open_link.child)
             found = links.of_run(open_link.run, open_link.said, open_link.time, child=child)
             if found is not None:
@@ -164,14 +152,7 @@ class Edges:
         """Return what an activity of this writer used, where handles say so."""
         if activity[0] != facts.writer:
             return set()
-        if self._used_of is not facts:
-            self._used_of, self._used_links = facts, defaultdict(list)
-            for begun in facts.begun:
-                self._used_links[begun.sequence].extend(begun.about.used)
-            for linked in facts.linked:
-                if linked.relation is Relation.USED and linked.subject[0] == facts.writer:
-                    self._used_links[linked.subject[1]].extend(linked.links)
-        places = (place_of(facts.writer, link) for link in self._used_links.get(activity[1], ()))
+        places = (place_of(facts.writer, link) for link in facts.speaker.used(activity[1]))
         return {self.links.version(place) for place in places if place is not None}
 
     def _text(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from braid_hpc.reading.newer import unknown_codes
+from braid_hpc.reading.events import Events
+from braid_hpc.reading.newer import unknown_in
+from braid_hpc.reading.ranges import Ranges
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, Relation
 from braid_hpc.vocabulary.encoding import decode, decoder
 from braid_hpc.vocabulary.payloads import Begin, Called, Declaration, End, Links, Rejected, StreamSchema
 
-__all__ = ["Begun", "Declared", "Ended", "Facts", "Linked", "extract"]
+__all__ = ["SPOKEN", "Begun", "Declared", "Ended", "Facts", "Linked", "Place", "Speaker", "extract"]
 
 _DECLARATION = decoder(Declaration)
 _BEGIN = decoder(Begin)
@@ -42,6 +44,7 @@ class Declared:
     time: int
     step: int = 0
     uid: str = ""
+    state: int = 0
 
 
 @dataclass(slots=True)
@@ -80,42 +83,53 @@ class Linked:
 
 @dataclass(slots=True)
 class Facts:
-    """What one writer said.
+    """What one writer said, or a slice of it.
 
     Attributes
     ----------
-    fresh : set of int
-        Sequences that no earlier commit has taken; everything else is here only to give them their meaning.
-    streams : dict of int to (str, StreamSchema, int)
-        Name, schema and sequence by the writer's number of the stream.
+    writer, run : str
+        Whose it is.
+    log : WriterLog
+        Where it stands.
     unknown : list of (int, int)
         Sequence of the first row of each code that this version of the format does not have, and the code.
-    began : dict of int to int
-        Monotonic time of each activity's beginning, by sequence.
     """
 
-    log: WriterLog
-    run: str
-    fresh: set[int]
+    speaker: Speaker
     declared: list[Declared] = field(default_factory=list)
     begun: list[Begun] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     linked: list[Linked] = field(default_factory=list)
     tagged: list[tuple[int, Place, dict[str, Any]]] = field(default_factory=list)
-    streams: dict[int, tuple[str, StreamSchema, int]] = field(default_factory=dict)
+    streams: list[tuple[int, str, StreamSchema, int]] = field(default_factory=list)
     info: list[tuple[int, str, Any]] = field(default_factory=list)
     rejected: list[tuple[int, Rejected]] = field(default_factory=list)
     undecodable: list[tuple[int, str]] = field(default_factory=list)
     unknown: list[tuple[int, int]] = field(default_factory=list)
-    began: dict[int, int] = field(default_factory=dict)
 
     @property
     def writer(self) -> str:
         """The writer's id, 32 hexadecimal digits."""
-        return self.log.writer
+        return self.speaker.writer
+
+    @property
+    def run(self) -> str:
+        """The run it belongs to."""
+        return self.speaker.run
+
+    @property
+    def said_something(self) -> bool:
+        """Whether there is anything in it."""
+        return any(getattr(self, each.name) for each in fields(self) if each.name != "speaker")
+
+    @property
+    def log(self) -> WriterLog:
+        """Its log."""
+        return self.speaker.log
 
 
-_SPOKEN = (
+#: Codes of the rows that say something; rows of streams are left out.
+SPOKEN = (
     Code.INFO,
     Code.DECLARE,
     Code.DERIVE,
@@ -130,7 +144,165 @@ _SPOKEN = (
 )
 
 
-def extract(log: WriterLog, run: str, fresh: set[int]) -> Facts:
+class Speaker:
+    """Reads what a writer said, all at once or slice by slice, and remembers what later events refer to.
+
+    Parameters
+    ----------
+    log : WriterLog
+        Its log.
+    run : str
+        The run it belongs to.
+    taken : Ranges
+        Sequences that no earlier commit has taken.
+
+    Attributes
+    ----------
+    streams : dict of int to (str, StreamSchema)
+        Name and schema by the writer's number of the stream, of those that were met so far.
+    """
+
+    def __init__(self, log: WriterLog, run: str, taken: Ranges) -> None:
+        self.log, self.run, self.taken = log, run, taken
+        self.writer = log.writer
+        self.streams: dict[int, tuple[str, StreamSchema]] = {}
+        self._names: dict[int, str] | None = None
+        self._next = int(taken.first[0]) if taken else 0
+        self._latest = 0
+        self._asked_unknown = False
+        #: Monotonic time of the beginning, and handles of what was used, of each activity that has not ended.
+        self._began: dict[int, int] = {}
+        self._used: dict[int, list[Any]] = {}
+        if earlier := log.ranges - taken:
+            for events in log.each(Code.STREAM, within=earlier):
+                self._read(Facts(self), events)
+
+    @property
+    def names(self) -> dict[int, str]:
+        """The texts of this log by their numbers."""
+        if self._names is None:
+            self._names = self.log.names()
+        return self._names
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything was read."""
+        return self._next > self.taken.last
+
+    def forget(self) -> None:
+        """Drop what only later events would refer to: there are none."""
+        self._names = None
+        self._began.clear()
+        self._used.clear()
+
+    def facts(self, before: int | None = None) -> Facts:
+        """Return what was said since the last call.
+
+        Parameters
+        ----------
+        before : int, optional
+            UTC ns; events from then on, and all behind the first of them, are left for the next call.
+
+        Returns
+        -------
+        Facts
+            Rows of streams are not among them (see :mod:`braid_hpc.compaction.stream_rows`).
+        """
+        facts = Facts(self)
+        if not self._asked_unknown:
+            self._asked_unknown = True
+            firsts = sorted((first, code) for code, (_, first) in unknown_in(self.log).items())
+            facts.unknown.extend(each for each in firsts if each[0] in self.taken)
+        behind = self.taken & Ranges.span(self._next, self.taken.last + 1)
+        for events in self.log.each(*SPOKEN, within=behind):
+            if before is not None:
+                # By the latest time so far, because what a writer says later is never taken before.
+                times = np.maximum.accumulate(np.maximum(self.log.utc(events["time"]), self._latest))
+                count = int(np.searchsorted(times, before))
+                self._latest = int(times[count - 1]) if count else self._latest
+                if count < len(events):
+                    self._next = int(events["sequence"][count])
+                    self._read(facts, events.take(np.arange(count)))
+                    return facts
+            self._read(facts, events)
+        self._next = self.taken.last + 1
+        return facts
+
+    def _read(self, facts: Facts, events: Events) -> None:
+        times = self.log.utc(events["time"]).tolist() if len(events) else []
+        for row, (sequence, time) in enumerate(zip(events["sequence"].tolist(), times, strict=True)):
+            try:
+                _take(facts, self, events, row, sequence, time)
+            except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
+                # Its check holds, so these are the bytes the writer wrote; what they say cannot be read here.
+                facts.undecodable.append((sequence, f"{type(error).__name__}: {error}"))
+
+    # ------------------------------------------------------------------ activities
+
+    def begin(self, sequence: int, moment: int, used: list[Any]) -> None:
+        """Remember an activity that has begun."""
+        self._began[sequence] = moment
+        if used:
+            self._used[sequence] = list(used)
+
+    def use(self, sequence: int, links: list[Any]) -> None:
+        """Remember what an activity has used since it began."""
+        if sequence in self._began:
+            self._used.setdefault(sequence, []).extend(links)
+
+    def began(self, sequence: int) -> int | None:
+        """Return the monotonic time at which an activity of this writer began.
+
+        Parameters
+        ----------
+        sequence : int
+            Of its beginning.
+
+        Returns
+        -------
+        int or None
+            None if it is not in this log.
+        """
+        if sequence not in self._began and sequence in self.log.ranges:
+            for events in self.log.each(Code.BEGIN, within=Ranges.span(sequence, sequence + 1)):
+                since = _BEGIN.decode(events.payload(0) or _EMPTY).since
+                self._began[sequence] = int(events["time"][0]) if since is None else since
+        return self._began.get(sequence)
+
+    def used(self, sequence: int) -> list[Any]:
+        """Return the links to what an activity of this writer used.
+
+        Parameters
+        ----------
+        sequence : int
+            Of its beginning.
+
+        Returns
+        -------
+        list
+            As they were given.
+        """
+        if sequence not in self._began:
+            # It began before this commit, or has ended: what it used is looked for in the log.
+            self.began(sequence)
+            found = []
+            for events in self.log.each(Code.BEGIN, Code.USE):
+                mine = (events["code"] == Code.BEGIN) & (events["sequence"] == sequence)
+                mine |= (events["code"] == Code.USE) & (events["subject"] == sequence) & (events["object"] == 0)
+                for row in np.flatnonzero(mine).tolist():
+                    payload = events.payload(row)
+                    begins = events["code"][row] == Code.BEGIN
+                    found.extend(_BEGIN.decode(payload or _EMPTY).used if begins else _LINKS.decode(payload).links)
+            self._used[sequence] = found
+        return self._used.get(sequence, [])
+
+    def end(self, sequence: int) -> None:
+        """Forget an activity, when everything that its end says is known."""
+        self._began.pop(sequence, None)
+        self._used.pop(sequence, None)
+
+
+def extract(log: WriterLog, run: str, taken: Ranges) -> Facts:
     """Read what a writer said, all of it.
 
     Parameters
@@ -139,32 +311,19 @@ def extract(log: WriterLog, run: str, fresh: set[int]) -> Facts:
         Its log.
     run : str
         The run it belongs to.
-    fresh : set of int
+    taken : Ranges
         Sequences that are new.
 
     Returns
     -------
     Facts
-        Rows of streams are not among them (see :mod:`braid_hpc.compaction.stream_rows`).
+        Rows of streams are not among them.
     """
-    facts = Facts(log, run, fresh)
-    names = log.names()
-    events = log.events
-    rows = list(events.positions(*_SPOKEN))
-    times = log.utc(events["time"][rows]) if rows else np.zeros(0, np.int64)
-    for row, time in zip(rows, times.tolist(), strict=True):
-        sequence = int(events["sequence"][row])
-        try:
-            _take(facts, names, row, sequence, time)
-        except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
-            # Its check holds, so these are the bytes the writer wrote; what they say cannot be read here.
-            facts.undecodable.append((sequence, f"{type(error).__name__}: {error}"))
-    facts.unknown.extend(sorted((first, code) for code, (_, first) in unknown_codes(events).items()))
-    return facts
+    return Speaker(log, run, taken).facts()
 
 
-def _take(facts: Facts, names: dict[int, str], row: int, sequence: int, time: int) -> None:
-    events = facts.log.events
+def _take(facts: Facts, speaker: Speaker, events: Events, row: int, sequence: int, time: int) -> None:
+    names = speaker.names
     code = int(events["code"][row])
     subject, foreign = int(events["subject"][row]), int(events["object"][row])
     payload = events.payload(row)
@@ -175,14 +334,16 @@ def _take(facts: Facts, names: dict[int, str], row: int, sequence: int, time: in
         facts.declared.append(Declared(sequence, names[other], name, place if subject else None, about, time))
     elif code == Code.STREAM:
         schema = _STREAM.decode(payload)
-        facts.streams[other] = (name, schema, sequence)
+        speaker.streams[other] = (name, schema)
+        facts.streams.append((other, name, schema, sequence))
         # A table that the ranks share: one version for each step of the run.
         about = Declaration(parents=schema.parents, tags=schema.tags, shared=True)
         facts.declared.append(Declared(sequence, "stream", name, place if subject else None, about, time))
     elif code == Code.BEGIN:
         begin = _BEGIN.decode(payload or _EMPTY)
         written = int(events["time"][row])
-        since = facts.began[sequence] = written if begin.since is None else begin.since
+        since = written if begin.since is None else begin.since
+        speaker.begin(sequence, since, begin.used)
         facts.begun.append(Begun(sequence, name, place if subject else None, begin, time - written + since))
     elif code == Code.END:
         status = int(events["flags"][row])
@@ -192,13 +353,16 @@ def _take(facts: Facts, names: dict[int, str], row: int, sequence: int, time: in
         # Both ends in one row: what `object` is for others is how long it took, and `other` says whose it was within.
         called, lasted, ended = _CALLED.decode(payload or _EMPTY), foreign, int(events["time"][row])
         outer = (names[other] or facts.writer, subject) if subject else None
-        facts.began[sequence] = ended - lasted
+        speaker.begin(sequence, ended - lasted, called.used)
         begin = Begin(called.used, called.params, called.function)
         facts.begun.append(Begun(sequence, name, outer, begin, time - lasted))
         end, status = End(called.error, called.result, called.generated), int(events["flags"][row])
         facts.ended.append(Ended(sequence, (facts.writer, sequence), status, end, time, ended))
     elif code in _RELATIONS:
-        facts.linked.append(Linked(sequence, place, _RELATIONS[code], _LINKS.decode(payload).links, time))
+        links = _LINKS.decode(payload).links
+        facts.linked.append(Linked(sequence, place, _RELATIONS[code], links, time))
+        if code == Code.USE and place[0] == facts.writer:
+            speaker.use(subject, links)
     elif code == Code.TAG:
         facts.tagged.append((sequence, place, decode(payload)))
     elif code == Code.INFO:

@@ -9,12 +9,14 @@ from typing import Any
 
 from braid_hpc.compaction.cycles import closing, components
 from braid_hpc.compaction.edges import Edges
-from braid_hpc.compaction.extract import Begun, Declared, Facts
+from braid_hpc.compaction.extract import Begun, Declared, Facts, Place
 from braid_hpc.compaction.known import FED_BY, Known
-from braid_hpc.compaction.links import Links
+from braid_hpc.compaction.links import Links, place_of
+from braid_hpc.compaction.past import Name
 from braid_hpc.compaction.problems import Problem
+from braid_hpc.compaction.rows import clean
 from braid_hpc.compaction.statements import Edge, Late, Unresolved
-from braid_hpc.compaction.versions import assign_versions, occurrence_uid
+from braid_hpc.compaction.versions import assign_versions, occurrence_uid, plain_name
 from braid_hpc.vocabulary.codes import Relation
 
 __all__ = ["Graph", "build_graph"]
@@ -46,6 +48,8 @@ class Graph:
         uid, tags, writer and sequence of tags that were added after the declaration.
     moved_tags : list of tuple
         Rows of tags that hung on placeholders, with the uid of what these stand for.
+    filled : set of str
+        Ids of the placeholders whose record or activity has come.
     problems : list of Problem
         What a person should know of.
     """
@@ -62,16 +66,17 @@ class Graph:
     unresolved: list[Unresolved] = field(default_factory=list)
     tags: list[tuple[str, dict[str, Any], str, int]] = field(default_factory=list)
     moved_tags: list[tuple[Any, ...]] = field(default_factory=list)
+    filled: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
 
 def build_graph(writers: list[Facts], known: Known) -> Graph:
-    """Find the nodes and edges that a commit adds.
+    """Find the nodes and edges that a commit, or a slice of one, adds.
 
     Parameters
     ----------
     writers : list of Facts
-        What the writers with something new said, all of it.
+        What the writers said: all that is new, or a slice of it.
     known : Known
         What the store holds.
 
@@ -81,20 +86,19 @@ def build_graph(writers: list[Facts], known: Known) -> Graph:
         Between global ids; dense ids and numbers are given when it is written.
     """
     graph = Graph()
+    known.past.learn(*_asked(writers))
     for facts in writers:
-        assign_versions(facts)
+        assign_versions(facts, known.past)
+    known.past.learn_ids({d.uid: None if _is_source(d) else facts.run for facts in writers for d in facts.declared})
     links = Links(writers, known)
-    for place, declared in links.declared.items():
-        # What an earlier commit decided stays, also where it kept occurrences apart.
-        declared.uid = known.occurrences.get(place, declared.uid)
     _keep_apart(graph, writers, links)
     links.settle()
     _add_nodes(graph, writers, known)
     edges = Edges(links)
     for facts in writers:
         edges.add(facts)
-    edges.look_again({facts.run for facts in writers})
-    graph.placeholders = links.placeholders
+    edges.look_again()
+    graph.placeholders, graph.filled = links.placeholders, set(links.filled())
     graph.late, graph.unresolved = edges.late, edges.unresolved
     graph.tags, graph.moved_tags = edges.tags, edges.moved_tags
     graph.problems.extend(edges.problems)
@@ -104,6 +108,47 @@ def build_graph(writers: list[Facts], known: Known) -> Graph:
     return graph
 
 
+def _asked(writers: list[Facts]) -> tuple[set[Place], set[tuple[str, Name]]]:
+    """Return the places and the names that a slice refers to."""
+    places: set[Place] = set()
+    names: set[tuple[str, Name]] = set()
+    for facts in writers:
+        links: list[Any] = []
+        for declared in facts.declared:
+            links.extend(declared.about.parents)
+            names.update((facts.writer, (kind, clean(declared.name))) for kind in (None, declared.kind))
+            if declared.activity is not None:
+                places.add(declared.activity)
+        for begun in facts.begun:
+            links.extend(begun.about.used)
+            if begun.outer is not None:
+                places.add(begun.outer)
+        for ended in facts.ended:
+            if ended.about.generated:
+                places.add(ended.activity)
+                links.extend(ended.about.generated)
+                links.extend(facts.speaker.used(ended.activity[1]) if ended.activity[0] == facts.writer else ())
+        for linked in facts.linked:
+            places.add(linked.subject)
+            links.extend(linked.links)
+            if linked.relation is Relation.GENERATED and linked.subject[0] == facts.writer:
+                links.extend(facts.speaker.used(linked.subject[1]))
+        places.update(place for _, place, _ in facts.tagged)
+        for link in links:
+            one = link[0] if isinstance(link, (list, tuple)) and len(link) == 1 else link
+            if isinstance(one, str):
+                if (name := plain_name(one)) is not None:
+                    names.add((facts.writer, (name[0], clean(name[1]))))
+            elif (place := place_of(facts.writer, one)) is not None:
+                places.add(place)
+    return places, names
+
+
+def _is_source(declared: Declared) -> bool:
+    about = declared.about
+    return not about.parents and declared.activity is None and about.digest is not None
+
+
 def _keep_apart(graph: Graph, writers: list[Facts], links: Links) -> None:
     """Let occurrences be versions of their own where being one version would close a cycle."""
     stated = [edge for facts in writers for edge in links.certain(facts)]
@@ -111,12 +156,12 @@ def _keep_apart(graph: Graph, writers: list[Facts], links: Links) -> None:
     for edge in links.known.touching(filled) if filled else ():
         if edge.relation in FED_BY:
             stated.append((filled.get(edge.child, edge.child), filled.get(edge.parent, edge.parent)))
-    if any(child in links.known.uids for child, _ in stated):
-        stated.extend(links.known.above(parent for _, parent in stated))
+    if joined := {child for child, _ in stated if child in links.known}:
+        stated.extend(links.known.around(joined, {parent for _, parent in stated}))
     cyclic = components(stated)
     for place, declared in links.declared.items():
         own = occurrence_uid(*place)
-        if declared.uid in cyclic and declared.uid != own and declared.sequence in links.home[place].fresh:
+        if declared.uid in cyclic and declared.uid != own:
             declared.uid = own
             graph.problems.append(
                 Problem(
@@ -132,16 +177,13 @@ def _keep_apart(graph: Graph, writers: list[Facts], links: Links) -> None:
 def _add_nodes(graph: Graph, writers: list[Facts], known: Known) -> None:
     for facts in writers:
         for declared in facts.declared:
-            if declared.sequence not in facts.fresh:
-                continue
             graph.occurrences.append((facts, declared))
-            if declared.uid not in graph.about and declared.uid not in known.uids:
+            if declared.uid not in graph.about and declared.uid not in known:
                 about = declared.about
-                source = not about.parents and declared.activity is None and about.digest is not None
-                run, step = (None, None) if source else (facts.run, declared.step)
+                run, step = (None, None) if _is_source(declared) else (facts.run, declared.step)
                 described = (declared.kind, declared.name, run, step, about.digest, about.size, about.weak)
                 graph.about[declared.uid] = described
-        graph.activities.extend((facts, begun) for begun in facts.begun if begun.sequence in facts.fresh)
+        graph.activities.extend((facts, begun) for begun in facts.begun)
     graph.activities.sort(key=lambda each: (each[1].time, each[0].writer, each[1].sequence))
 
 
@@ -149,9 +191,10 @@ def _add_edges(graph: Graph, edges: Edges, known: Known) -> None:
     """Take the edges; of derivations that were stated afterwards, in text or late-bound, only what closes no cycle."""
     firm = [(edge.child, edge.parent) for edge in edges.firm if edge.relation is Relation.DERIVED]
     offered = [(edge.child, edge.parent, edge) for edge in edges.offered]
-    if any(child in known.uids for child, *_ in (*firm, *offered)):
+    children = {child for child, _ in firm} | {child for child, *_ in offered}
+    if joined := {child for child in children if child in known}:
         parents = {parent for _, parent in firm} | {parent for _, parent, _ in offered}
-        firm.extend(known.above(parents, [Relation.DERIVED, Relation.SAME_CONTENT]))
+        firm.extend(known.around(joined, parents, [Relation.DERIVED, Relation.SAME_CONTENT]))
     refused = set(closing(firm, offered))
     # Handles of what was declared before cannot close a cycle; a log that says so all the same is not believed.
     for child in components(edge for edge in firm if edge[0] in graph.about):
@@ -181,12 +224,10 @@ def _told(facts: Facts) -> list[Problem]:
     found = [
         Problem("rejected", f"{note.call}: {note.message}", *about, sequence, note.given or None, note.where or None)
         for sequence, note in facts.rejected
-        if sequence in facts.fresh
     ]
     found.extend(
         Problem("undecodable", f"an event cannot be read: {message}", *about, sequence)
         for sequence, message in facts.undecodable
-        if sequence in facts.fresh
     )
     # Once for each code and writer, at its first row, so that it does not matter in how many merges a log came.
     found.extend(
@@ -197,7 +238,6 @@ def _told(facts: Facts) -> list[Problem]:
             sequence,
         )
         for sequence, code in facts.unknown
-        if sequence in facts.fresh
     )
     return found
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Container, Iterable
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from braid_hpc.compaction.extract import Place
+from braid_hpc.compaction.past import Past
+from braid_hpc.compaction.rows import clean
 from braid_hpc.compaction.statements import Edge, Late, Unresolved
 from braid_hpc.vocabulary.codes import Relation
 from braid_hpc.vocabulary.references import Reference
+
+if TYPE_CHECKING:
+    from braid_hpc.compaction.graph import Graph
 
 __all__ = ["FED_BY", "Known"]
 
@@ -17,48 +24,72 @@ FED_BY = (Relation.DERIVED, Relation.USED, Relation.GENERATED, Relation.SAME_CON
 
 
 class Known:
-    """Look-ups in the snapshot that a commit builds on.
+    """Look-ups in the snapshot that a commit builds on, and in the slices that it has written.
 
     Parameters
     ----------
     connection : duckdb.DuckDBPyConnection
-        Open on a copy of that snapshot.
+        Open on the file that is built.
+    snapshot : int, optional
+        Number of the snapshot to be.
 
     Attributes
     ----------
-    occurrences : dict of (str, int) to str
-        Version id by writer and sequence.
-    uids : set of str
-        Ids of all versions, activities and placeholders.
+    past : Past
+        What writers have said before.
     unfilled : dict of str to (str, int)
         Placeholders of what is still not seen: id to writer and sequence.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, snapshot: int = 1 << 30) -> None:
         self._connection = connection
-        rows = self._rows("select o.writer, o.sequence, v.uid from occurrences o join version_rows v using (id)")
-        self.occurrences: dict[Place, str] = {(writer, sequence): uid for writer, sequence, uid in rows}
-        self.uids: set[str] = {uid for (uid,) in self._rows("select uid from nodes")}
-        self.unfilled: dict[str, Place] = {
-            uid: _place(text)
-            for uid, text in self._rows(
-                "select uid, placeholder from version_rows "
-                "where placeholder is not null and id not in (select id from filled)"
-            )
-        }
+        self._snapshot = snapshot
+        self.past = Past(connection, snapshot)
+        self.unfilled: dict[str, Place] = {}
+        for uid, identity, text in self._rows(
+            "select uid, id, placeholder from version_rows "
+            "where placeholder is not null and id not in (select id from filled)"
+        ):
+            self.unfilled[uid] = _place(text)
+            self.past.ids[uid] = identity
+        self._written = False
         self._found: dict[tuple[str, int], str | None] = {}
 
-    def _rows(self, query: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, parameters: list[Any] | dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         found: list[tuple[Any, ...]] = self._connection.execute(query, parameters).fetchall()
         return found
 
-    def above(self, uids: Iterable[str], relations: Iterable[Relation] = FED_BY) -> list[tuple[str, str]]:
-        """Return the edges that are met going up from some nodes, as earlier commits know them.
+    def __contains__(self, uid: str) -> bool:
+        """Return whether the store has a node of this id; it must be one that was learned."""
+        return uid in self.past.ids
+
+    def settle(self, graph: Graph) -> None:
+        """Take a slice as written.
 
         Parameters
         ----------
-        uids : iterable of str
-            Ids; those that the store does not hold are passed over.
+        graph : Graph
+            What it brought.
+        """
+        self._written = True
+        for uid in graph.filled:
+            self.unfilled.pop(uid, None)
+        self.unfilled.update(graph.placeholders)
+        self.past.forget()
+
+    def around(
+        self, children: Iterable[str], parents: Iterable[str], relations: Iterable[Relation] = FED_BY
+    ) -> list[tuple[str, str]]:
+        """Return edges of earlier commits by which new ones could close a cycle.
+
+        A cycle passes from a new edge's parent up to some new edge's child. So it is enough to know everything above
+        the parents, or everything below the children; whichever ends sooner is returned, because chains of versions
+        are long and what is below the newest of them is little.
+
+        Parameters
+        ----------
+        children, parents : iterable of str
+            Ids at the ends of the new edges; those that the store does not hold are passed over.
         relations : iterable of Relation
             Which edges to follow.
 
@@ -67,28 +98,22 @@ class Known:
         list of (str, str)
             Child and parent.
         """
-        wanted = sorted(set(uids) & self.uids)
-        if not wanted:
-            return []
-        return [
-            (child, parent)
-            for child, parent in self._rows(
-                """
-                with recursive followed as materialized (
-                    select child, parent from (
-                        select child, parent, relation from edge_rows
-                        union all select child, parent, 'same-content' from content_rows)
-                    where list_contains(?, relation)),
-                up(id) as (
-                    select id from nodes where uid in (select unnest(?::varchar[]))
-                    union
-                    select e.parent from up join followed e on e.child = up.id)
-                select distinct c.uid, p.uid from up join followed e on e.child = up.id
-                join nodes c on c.id = e.child join nodes p on p.id = e.parent
-                """,
-                [[str(each) for each in relations], wanted],
-            )
+        ids = self.past.ids
+        walks = [
+            _Walk(self._connection, relations, "parent", {ids[uid] for uid in children if uid in ids}),
+            _Walk(self._connection, relations, "child", {ids[uid] for uid in parents if uid in ids}),
         ]
+        while all(walk.frontier for walk in walks):
+            min(walks, key=lambda walk: len(walk.frontier)).step()
+        found = min(walks, key=lambda walk: len(walk.frontier)).edges
+        uids = self._uids({identity for edge in found for identity in edge})
+        return [(uids[child], uids[parent]) for child, parent in found]
+
+    def _uids(self, ids: set[int]) -> dict[int, str]:
+        rows = self._rows(
+            "select id, uid from nodes where id in (select unnest(?::bigint[]))", [sorted(ids)]
+        ) if ids else []  # fmt: skip
+        return dict(rows)
 
     def touching(self, uids: Iterable[str]) -> list[Edge]:
         """Return the edges that begin or end at some nodes.
@@ -103,13 +128,14 @@ class Known:
         list of Edge
             As earlier commits wrote them.
         """
+        ids = sorted(self.past.ids[uid] for uid in uids)
         rows = self._rows(
-            "select c.uid, p.uid, e.relation, e.writer, e.sequence, e.said from edge_rows e "
-            "join nodes c on c.id = e.child join nodes p on p.id = e.parent "
-            "where list_contains(?::varchar[], c.uid) or list_contains(?::varchar[], p.uid) order by all",
-            [sorted(uids)] * 2,
+            "select child, parent, relation, writer, sequence, said from edge_rows "
+            "where child in (select unnest($ids::bigint[])) or parent in (select unnest($ids::bigint[])) order by all",
+            {"ids": ids},
         )
-        return [Edge(child, parent, Relation(relation), *rest) for child, parent, relation, *rest in rows]
+        names = self._uids({identity for row in rows for identity in row[:2]})
+        return [Edge(names[child], names[parent], Relation(relation), *rest) for child, parent, relation, *rest in rows]
 
     def tags(self, uids: Iterable[str]) -> list[tuple[Any, ...]]:
         """Return the rows of tags that hang on some nodes.
@@ -126,35 +152,60 @@ class Known:
         """
         return self._rows(
             "select n.uid, t.key, t.type, t.text, t.integer::varchar, t.real, t.boolean, t.writer, t.sequence "
-            "from tag_rows t join nodes n using (id) where list_contains(?::varchar[], n.uid) order by all",
-            [sorted(uids)],
+            "from tag_rows t join version_rows n using (id) where t.id in (select unnest(?::bigint[])) order by all",
+            [sorted(self.past.ids[uid] for uid in uids)],
         )
 
-    def late(self, runs: Iterable[str]) -> list[Late]:
-        """Return the late-bound links that records of some runs may still answer.
+    def late(self, steps: Iterable[tuple[str, str, str, int]], places: Container[Place]) -> list[Late]:
+        """Return the late-bound links that some records answer.
 
         Parameters
         ----------
-        runs : iterable of str
-            The runs of this commit's logs.
+        steps : iterable of (str, str, str, int)
+            Run, kind, name and step of the records.
+        places : container of (str, int)
+            Their places.
 
         Returns
         -------
         list of Late
-            Those whose own record is not seen are always among them.
+            Those that mean one of the steps, and those whose own record was not seen and is in one of the places.
         """
         rows = self._rows(
-            "select n.uid, l.relation, l.writer, l.sequence, l.run, l.kind, l.name, l.step, l.place "
-            "from late_links l join nodes n on n.id = l.child "
-            "where l.run is null or list_contains(?::varchar[], l.run)",
-            [sorted(runs)],
+            "select n.uid, l.relation, l.writer, l.sequence, l.place from late_links l "
+            "join nodes n on n.id = l.child where l.run is null"
         )
-        return [
+        found = [
             Late(child, Relation(relation), writer, sequence, place=_place(place))
-            if place is not None
-            else Late(child, Relation(relation), writer, sequence, (run, kind, name, step))
-            for child, relation, writer, sequence, run, kind, name, step, place in rows
+            for child, relation, writer, sequence, place in rows
+            if _place(place) in places
         ]
+        if not self._rows("select 1 from late_links where run is not null limit 1"):
+            return found
+        means = list(steps)
+        rows = self._asked(
+            "select n.uid, l.relation, l.writer, l.sequence, l.run, l.kind, l.name, l.step from late_links l "
+            "join braid_incoming i on l.run = i.run and l.kind = i.kind and l.name = i.name and l.step = i.step "
+            "join nodes n on n.id = l.child",
+            pa.table(
+                {
+                    "run": pa.array([each[0] for each in means], pa.string()),
+                    "kind": pa.array([clean(each[1]) for each in means], pa.string()),
+                    "name": pa.array([clean(each[2]) for each in means], pa.string()),
+                    "step": pa.array([each[3] for each in means], pa.int32()),
+                }
+            ),
+        )
+        found.extend(
+            Late(child, Relation(relation), writer, sequence, (run, kind, name, step))
+            for child, relation, writer, sequence, run, kind, name, step in rows
+        )
+        return found
+
+    def _asked(self, query: str, braid_incoming: pa.Table) -> list[tuple[Any, ...]]:
+        # DuckDB finds the table by the argument's name.
+        found: list[tuple[Any, ...]] = self._connection.execute(query).fetchall()
+        return found
 
     def unresolved(self, runs: Iterable[str]) -> list[Unresolved]:
         """Return the references in text that named nothing when records of these runs were taken before.
@@ -194,6 +245,8 @@ class Known:
         tuple or None
             None if it was not seen.
         """
+        if not self.past.may_hold(place[0]):
+            return None
         rows = self._rows(
             "select o.run, v.kind, v.name, o.step from occurrences o join version_rows v using (id) "
             "where o.writer = ? and o.sequence = ?",
@@ -214,6 +267,8 @@ class Known:
         list of str
             Ids.
         """
+        if not self._written and run not in self.past.runs:
+            return []
         rows = self._rows(
             "select distinct v.uid from occurrences o join version_rows v using (id) "
             "where o.run = ? and o.step = ? and v.kind = ? and v.name = ? order by 1",
@@ -265,23 +320,54 @@ class Known:
 
     def _look_up(self, reference: Reference, before: int) -> str | None:
         if reference.identity is not None:
-            rows = self._rows("select uid from version_rows where starts_with(uid, ?) limit 2", [reference.identity])
+            rows = self._rows(
+                "select uid from version_rows where starts_with(uid, ?) and snapshot < ? limit 2",
+                [reference.identity, self._snapshot],
+            )
             return rows[0][0] if len(rows) == 1 else None
+        # Of this commit nothing counts, so that it does not matter in which slices it was made.
         rows = self._rows(
-            "select uid from versions where name = ? and (? is null or kind = ?) and (? is null or version = ?) "
-            "and (? is not null or time <= make_timestamp_ns(?)) and not placeholder "
-            "order by time desc, version desc, kind limit 1",
-            [
-                reference.name,
-                reference.kind,
-                reference.kind,
-                reference.version,
-                reference.version,
-                reference.version,
-                before,
-            ],
+            "with named as (select id, uid, kind, version from version_rows "
+            "where name = $name and ($kind is null or kind = $kind) and ($version is null or version = $version) "
+            "and placeholder is null and snapshot < $snapshot), "
+            "declared as (select id, min(time) as time from occurrences "
+            "where id in (select id from named) group by id) "
+            "select n.uid from named n join declared d using (id) "
+            "where $version is not null or d.time <= make_timestamp_ns($before) "
+            "order by d.time desc, n.version desc, n.kind limit 1",
+            {
+                "name": reference.name,
+                "kind": reference.kind,
+                "version": reference.version,
+                "snapshot": self._snapshot,
+                "before": before,
+            },
         )
         return rows[0][0] if rows else None
+
+
+class _Walk:
+    """Edges that are met going from some nodes level by level, one way."""
+
+    def __init__(self, connection: Any, relations: Iterable[Relation], near: str, start: set[int]) -> None:
+        self._connection = connection
+        self._relations = [str(each) for each in relations]
+        self._near, self._met = near, set(start)
+        self.frontier = start
+        self.edges: list[tuple[int, int]] = []
+
+    def step(self) -> None:
+        """Go one level on."""
+        found = self._connection.execute(
+            "select distinct child, parent from edge_rows "
+            f"where {self._near} in (select unnest($ids::bigint[])) and list_contains($relations, relation) "
+            "union select child, parent from content_rows "
+            f"where {self._near} in (select unnest($ids::bigint[])) and list_contains($relations, 'same-content')",
+            {"ids": sorted(self.frontier), "relations": self._relations},
+        ).fetchall()
+        self.edges.extend(found)
+        self.frontier = {edge[1 if self._near == "child" else 0] for edge in found} - self._met
+        self._met |= self.frontier
 
 
 def _place(text: str) -> Place:

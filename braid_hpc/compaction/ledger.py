@@ -10,23 +10,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import xxhash
 
-from braid_hpc.compaction.extract import Facts
+from braid_hpc.compaction.extract import Speaker
 from braid_hpc.compaction.rows import BIGINT, INTEGER, TEXT, TIME, Rows, as_json
 from braid_hpc.log.header import boot_id, process_start
+from braid_hpc.reading.ranges import Ranges
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, Outcome, WriterState
 
-__all__ = ["Ledger", "damage", "settle", "write_writers"]
+__all__ = ["Ledger", "damage", "may_live", "settle", "write_writers"]
 
 #: How long a writer that is at work may take to store a row whose number it has drawn already (ns).
 STORING_NS = 10_000_000_000
 
 _OUTCOMES: dict[int, str] = {Outcome.OK: "ok", Outcome.FAILED: "failed", Outcome.EXITED: "exited"}
-
-#: The longest range of numbers in which places without a row are remembered one by one.
-_HOLES = 1 << 24
 
 
 @dataclass(slots=True)
@@ -41,7 +38,7 @@ class Ledger:
         Header by writer.
     last : dict of str to int
         The last sequence taken of each writer.
-    holes : dict of str to set of int
+    holes : dict of str to Ranges
         Sequences before that one that were not there.
     states : dict of str to (str, int)
         State and number of events when a writer was last looked at.
@@ -52,7 +49,7 @@ class Ledger:
     runs: dict[str, str] = field(default_factory=dict)
     headers: dict[str, dict[str, Any]] = field(default_factory=dict)
     last: dict[str, int] = field(default_factory=dict)
-    holes: dict[str, set[int]] = field(default_factory=dict)
+    holes: dict[str, Ranges] = field(default_factory=dict)
     states: dict[str, tuple[str, int]] = field(default_factory=dict)
     damaged: dict[str, list[str]] = field(default_factory=dict)
 
@@ -76,7 +73,7 @@ class Ledger:
         for writer, last, holes in connection.execute(
             "select writer, max(last), arg_max(holes, (snapshot, last)) from ledger group by writer"
         ).fetchall():
-            found.last[writer], found.holes[writer] = last, set(holes)
+            found.last[writer], found.holes[writer] = last, _unflat(holes)
         for writer, state, events in connection.execute(
             "select writer, arg_max(state, snapshot), arg_max(events, snapshot) from writer_states group by writer"
         ).fetchall():
@@ -87,7 +84,7 @@ class Ledger:
             found.damaged[writer] = faults
         return found
 
-    def fresh(self, log: WriterLog) -> set[int]:
+    def fresh(self, log: WriterLog) -> Ranges:
         """Return the sequences of a log that no commit has taken.
 
         Parameters
@@ -97,14 +94,13 @@ class Ledger:
 
         Returns
         -------
-        set of int
+        Ranges
             Those behind the last one taken, and those that filled a hole.
         """
-        sequences = log.events["sequence"]
         if log.writer not in self.last:
-            return set(sequences.tolist())
-        last, holes = self.last[log.writer], self.holes[log.writer]
-        return set(sequences[sequences > last].tolist()) | (holes & set(sequences[sequences <= last].tolist()))
+            return log.ranges
+        behind = Ranges.span(self.last[log.writer] + 1, log.ranges.last + 1)
+        return log.ranges & (behind | self.holes[log.writer])
 
     def is_news(self, log: WriterLog) -> bool:
         """Return whether a log without new rows is in a state that the store does not know.
@@ -122,7 +118,7 @@ class Ledger:
         if log.writer not in self.states:
             return True
         state, events = self.states[log.writer]
-        return state != str(log.state) and len(log.events) >= events
+        return state != str(log.state) and log.ranges.count >= events
 
     def recall_damage(self, log: WriterLog) -> None:
         """Add the damage that an earlier commit found in a log's streams: it is not looked for twice.
@@ -160,38 +156,49 @@ def settle(log: WriterLog) -> None:
     log : WriterLog
         Its events are cut.
     """
-    sequences = log.events["sequence"]
-    if log.state is not WriterState.OPEN or not len(sequences):
+    if log.state is not WriterState.OPEN or not log.ranges:
         return
-    expected = np.arange(1, len(sequences) + 1, dtype=np.uint64)
-    gaps = np.flatnonzero(sequences != expected)
-    if not len(gaps):
+    gaps = Ranges.span(1, log.ranges.last + 1) - log.ranges
+    if not gaps:
         return
-    behind = int(gaps[0])
-    stored = int(log.utc(log.events["time"][behind : behind + 1])[0])
-    if time.time_ns() - stored < STORING_NS and _may_live(log.header):
-        log.events = log.events.take(np.arange(behind))
+    behind = Ranges.span(int(gaps.after[0]), int(gaps.after[0]) + 1)
+    (row,) = log.each(within=behind)
+    if time.time_ns() - int(log.utc(row["time"])[0]) < STORING_NS and may_live(log.header):
+        log.cut(int(gaps.first[0]))
 
 
-def _may_live(header: dict[str, Any]) -> bool:
-    """Whether a process may be at work; that of another machine may."""
+def may_live(header: dict[str, Any]) -> bool:
+    """Return whether the process that wrote a log may be at work; that of another machine may.
+
+    Parameters
+    ----------
+    header : dict
+        Of the log.
+
+    Returns
+    -------
+    bool
+        False if it has certainly ended.
+    """
     if header.get("boot_id") != boot_id() or not header.get("pid"):
         return True
     pid = int(header["pid"])
     return os.path.exists(f"/proc/{pid}") and process_start(pid) == header.get("process_start", process_start(pid))
 
 
-def write_writers(rows: Rows, writers: list[Facts], ledger: Ledger) -> None:
+def write_writers(rows: Rows, writers: list[Speaker], ledger: Ledger, digests: dict[str, str]) -> None:
     """Write which writers there are, what was taken of each, and its state.
 
     Parameters
     ----------
     rows : Rows
         Of the commit.
-    writers : list of Facts
+    writers : list of Speaker
         What is taken.
     ledger : Ledger
         What was taken before.
+    digests : dict of str to str
+        XXH3-128 of the check words of the rows that are taken, by writer.
     """
     rows.rows(
         "writers",
@@ -211,13 +218,12 @@ def write_writers(rows: Rows, writers: list[Facts], ledger: Ledger) -> None:
     rows.rows(
         "ledger",
         (("writer", TEXT), *numbers, ("digest", TEXT)),
-        [_entry(facts, ledger) for facts in writers if facts.fresh],
+        [_entry(facts, ledger, digests[facts.writer]) for facts in writers if facts.taken],
     )
 
 
 def _state(log: WriterLog) -> tuple[Any, ...]:
-    events = log.events
-    span = log.utc(events["time"][[0, -1]]).tolist() if len(events) else [None, None]
+    span = log.span() or (None, None)
     ended = log.close is not None
     return (
         log.writer,
@@ -227,8 +233,8 @@ def _state(log: WriterLog) -> tuple[Any, ...]:
         span[0],
         span[1] if ended else None,
         span[1],
-        len(events),
-        int(np.count_nonzero(events["code"] == Code.REJECTED)),
+        log.ranges.count,
+        log.count(Code.REJECTED),
         sum(count for count, _, _ in log.lost),
         min((first for _, first, _ in log.lost), default=None),
         max((last for _, _, last in log.lost), default=None),
@@ -236,14 +242,18 @@ def _state(log: WriterLog) -> tuple[Any, ...]:
     )
 
 
-def _entry(facts: Facts, ledger: Ledger) -> tuple[Any, ...]:
-    events = facts.log.events
-    mine = np.isin(events["sequence"], np.fromiter(facts.fresh, np.uint64, len(facts.fresh)))
-    sequences = events["sequence"][mine]
-    first, last = int(sequences[0]), int(sequences[-1])
-    before, holes = ledger.last.get(facts.writer, 0), ledger.holes.get(facts.writer, set())
+def _entry(facts: Speaker, ledger: Ledger, digest: str) -> tuple[Any, ...]:
+    taken = facts.taken
+    before, holes = ledger.last.get(facts.writer, 0), ledger.holes.get(facts.writer, Ranges.none())
     # Places below the last row that hold none yet: a thread may still be storing there.
-    gaps = holes | set(range(before + 1, last + 1)) if last - before < _HOLES else set(holes)
-    gaps -= facts.fresh
-    digest = xxhash.xxh3_128_hexdigest(np.ascontiguousarray(events["word"][mine]).tobytes())
-    return facts.writer, first, max(last, before), len(sequences), sorted(gaps), digest
+    gaps = (holes | Ranges.span(before + 1, taken.last + 1)) - taken
+    return facts.writer, int(taken.first[0]), max(taken.last, before), taken.count, _flat(gaps), digest
+
+
+def _flat(ranges: Ranges) -> list[int]:
+    """Return first and last of each range, one behind the other, as they stand in the ledger."""
+    return [number for pair in zip(ranges.first.tolist(), (ranges.after - 1).tolist(), strict=True) for number in pair]
+
+
+def _unflat(numbers: list[int]) -> Ranges:
+    return Ranges(np.array(numbers[::2], np.int64), np.array(numbers[1::2], np.int64) + 1)

@@ -9,7 +9,9 @@ from typing import Any
 
 from braid_hpc.compaction.extract import Declared, Facts, Place
 from braid_hpc.compaction.known import Known
-from braid_hpc.compaction.versions import Name, activity_uid, plain_name, unseen_uid
+from braid_hpc.compaction.past import Name
+from braid_hpc.compaction.rows import clean
+from braid_hpc.compaction.versions import activity_uid, plain_name, unseen_uid
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.references import parse_reference
 
@@ -82,8 +84,15 @@ class Links:
             facts = self.home[place]
             for name in ((None, declared.name), (declared.kind, declared.name)):
                 self._of_run[facts.run, name].append((declared.time, declared.uid))
-            if declared.sequence in facts.fresh:
-                self._steps[facts.run, declared.kind, declared.name, declared.step].add(declared.uid)
+            self._steps[facts.run, declared.kind, declared.name, declared.step].add(declared.uid)
+
+    def steps(self) -> list[tuple[str, str, str, int]]:
+        """Return run, kind, name and step of what this slice brings."""
+        return list(self._steps)
+
+    def runs(self) -> set[str]:
+        """Return the runs that this slice brings records of."""
+        return {facts.run for facts in self.home.values()}
 
     # ------------------------------------------------------------------ occurrences and activities
 
@@ -94,7 +103,8 @@ class Links:
             return declared.uid
         if place in self.begun:
             return activity_uid(*place)
-        return self.known.occurrences.get(place)
+        seen = self.known.past.seen(place)
+        return seen.uid if seen is not None else self.known.past.activity(place)
 
     def version(self, place: Place) -> str:
         """Return the version of an occurrence; a placeholder's where it was not seen."""
@@ -103,11 +113,12 @@ class Links:
     def activity(self, place: Place) -> str:
         """Return the id of an activity; a placeholder's where it was not seen."""
         uid = activity_uid(*place)
-        return uid if place in self.begun or uid in self.known.uids else self._placeholder(place)
+        known = place in self.begun or self.known.past.activity(place) is not None
+        return uid if known else self._placeholder(place)
 
     def _placeholder(self, place: Place) -> str:
         uid = unseen_uid(place)
-        if uid not in self.known.uids:
+        if uid not in self.known.unfilled:
             self.placeholders[uid] = place
         return uid
 
@@ -119,8 +130,12 @@ class Links:
         dict of str to str
             Id of the placeholder to id of what it stands for.
         """
-        pairs = ((uid, self.seen(place)) for uid, place in self.known.unfilled.items())
-        return {uid: found for uid, found in pairs if found is not None}
+        here = ((uid, place) for uid, place in self.known.unfilled.items() if self.brings(place))
+        return {uid: self.version(place) for uid, place in here}
+
+    def brings(self, place: Place) -> bool:
+        """Return whether this slice brings the occurrence or activity of a place."""
+        return place in self.declared or place in self.begun
 
     def described(self, place: Place) -> tuple[str, str, str, int] | None:
         """Return run, kind, name and step of an occurrence, None if it was not seen."""
@@ -138,11 +153,13 @@ class Links:
     def own_earlier(self, facts: Facts, text: str, sequence: int) -> str | None:
         """Return what a reference means among the earlier declarations of the same writer."""
         name = plain_name(text)
-        candidates = self._own.get((facts.writer, name)) if name is not None else None
-        if not candidates:
+        if name is None:
             return None
-        at = bisect_left(candidates, sequence, key=lambda declared: declared.sequence)
-        return candidates[at - 1].uid if at else None
+        candidates = self._own.get((facts.writer, name), [])
+        if at := bisect_left(candidates, sequence, key=lambda declared: declared.sequence):
+            return candidates[at - 1].uid
+        before = self.known.past.last(facts.writer, name[0], clean(name[1]), sequence)
+        return before.uid if before is not None else None
 
     def of_run(self, run: str, text: str, time: int, *, child: str) -> str | None:
         """Return what a reference means among the declarations of a run up to a time, and not `child` itself."""
@@ -179,12 +196,11 @@ class Links:
             Ids of versions and activities.
         """
         for declared in facts.declared:
-            if declared.sequence in facts.fresh:
-                if declared.activity is not None:
-                    yield declared.uid, activity_uid(*declared.activity)
-                yield from self._certain(facts, declared.uid, declared.about.parents, declared.sequence)
+            if declared.activity is not None:
+                yield declared.uid, activity_uid(*declared.activity)
+            yield from self._certain(facts, declared.uid, declared.about.parents, declared.sequence)
         for begun in facts.begun:
-            if begun.sequence in facts.fresh:
+            if begun.about.used:
                 uid = activity_uid(facts.writer, begun.sequence)
                 yield from self._certain(facts, uid, begun.about.used, begun.sequence)
 

@@ -61,23 +61,46 @@ class Rows:
             if kind is TEXT:
                 values = [None if value is None else clean(value) for value in values]
             arrays[name] = pa.array(values, kind)
-        arrays["snapshot"] = pa.array([self.snapshot] * len(rows), INTEGER)
-        self.insert(table, pa.table(arrays))
+        self.insert(table, pa.table(arrays), {"snapshot": self.snapshot})
 
-    def insert(self, table: str, data: pa.Table) -> None:
+    def insert(self, table: str, braid_incoming: pa.Table, constants: dict[str, Any] | None = None) -> None:
         """Insert an Arrow table by column names.
 
         Parameters
         ----------
         table : str
             Quoted where it needs to be.
-        data : pyarrow.Table
+        braid_incoming : pyarrow.Table
             Its columns are the table's.
+        constants : dict, optional
+            Further columns that have one value in all rows.
         """
-        self.connection.register("braid_incoming", data)
-        names = ", ".join('"' + name.replace('"', '""') + '"' for name in data.column_names)
-        self.connection.execute(f"insert into {table} ({names}) select {names} from braid_incoming")
-        self.connection.unregister("braid_incoming")
+        constants = constants or {}
+        # DuckDB finds the table by the argument's name. What is registered would be kept until the commit.
+        names = ", ".join('"' + name.replace('"', '""') + '"' for name in braid_incoming.column_names)
+        fixed = "".join(f', "{name}"' for name in constants)
+        values = ", ?" * len(constants)
+        self.connection.execute(
+            f"insert into {table} ({names}{fixed}) select {names}{values} from braid_incoming", list(constants.values())
+        )
+
+    def ask(self, query: str, braid_incoming: pa.Table) -> list[tuple[Any, ...]]:
+        """Ask the file about many things at once.
+
+        Parameters
+        ----------
+        query : str
+            In which the things are the table ``braid_incoming``.
+        braid_incoming : pyarrow.Table
+            What is asked about.
+
+        Returns
+        -------
+        list of tuple
+            The answer.
+        """
+        found: list[tuple[Any, ...]] = self.connection.execute(query).fetchall() if len(braid_incoming) else []
+        return found
 
 
 def as_json(value: Any) -> str | None:
@@ -145,4 +168,4 @@ def clean(text: str) -> str:
     str
         Lone surrogates are shown as escapes (``\udcff``).
     """
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -13,13 +13,20 @@ __all__ = ["link_same_content"]
 # another run made before it was first declared has the same content, that is where it comes from. Contents that
 # anything may have (nothing at all, a declared value, a file that was not read) say nothing of the kind.
 _LINKS = """
-    with seen as (
+    with touched as (
+        select distinct digest from version_rows
+        where digest is not null and id in (select id from occurrences where snapshot = $snapshot)),
+    shared as (
+        select digest from version_rows where digest in (select digest from touched)
+        group by digest having bool_or(run is null) and bool_or(run is not null)),
+    candidates as (select * from version_rows where digest in (select digest from shared)),
+    seen as (
         select id, arg_min(run, (time, writer, sequence)) as run, min(time) as first_time, max(size) as size,
             bool_or(value is not null) as by_value
-        from occurrences group by id)
+        from occurrences where id in (select id from candidates) group by id)
     select s.id, m.id, s.uid, m.uid
-    from version_rows s join seen a on a.id = s.id
-    join version_rows m on m.digest = s.digest and m.id <> s.id join seen b on b.id = m.id
+    from candidates s join seen a on a.id = s.id
+    join candidates m on m.digest = s.digest and m.id <> s.id join seen b on b.id = m.id
     where s.run is null and m.run is not null and m.run <> a.run and not s.weak and not a.by_value
         and coalesce(a.size, 1) > 0 and not (s.kind = 'fact' and a.size is null) and b.first_time < a.first_time
         and not exists (select 1 from content_rows c where c.child = s.id and c.parent = m.id)
@@ -27,7 +34,7 @@ _LINKS = """
 """
 
 
-def link_same_content(out: Writer) -> None:
+def link_same_content(out: Writer, known: Known) -> None:
     """Link the sources in a store to the versions that were made before with the same content.
 
     Every commit looks again, because the log of the run that made something may come later than that of the run that
@@ -38,12 +45,15 @@ def link_same_content(out: Writer) -> None:
     ----------
     out : Writer
         The commit, after its occurrences were written.
+    known : Known
+        The store.
     """
-    found = out.connection.execute(_LINKS).fetchall()
+    found = out.connection.execute(_LINKS, {"snapshot": out.snapshot}).fetchall()
     if not found:
         return
-    known = Known(out.connection)
-    above = known.above(parent for *_, parent in found)
-    refused = set(closing(above, [(child, parent, (child, parent)) for *_, child, parent in found]))
+    for one, other, child, parent in found:
+        known.past.ids.update({child: one, parent: other})
+    around = known.around((child for *_, child, _ in found), (parent for *_, parent in found))
+    refused = set(closing(around, [(child, parent, (child, parent)) for *_, child, parent in found]))
     rows = [ids for *ids, child, parent in found if (child, parent) not in refused]
     out.rows("content_rows", (("child", BIGINT), ("parent", BIGINT)), rows)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from braid_hpc.compaction.extract import Facts
 from braid_hpc.reading.events import Array, Events
-from braid_hpc.reading.sealed import read_stream_batch
+from braid_hpc.reading.sealed import open_batch, stream_batch
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.columns import (
     BATCH_IN_FILE,
@@ -25,7 +25,7 @@ from braid_hpc.vocabulary.columns import (
 from braid_hpc.vocabulary.encoding import decode
 from braid_hpc.vocabulary.errors import CorruptLogError
 
-__all__ = ["ARROW_TYPES", "stream_tables"]
+__all__ = ["ARROW_TYPES", "Columns", "StreamReader"]
 
 Columns = list[tuple[str, str]]
 
@@ -38,69 +38,146 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 }
 
 
-def stream_tables(facts: Facts, fresh: Array, faults: list[str]) -> Iterator[tuple[int, pa.Table]]:
-    """Yield the new rows of a writer's streams.
+class StreamReader:
+    """Decodes the rows of one writer's streams, a part of its log at a time.
 
     Parameters
     ----------
-    facts : Facts
-        What the writer said.
-    fresh : numpy.ndarray
-        bool, which of its events are new.
+    directory : Path
+        The writer's directory, where the files of large batches lie.
+    columns : dict of int to list of (str, str)
+        Columns as declared, by the writer's number of the stream.
     faults : list of str
-        Takes a sentence for each batch that cannot be read.
-
-    Yields
-    ------
-    number : int
-        The writer's number of the stream.
-    table : pyarrow.Table
-        ``_row`` (int64), ``_time`` (timestamp[ns], UTC) and the stream's columns.
+        Takes a sentence for what cannot be read.
+    keep : callable, optional
+        Called with the stream's number, the number of the first row and the bytes of each large batch.
     """
-    events = facts.log.events
-    rows = np.flatnonzero(fresh & np.isin(events["code"], (Code.ROW, Code.BATCH)))
-    if not len(rows):
-        return
-    mine = events.take(rows)
-    times = facts.log.utc(mine["time"])
-    for number in np.unique(mine["other"]).tolist():
-        if number not in facts.streams:
-            faults.append(f"rows of stream {number} have no declaration in this log")
-            continue
-        columns = facts.streams[number][1].columns
-        where = mine["other"] == number
-        for table in _tables(facts, mine.take(where), times[where], number, columns, faults):
-            if table.num_rows:
-                yield number, table
 
+    def __init__(
+        self,
+        directory: Path,
+        columns: dict[int, Columns],
+        faults: list[str],
+        keep: Callable[[int, int, bytearray], None] | None = None,
+    ) -> None:
+        self._directory = directory
+        self._columns = columns
+        self._faults = faults
+        self._keep = keep
 
-def _tables(
-    facts: Facts, events: Events, times: Array, number: int, columns: Columns, faults: list[str]
-) -> Iterator[pa.Table]:
-    is_row, flags = events["code"] == Code.ROW, events["flags"]
-    packed = is_row & (flags != ROW_AS_LIST)
-    if packed.any():
-        yield _packed_rows(events.take(packed), times[packed], columns)
-    listed = is_row & (flags == ROW_AS_LIST)
-    if listed.any():
-        yield _listed_rows(events.take(listed), times[listed], columns)
-    for row in np.flatnonzero(~is_row).tolist():
-        first, count = int(events["subject"][row]), int(events["object"][row])
-        try:
-            if flags[row] == BATCH_IN_FILE:
-                table = read_stream_batch(facts.log.directory, number, events.payload(row))
-                arrays = [_cast(table.column(name), kind) for name, kind in columns]
+    def tables(self, events: Events, utc: Callable[[Array], Array]) -> Iterator[tuple[int, pa.Table]]:
+        """Yield rows of streams.
+
+        Parameters
+        ----------
+        events : Events
+            Any rows of the log.
+        utc : callable
+            Turns their times into UTC ns.
+
+        Yields
+        ------
+        number : int
+            The writer's number of the stream.
+        table : pyarrow.Table
+            ``_row`` (int64), ``_time`` (timestamp[ns], UTC) and the stream's columns; rows in any order.
+        """
+        codes = events["code"]
+        mine = (codes == Code.ROW) | (codes == Code.BATCH)
+        if not mine.all():
+            if not mine.any():
+                return
+            events = events.take(mine)
+        numbers = events["other"]
+        low, high = int(numbers.min()), int(numbers.max())
+        for number in [low] if low == high else np.unique(numbers).tolist():
+            if number not in self._columns:
+                fault = f"rows of stream {number} have no declaration in this log"
+                if fault not in self._faults:
+                    self._faults.append(fault)
+                continue
+            part = events if low == high else events.take(numbers == number)
+            for table in self._tables(part, utc, number, self._columns[number]):
+                if table.num_rows:
+                    yield number, table
+
+    def _tables(
+        self, events: Events, utc: Callable[[Array], Array], number: int, columns: Columns
+    ) -> Iterator[pa.Table]:
+        is_row, flags = events["code"] == Code.ROW, events["flags"]
+        packed = is_row & (flags != ROW_AS_LIST)
+        if packed.all():
+            yield self._packed_rows(events, utc, number, columns)
+            return
+        if packed.any():
+            yield self._packed_rows(events.take(packed), utc, number, columns)
+        listed = is_row & (flags == ROW_AS_LIST)
+        if listed.any():
+            yield _listed_rows(events.take(listed), utc, columns)
+        if not is_row.all():
+            yield from self._batches(events.take(~is_row), utc, number, columns)
+
+    def _batches(
+        self, events: Events, utc: Callable[[Array], Array], number: int, columns: Columns
+    ) -> Iterator[pa.Table]:
+        times = utc(events["time"])
+        for row in range(len(events)):
+            first, count = int(events["subject"][row]), int(events["object"][row])
+            try:
+                if events["flags"][row] == BATCH_IN_FILE:
+                    arrays = self._large_batch(number, first, events.payload(row), columns)
+                else:
+                    arrays = _inline_batch(events.payload(row), count, columns)
+            except (CorruptLogError, ValueError, KeyError) as error:
+                self._faults.append(f"rows {first} to {first + count - 1} of stream {number} cannot be read: {error}")
+                continue
+            yield _table(np.arange(first, first + count), np.full(count, times[row]), columns, arrays)
+
+    def _large_batch(self, number: int, first: int, payload: bytes, columns: Columns) -> list[Any]:
+        ipc, path, _ = stream_batch(self._directory, number, payload)
+        if self._keep is not None:
+            self._keep(number, first, ipc)
+        table = open_batch(ipc, path)
+        return [_cast(table.column(name), kind) for name, kind in columns]
+
+    def _packed_rows(self, events: Events, utc: Callable[[Array], Array], number: int, columns: Columns) -> pa.Table:
+        """Decode rows of one layout all at once: one gather of the fixed parts, one for each column of text."""
+        layout = row_struct(columns)
+        heap = np.frombuffer(events.heap, np.uint8)
+        if len(events) > 1 and bool((events.start[1:] < events.start[:-1] + events.length[:-1]).any()):
+            # Threads stored them in another order than they stand in the heap.
+            events = events.take(np.argsort(events.start, kind="stable"))
+        if not self._is_whole(events.length >= layout.size, events, number):
+            events = events.take(events.length >= layout.size)
+        table = _records(heap, events.start, _numpy_dtype(columns))
+        variable = [name for name, kind in columns if kind in VARIABLE]
+        size = layout.size + sum((table[name].astype(np.int64) for name in variable), np.int64(0))
+        if not self._is_whole(events.length == size, events, number):
+            whole = events.length == size
+            events, table = events.take(whole), table[whole]
+        ends = events.start + layout.size
+        arrays: list[Any] = []
+        for name, kind in columns:
+            if kind in VARIABLE:
+                starts, ends = ends, ends + table[name]
+                arrays.append(_gather(heap, starts, ends, kind))
             else:
-                arrays = _inline_batch(events.payload(row), count, columns)
-        except (CorruptLogError, ValueError, KeyError) as error:
-            faults.append(f"rows {first} to {first + count - 1} of stream {number} cannot be read: {error}")
-            continue
-        yield _table(np.arange(first, first + count), np.full(count, times[row]), columns, arrays)
+                arrays.append(_fixed_array(np.ascontiguousarray(table[name]), kind))
+        return _table(events["subject"], utc(events["time"]), columns, arrays)
+
+    def _is_whole(self, fits: Array, events: Events, number: int) -> bool:
+        if fits.all():
+            return True
+        rows = events["subject"][~fits]
+        self._faults.append(
+            f"{len(rows)} of the rows {rows.min()} to {rows.max()} of stream {number} are not of its columns' length"
+        )
+        return False
 
 
 def _table(numbers: Array, times: Array, columns: Columns, arrays: list[Any]) -> pa.Table:
     names = ["_row", "_time", *(name for name, _ in columns)]
-    head = [pa.array(numbers.astype(np.int64)), pa.array(times.astype(np.int64)).cast(pa.timestamp("ns"))]
+    head = [pa.array(numbers.astype(np.int64, copy=False)), pa.array(times.astype("datetime64[ns]", copy=False))]
     return pa.table([*head, *arrays], names=names)
 
 
@@ -113,29 +190,17 @@ def _cast(column: Any, kind: str) -> Any:
     return column.cast(wanted)
 
 
-def _packed_rows(events: Events, times: Array, columns: Columns) -> pa.Table:
-    """Decode rows of one layout all at once: the fixed parts by one gather, each column of text by another."""
-    layout = row_struct(columns)
-    heap = np.frombuffer(events.heap, np.uint8)
-    fixed = heap[events.start[:, None] + np.arange(layout.size)]
-    dtype = np.dtype(
-        {
-            "names": [name for name, _ in columns],
-            "formats": ["<" + _numpy_code(kind) for _, kind in columns],
-        }
-    )
-    assert dtype.itemsize == layout.size
-    table = np.ascontiguousarray(fixed).view(dtype)[:, 0]
-    ends = events.start + layout.size
-    arrays: list[Any] = []
-    for name, kind in columns:
-        if kind in VARIABLE:
-            lengths = table[name].astype(np.int64)
-            arrays.append(_gather(heap, ends, lengths, kind))
-            ends = ends + lengths
-        else:
-            arrays.append(_fixed_array(np.ascontiguousarray(table[name]), kind))
-    return _table(events["subject"], times, columns, arrays)
+def _records(heap: Array, starts: Array, dtype: np.dtype[Any]) -> Array:
+    """Return the records that begin at some bytes of a heap: one copy for each, whatever their distance."""
+    size = dtype.itemsize
+    if len(heap) < size or not len(starts):
+        return np.zeros(len(starts), dtype)
+    everywhere = np.ndarray((len(heap) - size + 1,), np.dtype((np.void, size)), heap, strides=(1,))
+    return everywhere[starts].view(dtype)
+
+
+def _numpy_dtype(columns: Columns) -> np.dtype[Any]:
+    return np.dtype([(name, "<" + _numpy_code(kind)) for name, kind in columns])
 
 
 def _numpy_code(kind: str) -> str:
@@ -146,31 +211,35 @@ def _fixed_array(values: Array, kind: str) -> Any:
     if kind == "bool":
         return pa.array(values.astype(bool))
     if kind == "timestamp":
-        return pa.array(values.astype(np.int64)).cast(pa.timestamp("ns"))
+        return pa.array(values.astype("datetime64[ns]"))
     return pa.array(values)
 
 
-def _gather(heap: Array, starts: Array, lengths: Array, kind: str) -> Any:
-    """Return an Arrow array of the byte ranges of a heap."""
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return _text_array(offsets, heap[index].tobytes(), kind)
+def _gather(heap: Array, starts: Array, ends: Array, kind: str) -> Any:
+    """Return an Arrow array of the byte ranges of a heap, which are in order.
+
+    Arrow takes every second one of the values that begin and end there: what it passes over is what lies between.
+    """
+    offsets = np.empty(2 * len(starts), np.int64)
+    offsets[::2], offsets[1::2] = starts, ends
+    between = pa.Array.from_buffers(
+        pa.large_binary(), max(len(offsets) - 1, 0), [None, pa.py_buffer(offsets), pa.py_buffer(heap)]
+    )
+    # Arrow's own pool gives memory back to the system while these rows wait, and fetches it anew for the next ones.
+    found = pc.take(between, np.arange(0, len(offsets), 2), boundscheck=False, memory_pool=pa.system_memory_pool())
+    return _as_text(found) if kind == "text" else found
 
 
-def _text_array(offsets: Array, data: bytes, kind: str) -> Any:
-    buffers = [None, pa.py_buffer(offsets.astype(np.int64).tobytes()), pa.py_buffer(data)]
-    found = pa.Array.from_buffers(ARROW_TYPES[kind], len(offsets) - 1, buffers)
-    if kind == "text":
-        try:
-            found.validate(full=True)
-        except pa.ArrowInvalid:
-            # Lone surrogates, which Python has and UTF-8 has not, become question marks; the log keeps the bytes.
-            parts = [data[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(offsets)]
-            found = pa.array([part.encode("utf-8", "replace").decode() for part in parts], pa.large_string())
-    return found
+def _as_text(values: Any) -> Any:
+    try:
+        return values.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        # Lone surrogates, which Python has and UTF-8 has not, become question marks; the log keeps the bytes.
+        texts = [value.decode("utf-8", "surrogatepass") for value in values.to_pylist()]
+        return pa.array([text.encode("utf-8", "replace").decode() for text in texts], pa.large_string())
 
 
-def _listed_rows(events: Events, times: Array, columns: Columns) -> pa.Table:
+def _listed_rows(events: Events, utc: Callable[[Array], Array], columns: Columns) -> pa.Table:
     rows = []
     for row in range(len(events)):
         try:
@@ -185,7 +254,7 @@ def _listed_rows(events: Events, times: Array, columns: Columns) -> pa.Table:
         each.cast(pa.timestamp("ns")) if kind == "timestamp" else each
         for each, (_, kind) in zip(arrays, columns, strict=True)
     ]
-    return _table(events["subject"], times, columns, arrays)
+    return _table(events["subject"], utc(events["time"]), columns, arrays)
 
 
 def _inline_batch(payload: bytes, count: int, columns: Columns) -> list[Any]:
@@ -195,10 +264,11 @@ def _inline_batch(payload: bytes, count: int, columns: Columns) -> list[Any]:
         if kind in VARIABLE:
             offsets = np.frombuffer(payload, "<u4", count + 1, at).astype(np.int64)
             at += 4 * (count + 1)
-            arrays.append(_text_array(offsets, payload[at : at + int(offsets[-1])], kind))
+            buffers = [None, pa.py_buffer(offsets), pa.py_buffer(payload[at : at + int(offsets[-1])])]
+            values = pa.Array.from_buffers(pa.large_binary(), count, buffers)
+            arrays.append(_as_text(values) if kind == "text" else values)
             at += int(offsets[-1])
         else:
-            values = np.frombuffer(payload, "<" + _numpy_code(kind), count, at)
-            arrays.append(_fixed_array(values, kind))
+            arrays.append(_fixed_array(np.frombuffer(payload, "<" + _numpy_code(kind), count, at), kind))
             at += item_bytes(kind) * count
     return arrays

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from xxhash import xxh3_64_intdigest
+
 from braid_hpc.compaction.extract import Declared, Facts, Place
+from braid_hpc.compaction.past import Name, Past, Seen
+from braid_hpc.compaction.rows import clean
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identity import key_digest
 from braid_hpc.vocabulary.references import parse_reference
 
-__all__ = ["Name", "activity_uid", "assign_versions", "occurrence_uid", "plain_name", "unseen_uid"]
-
-#: Kind, where it is known, and name.
-Name = tuple[str | None, str]
+__all__ = ["activity_uid", "assign_versions", "occurrence_uid", "plain_name", "seen_of", "unseen_uid"]
 
 
 def occurrence_uid(writer: str, sequence: int) -> str:
@@ -71,32 +72,78 @@ def activity_uid(writer: str, sequence: int) -> str:
     return key_digest(["activity", writer, sequence])
 
 
-def assign_versions(facts: Facts) -> None:
-    """Give every occurrence of a writer its step and the id of its version.
+def assign_versions(facts: Facts, past: Past) -> None:
+    """Give every occurrence of a slice its step and the id of its version.
 
     Parameters
     ----------
     facts : Facts
-        All of the writer's occurrences in order; `step` and `uid` of each are set.
+        A writer's occurrences in order; `step`, `state` and `uid` of each are set.
+    past : Past
+        What the writer declared before.
     """
-    last: dict[Name, tuple[int, Any]] = {}
-    canonical: dict[int, Any] = {}
-    latest: dict[Name, int] = {}
+    own = _Own(facts.writer, past)
     for declared in facts.declared:
         about = declared.about
-        parents = tuple(_canonical(link, canonical, latest) for link in about.parents)
+        before = own.last(declared.kind, clean(declared.name), declared.sequence)
+        parents = tuple(own.canonical(link, declared.sequence) for link in about.parents)
         # Where nothing else tells two declarations apart, another uri says that something else is meant.
-        state = (about.digest or tuple(about.uris), parents, declared.activity)
-        key = (declared.kind, declared.name)
-        if key in last:
-            step, before = last[key]
+        state = repr((about.digest or tuple(about.uris), parents, declared.activity))
+        declared.state = xxh3_64_intdigest(state.encode("utf-8", "surrogatepass"))
+        if before is not None:
             # Without content, and without a word that all ranks mean the same, every declaration is a version.
-            again = before == state and (about.digest is not None or about.shared)
-            declared.step = step if again else step + 1
-        last[key] = (declared.step, state)
+            again = before.state == declared.state and (about.digest is not None or about.shared)
+            declared.step = before.step if again else before.step + 1
         declared.uid = _uid(facts, declared, made=bool(about.parents) or declared.activity is not None)
-        canonical[declared.sequence] = (*key, declared.step, about.digest)
-        latest[None, declared.name] = latest[key] = declared.sequence
+        own.add(declared)
+
+
+def seen_of(declared: Declared) -> Seen:
+    """Return what later slices may ask about an occurrence.
+
+    Parameters
+    ----------
+    declared : Declared
+        With its step and the id of its version.
+
+    Returns
+    -------
+    Seen
+        Texts are as they stand in the store.
+    """
+    digest = declared.about.digest
+    about = (declared.step, clean(digest) if digest is not None else None, declared.state)
+    return Seen(declared.sequence, declared.uid, declared.kind, clean(declared.name), *about)
+
+
+class _Own:
+    """What a writer has declared up to now, in a slice and before it."""
+
+    def __init__(self, writer: str, past: Past) -> None:
+        self._writer, self._past = writer, past
+        self._last: dict[Name, Seen] = {}
+        self._at: dict[int, Seen] = {}
+
+    def add(self, declared: Declared) -> None:
+        seen = seen_of(declared)
+        self._last[None, seen.name] = self._last[seen.kind, seen.name] = self._at[declared.sequence] = seen
+
+    def last(self, kind: str | None, name: str, sequence: int) -> Seen | None:
+        return self._last.get((kind, name)) or self._past.last(self._writer, kind, name, sequence)
+
+    def canonical(self, link: Any, sequence: int) -> Any:
+        """Return what a link means within this writer, so that two links can be compared."""
+        if isinstance(link, int):
+            seen = self._at.get(link) or self._past.seen((self._writer, link))
+            # A link to what comes later means no more than its number.
+            return seen.meaning if seen is not None and link < sequence else link
+        if isinstance(link, str):
+            name = plain_name(link)
+            local = self.last(name[0], clean(name[1]), sequence) if name is not None else None
+            return local.meaning if local is not None else ("text", link)
+        if isinstance(link, (list, tuple)):
+            return ("all", self.canonical(link[0], sequence)) if link else None
+        return link
 
 
 def _uid(facts: Facts, declared: Declared, *, made: bool) -> str:
@@ -108,19 +155,6 @@ def _uid(facts: Facts, declared: Declared, *, made: bool) -> str:
     if about.shared:
         return key_digest(["shared", declared.kind, declared.name, facts.run, declared.step])
     return occurrence_uid(facts.writer, declared.sequence)
-
-
-def _canonical(link: Any, canonical: dict[int, Any], latest: dict[Name, int]) -> Any:
-    """Return what a link means within this writer, so that two links can be compared."""
-    if isinstance(link, int):
-        return canonical.get(link, link)
-    if isinstance(link, str):
-        name = plain_name(link)
-        local = latest.get(name) if name is not None else None
-        return canonical[local] if local is not None else ("text", link)
-    if isinstance(link, (list, tuple)):
-        return ("all", _canonical(link[0], canonical, latest)) if link else None
-    return link
 
 
 def plain_name(text: str) -> Name | None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
 
 from braid_hpc.compaction.extract import Facts
 from braid_hpc.compaction.graph import Graph
+from braid_hpc.compaction.past import KEPT, Past
 from braid_hpc.compaction.problems import Problem
 from braid_hpc.compaction.rows import BIGINT, INTEGER, TEXT, TIME, Rows, as_json, clean, typed
-from braid_hpc.compaction.versions import activity_uid
+from braid_hpc.compaction.versions import activity_uid, seen_of
 from braid_hpc.vocabulary.codes import Outcome
 
 __all__ = ["Writer"]
@@ -41,21 +43,16 @@ class Writer(Rows):
         Number of the snapshot to be.
     numbers : dict of str to int, optional
         Version numbers that a numbering file prescribes, by uid.
-
-    Attributes
-    ----------
-    numbering : list of (str, int)
-        Numbers that were given, by uid.
     """
 
     def __init__(self, connection: Any, snapshot: int, numbers: dict[str, int] | None = None) -> None:
         super().__init__(connection, snapshot)
         self.prescribed = numbers or {}
-        self.numbering: list[tuple[str, int]] = []
-        self._ids: dict[str, int] = {}
+        self._next_id = 0
+        self._highest: dict[tuple[str, ...], int] = {}
 
-    def write_graph(self, graph: Graph, writers: list[Facts]) -> None:
-        """Write nodes, edges and what hangs on them.
+    def write_graph(self, graph: Graph, writers: list[Facts], past: Past) -> None:
+        """Write nodes, edges and what hangs on them, of all that is new or of a slice of it.
 
         Parameters
         ----------
@@ -63,11 +60,18 @@ class Writer(Rows):
             From :func:`braid_hpc.compaction.graph.build_graph`.
         writers : list of Facts
             What it was built of.
+        past : Past
+            Is told what is written.
         """
-        (next_id,) = self.connection.execute("select coalesce(max(id), 0) + 1 from nodes").fetchall()[0]
-        self._write_versions(graph, next_id)
-        self._write_activities(graph, next_id + len(graph.versions) + len(graph.placeholders))
+        if not self._next_id:
+            (self._next_id,) = self.connection.execute("select coalesce(max(id), 0) + 1 from nodes").fetchall()[0]
+        self._ids = past.ids
+        self.counts["versions"] += len(graph.versions)
+        self._write_versions(graph)
+        self._write_activities(graph, past)
         self._find_ids(graph)
+        for facts, declared in graph.occurrences:
+            past.add((facts.writer, declared.sequence), seen_of(declared))
         self._write_occurrences(graph)
         self._write_ends(writers)
         self._write_edges(graph)
@@ -76,7 +80,12 @@ class Writer(Rows):
 
     # ------------------------------------------------------------------ nodes
 
-    def _write_versions(self, graph: Graph, next_id: int) -> None:
+    def _give_ids(self, uids: list[str]) -> range:
+        first, self._next_id = self._next_id, self._next_id + len(uids)
+        self._ids.update(zip(uids, range(first, self._next_id), strict=True))
+        return range(first, self._next_id)
+
+    def _write_versions(self, graph: Graph) -> None:
         nodes: list[tuple[Any, ...]] = [(uid, *graph.about[uid], None) for uid in graph.versions]
         for uid, (writer, sequence) in sorted(graph.placeholders.items()):
             place = f"{writer}:{sequence}"
@@ -85,10 +94,8 @@ class Writer(Rows):
             "version_rows", "kind, name", [(n[1], clean(n[2])) for n in nodes], [n[0] for n in nodes]
         )
         rows = []
-        for identity, (node, number) in enumerate(zip(nodes, numbers, strict=True), next_id):
+        for identity, node, number in zip(self._give_ids([n[0] for n in nodes]), nodes, numbers, strict=True):
             uid, kind, name, run, step, digest, _, weak, placeholder = node
-            self._ids[uid] = identity
-            self.numbering.append((uid, number))
             rows.append((identity, uid, kind, name, number, run, step, digest, weak, placeholder))
         columns = (
             ("id", BIGINT),
@@ -106,10 +113,7 @@ class Writer(Rows):
 
     def _number(self, table: str, key: str, names: list[tuple[str, ...]], uids: list[str]) -> list[int]:
         """Give dense numbers for each name, going on where earlier commits ended."""
-        highest: dict[tuple[str, ...], int] = defaultdict(int)
-        given = self.connection.execute(f"select {key}, max(version) from {table} group by {key}").fetchall()
-        for *found, number in given:
-            highest[tuple(found)] = number
+        highest = self._learn_highest(table, key, {(table, *name) for name in names})
         taken: dict[tuple[str, ...], set[int]] = defaultdict(set)
         for name, uid in zip(names, uids, strict=True):
             if uid in self.prescribed:
@@ -119,22 +123,51 @@ class Writer(Rows):
             if uid in self.prescribed:
                 numbers.append(self.prescribed[uid])
                 continue
-            highest[name] += 1
-            while highest[name] in taken[name]:
-                highest[name] += 1
-            numbers.append(highest[name])
+            number = highest[table, *name] + 1
+            while number in taken[name]:
+                number += 1
+            highest[table, *name] = number
+            numbers.append(number)
         return numbers
 
-    def _write_activities(self, graph: Graph, next_id: int) -> None:
+    def _learn_highest(self, table: str, key: str, names: set[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
+        """Return the highest number of each name, those that were given lately from memory."""
+        if len(self._highest) > KEPT:
+            self._highest.clear()
+        columns = key.split(", ")
+        if new := sorted(names - self._highest.keys()):
+            asked = {column: pa.array([each[at] for each in new]) for at, column in enumerate(columns, 1)}
+            on = " and ".join(f"t.{column} = i.{column}" for column in columns)
+            chosen = ", ".join(f"t.{column}" for column in columns)
+            query = f"select {chosen}, max(version) from {table} t join braid_incoming i on {on} group by {chosen}"
+            self._highest.update(dict.fromkeys(new, 0))
+            self._highest.update(((table, *found), number) for *found, number in self.ask(query, pa.table(asked)))
+        return self._highest
+
+    def numbering(self) -> Iterator[tuple[str, int]]:
+        """Yield the numbers that this commit gave.
+
+        Yields
+        ------
+        uid : str
+            A version, or an activity.
+        number : int
+            Its number.
+        """
+        for table in ("version_rows", "activity_rows"):
+            query = f"select uid, version from {table} where snapshot = {self.snapshot} order by id"
+            found = self.connection.execute(query)
+            while rows := found.fetchmany(10_000):
+                yield from rows
+
+    def _write_activities(self, graph: Graph, past: Past) -> None:
         uids = [activity_uid(facts.writer, begun.sequence) for facts, begun in graph.activities]
         names: list[tuple[str, ...]] = [(clean(begun.name),) for _, begun in graph.activities]
         numbers = self._number("activity_rows", "name", names, uids)
-        self.numbering.extend(zip(uids, numbers, strict=True))
         rows = []
-        for identity, (uid, number, (facts, begun)) in enumerate(
-            zip(uids, numbers, graph.activities, strict=True), next_id
-        ):
-            self._ids[uid] = identity
+        ids = self._give_ids(uids)
+        for identity, uid, number, (facts, begun) in zip(ids, uids, numbers, graph.activities, strict=True):
+            past.add_activity((facts.writer, begun.sequence), uid)
             about = (begun.about.function, as_json(begun.about.params), begun.time)
             rows.append((identity, uid, begun.name, number, facts.run, facts.writer, begun.sequence, *about))
         columns = (
@@ -157,10 +190,8 @@ class Writer(Rows):
         wanted |= {late.child for late in graph.late} | {each.child for each in graph.unresolved}
         wanted |= {uid for uid, *_ in graph.tags} | {uid for uid, *_ in graph.moved_tags}
         if wanted := wanted - self._ids.keys():
-            self.connection.register("braid_incoming", pa.table({"uid": pa.array(sorted(wanted))}))
-            found = self.connection.execute("select uid, id from nodes join braid_incoming using (uid)").fetchall()
-            self.connection.unregister("braid_incoming")
-            self._ids.update(found)
+            asked = pa.table({"uid": pa.array(sorted(wanted))})
+            self._ids.update(self.ask("select uid, id from nodes join braid_incoming using (uid)", asked))
 
     def _write_occurrences(self, graph: Graph) -> None:
         rows: list[tuple[Any, ...]] = []
@@ -170,13 +201,14 @@ class Writer(Rows):
             place = (facts.writer, declared.sequence)
             array = (about.dtype, about.shape, about.unit)
             value = (as_json(about.value), about.size)
-            rows.append((*place, identity, facts.run, declared.step, declared.time, *array, *value))
+            rows.append((*place, identity, facts.run, declared.step, declared.state, declared.time, *array, *value))
             uris.extend((identity, position, uri, *place) for position, uri in enumerate(about.uris))
         columns = (
             *_PLACE,
             ("id", BIGINT),
             ("run", TEXT),
             ("step", INTEGER),
+            ("state", pa.uint64()),
             ("time", TIME),
             ("dtype", TEXT),
             ("shape", pa.list_(pa.int64())),
@@ -191,14 +223,15 @@ class Writer(Rows):
         rows = []
         for facts in writers:
             for ended in facts.ended:
-                if ended.sequence not in facts.fresh:
-                    continue
                 begun_by, begun_at = ended.activity
-                here = begun_by == facts.writer and begun_at in facts.began
-                duration = ended.monotonic - facts.began[begun_at] if here else None
+                began = facts.speaker.began(begun_at) if begun_by == facts.writer else None
+                duration = ended.monotonic - began if began is not None else None
                 status = _STATUS.get(ended.status & 0xFF, "ok")
                 about = (status, ended.about.error, as_json(ended.about.result), ended.time, duration)
                 rows.append((begun_by, begun_at, *about, facts.writer, ended.sequence))
+            for ended in facts.ended:
+                if ended.activity[0] == facts.writer:
+                    facts.speaker.end(ended.activity[1])
         columns = (
             ("begun_by", TEXT),
             ("begun_at", BIGINT),
@@ -265,28 +298,27 @@ class Writer(Rows):
         Parameters
         ----------
         writers : list of Facts
-            All writers of the commit.
+            What they said.
         """
-        info = [(f.run, f.writer, key, as_json(value)) for f in writers for n, key, value in f.info if n in f.fresh]
+        info = [(f.run, f.writer, key, as_json(value)) for f in writers for _, key, value in f.info]
         self.rows("run_info", (("run", TEXT), ("writer", TEXT), ("key", TEXT), ("value", TEXT)), info)
 
-    def write_streams(self, writers: list[Facts], places: dict[str, str]) -> None:
+    def write_streams(self, writers: list[Facts], places: Callable[[str], str]) -> None:
         """Write which streams the writers declared.
 
         Parameters
         ----------
         writers : list of Facts
-            All writers of the commit.
-        places : dict of str to str
-            Name of the table in schema ``stream`` by the stream's name.
+            What they said.
+        places : callable
+            Gives the name of the table in schema ``stream`` for a stream's name.
         """
         rows = []
         for facts in writers:
-            uids = {declared.sequence: declared.uid for declared in facts.declared}
-            for number, (name, schema, sequence) in facts.streams.items():
-                if sequence in facts.fresh:
-                    place = (name, places[name], self._ids[uids[sequence]], facts.run, facts.writer, number)
-                    rows.append((*place, json.dumps(schema.columns), json.dumps(schema.units)))
+            uids = {declared.sequence: declared.uid for declared in facts.declared} if facts.streams else {}
+            for number, name, schema, sequence in facts.streams:
+                place = (name, places(name), self._ids[uids[sequence]], facts.run, facts.writer, number)
+                rows.append((*place, json.dumps(schema.columns), json.dumps(schema.units)))
         columns = (
             ("stream", TEXT),
             ("place", TEXT),

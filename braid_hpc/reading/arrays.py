@@ -135,22 +135,22 @@ def logged_arrays(log: WriterLog) -> list[LoggedArray]:
         In the order of their storing, each content once; those that could not be stored are left out.
     """
     found: dict[str, LoggedArray] = {}
-    names = None
-    events = log.events
-    for row in events.positions(Code.ARRAY):
+    names: dict[int, str] = {}
+    for events in log.each(Code.ARRAY):
         names = names or log.names()
-        if int(events["flags"][row]) & ARRAY_LOST:
-            continue
-        try:
-            entry = _ENTRY.decode(events.payload(row))
-        except msgspec.DecodeError:
-            # Of a later version of the format; nothing here can tell where the array is.
-            continue
-        if (int(events["flags"][row]) & ARRAY_IN_FILE) == bool(entry.file):
-            array = found.setdefault(entry.digest, LoggedArray(entry))
-            _name(array, names.get(int(events["other"][row])), names.get(int(events["name"][row])))
+        for row in range(len(events)):
+            if int(events["flags"][row]) & ARRAY_LOST:
+                continue
+            try:
+                entry = _ENTRY.decode(events.payload(row))
+            except msgspec.DecodeError:
+                # Of a later version of the format; nothing here can tell where the array is.
+                continue
+            if (int(events["flags"][row]) & ARRAY_IN_FILE) == bool(entry.file):
+                array = found.setdefault(entry.digest, LoggedArray(entry))
+                _name(array, names.get(int(events["other"][row])), names.get(int(events["name"][row])))
     if found:
-        _add_declared(log, names or {}, found)
+        _add_declared(log, names, found)
     return list(found.values())
 
 
@@ -161,16 +161,16 @@ def _name(array: LoggedArray, kind: str | None, name: str | None) -> None:
 
 
 def _add_declared(log: WriterLog, names: dict[int, str], found: dict[str, LoggedArray]) -> None:
-    events = log.events
-    for row in events.positions(Code.DECLARE):
-        try:
-            about = _DECLARATION.decode(events.payload(row))
-        except msgspec.DecodeError:
-            continue
-        array = found.get(about.digest or "")
-        if array is not None:
-            _name(array, names.get(int(events["other"][row])), names.get(int(events["name"][row])))
-            array.unit = array.unit or about.unit
+    for events in log.each(Code.DECLARE):
+        for row in range(len(events)):
+            try:
+                about = _DECLARATION.decode(events.payload(row))
+            except msgspec.DecodeError:
+                continue
+            array = found.get(about.digest or "")
+            if array is not None:
+                _name(array, names.get(int(events["other"][row])), names.get(int(events["name"][row])))
+                array.unit = array.unit or about.unit
 
 
 def check_arrays(log: WriterLog, reader: ArrayReader) -> None:

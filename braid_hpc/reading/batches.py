@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+
+from braid_hpc.reading.events import Events
 from braid_hpc.reading.sealed import check_sums, read_sums, sealed_files, stream_batch
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code
@@ -32,15 +37,19 @@ def check_batches(log: WriterLog) -> None:
             log.damage([fault], torn=True)
         for path in sealed_files(log.directory, name):
             summed.update((path.stem, segment.offset) for segment in read_sums(path.with_suffix(".sums"))[0])
-    for row in log.events.positions(Code.BATCH):
-        if log.events["flags"][row] != BATCH_IN_FILE:
-            continue
-        number, first, count = (int(log.events[name][row]) for name in ("other", "subject", "object"))
+    for events, row in _batches(log):
+        number, first, count = (int(events[name][row]) for name in ("other", "subject", "object"))
         try:
-            _, path, offset = stream_batch(log.directory, number, log.events.payload(row))
+            _, path, offset = stream_batch(log.directory, number, events.payload(row))
             if (path.stem, offset) not in summed:
                 # The event vouches for the batch; shipping goes by the sums, and would leave it behind.
                 raise CorruptLogError(f"its record is missing in {path.stem}.sums")
         except CorruptLogError as error:
             fault = f"rows {first} to {first + count - 1} of stream {number} cannot be read: {error}"
             log.damage([fault], torn="missing" in str(error) or "ends within" in str(error))
+
+
+def _batches(log: WriterLog) -> Iterator[tuple[Events, int]]:
+    for events in log.each(Code.BATCH):
+        for row in np.flatnonzero(events["flags"] == BATCH_IN_FILE).tolist():
+            yield events, row

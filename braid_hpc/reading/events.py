@@ -43,14 +43,14 @@ class Events:
     columns : dict of str to numpy.ndarray
         Those of :data:`COLUMNS`, all of one length: uint64, except ``time`` (int64, CLOCK_MONOTONIC ns), ``name``,
         ``other``, ``thread`` (uint32), ``code``, ``flags`` (uint16).
-    heap : bytes
+    heap : bytes or memoryview
         Payloads, in any order.
     start, length : numpy.ndarray
         Where each row's payload lies in `heap`, int64.
     """
 
     columns: dict[str, Array]
-    heap: bytes
+    heap: bytes | memoryview
     start: Array
     length: Array
 
@@ -76,7 +76,7 @@ class Events:
             Empty where there is none.
         """
         start = int(self.start[row])
-        return self.heap[start : start + int(self.length[row])]
+        return bytes(self.heap[start : start + int(self.length[row])])
 
     def take(self, rows: Array) -> Events:
         """Return some of the rows.
@@ -124,7 +124,7 @@ class Events:
         return cls(columns, b"", np.zeros(0, np.int64), np.zeros(0, np.int64))
 
     @classmethod
-    def from_table(cls, table: Array, sequence: Array, heap: bytes, base: int = 0) -> Events:
+    def from_table(cls, table: Array, sequence: Array, heap: bytes | memoryview, base: int = 0) -> Events:
         """Make columns of rows as they stand in a tail.
 
         Parameters
@@ -133,7 +133,7 @@ class Events:
             Of :data:`ROW_DTYPE`.
         sequence : numpy.ndarray
             uint64.
-        heap : bytes
+        heap : bytes or memoryview
             What ``table["heap"]`` points into.
         base : int
             Added to ``table["heap"]``.
@@ -164,6 +164,8 @@ class Events:
         parts = [part for part in parts if len(part)]
         if not parts:
             return cls.empty()
+        if len(parts) == 1 and bool(np.all(np.diff(parts[0]["sequence"].view(np.int64)) > 0)):
+            return parts[0]
         bases = np.cumsum([0, *(len(part.heap) for part in parts[:-1])])
         columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in COLUMNS}
         start = np.concatenate([part.start + base for part, base in zip(parts, bases, strict=True)])

@@ -11,12 +11,13 @@ from pathlib import Path
 from braid_hpc.log.layout import MAJOR, MINOR, PAGE, TAIL_HEADER, TAIL_PREFIX, TailHeader
 from braid_hpc.log.seal import EVENT_COLUMNS
 from braid_hpc.reading.events import Events
+from braid_hpc.reading.parts import CODES
 from braid_hpc.reading.sealed import schema_message
 from braid_hpc.reading.writer_log import WriterLog, read_header
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError
 
-__all__ = ["HEADER_MEMBERS", "refuse_newer", "unknown_codes", "unknown_parts"]
+__all__ = ["HEADER_MEMBERS", "refuse_newer", "unknown_codes", "unknown_in", "unknown_parts"]
 
 #: Members of ``header.json`` in this version of the format.
 HEADER_MEMBERS = frozenset(
@@ -28,6 +29,8 @@ HEADER_MEMBERS = frozenset(
 )
 
 _KNOWN_CODES = frozenset(Code)
+#: Where a part counts its rows of other codes.
+_UNKNOWN = [code for code in range(CODES) if code not in _KNOWN_CODES]
 _COLUMNS = frozenset({"sequence", "payload", *(name for name, *_ in EVENT_COLUMNS)})
 
 
@@ -74,6 +77,28 @@ def unknown_codes(events: Events) -> dict[int, tuple[int, int]]:
     return {code: (count, int(events["sequence"][next(events.positions(code))])) for code, count in found.items()}
 
 
+def unknown_in(log: WriterLog) -> dict[int, tuple[int, int]]:
+    """Return the codes in a log that this version of the format does not have.
+
+    Parameters
+    ----------
+    log : WriterLog
+        Only parts that have such rows are read again.
+
+    Returns
+    -------
+    dict of int to (int, int)
+        As for :func:`unknown_codes`.
+    """
+    found: dict[int, tuple[int, int]] = {}
+    for part in log.parts:
+        if part.codes[_UNKNOWN].any():
+            for code, (count, first) in unknown_codes(part.read()).items():
+                before = found.get(code, (0, first))
+                found[code] = (before[0] + count, min(before[1], first))
+    return found
+
+
 def unknown_parts(log: WriterLog) -> list[str]:
     """Say what of a log this version of the format does not know.
 
@@ -97,7 +122,7 @@ def unknown_parts(log: WriterLog) -> list[str]:
         )
     if members := sorted(header.keys() - HEADER_MEMBERS):
         notes.append(f"members of header.json that are not known: {', '.join(members)}")
-    for code, (count, first) in sorted(unknown_codes(log.events).items()):
+    for code, (count, first) in sorted(unknown_in(log).items()):
         notes.append(
             f"{count} event{'s' if count > 1 else ''} of code {code} {'are' if count > 1 else 'is'} not known, "
             f"the first one is number {first}"

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
-from braid_hpc.log.batch_file import batch_digest
 from braid_hpc.log.layout import SUM, SUM_BYTES, part_name
 from braid_hpc.reading.events import COLUMNS, Events
 from braid_hpc.vocabulary.columns import BATCH_PLACE
@@ -25,7 +24,10 @@ __all__ = [
     "Segment",
     "batch_bytes",
     "check_sums",
+    "each_sealed",
+    "open_batch",
     "read_batch",
+    "read_rows",
     "read_sealed",
     "read_sealed_files",
     "read_stream_batch",
@@ -143,7 +145,7 @@ def sealed_files(directory: Path, name: str) -> list[Path]:
     return [directory / f"{stem}.arrows" for stem in sorted(stems, key=lambda stem: (len(stem), stem))]
 
 
-def batch_bytes(path: Path, offset: int, length: int, digest: bytes) -> bytes:
+def batch_bytes(path: Path, offset: int, length: int, digest: bytes) -> bytearray:
     """Read one batch of an Arrow file as a stream of its own.
 
     Parameters
@@ -153,7 +155,7 @@ def batch_bytes(path: Path, offset: int, length: int, digest: bytes) -> bytes:
 
     Returns
     -------
-    bytes
+    bytearray
         The file's schema message and the batch.
 
     Raises
@@ -162,20 +164,25 @@ def batch_bytes(path: Path, offset: int, length: int, digest: bytes) -> bytes:
         If it is cut off, or its bytes and the file's schema do not carry the sum.
     """
     try:
-        with path.open("rb") as file:
-            schema = schema_message(file.read(64 << 10))
+        with path.open("rb", buffering=0) as file:
+            head = file.read(4 << 10)
+            missing = min(8 + int.from_bytes(head[4:8], "little"), 64 << 10) - len(head)
+            schema = schema_message(head + file.read(missing) if missing > 0 else head)
+            found = bytearray(len(schema) + length)
+            found[: len(schema)] = schema
             file.seek(offset)
-            batch = file.read(length)
+            read = file.readinto(memoryview(found)[len(schema) :])
     except FileNotFoundError:
         raise CorruptLogError(f"{path.name} is missing") from None
-    if len(batch) < length:
+    if read < length:
         raise CorruptLogError(f"{path.name} ends within the batch at byte {offset}")
-    if batch_digest(schema, batch) != digest:
+    # Both in one buffer, so that nothing is copied: this is what batch_digest makes of the two.
+    if xxh3_128_digest(found) != digest:
         raise CorruptLogError(f"the batch at byte {offset} of {path.name} does not carry its check sum")
-    return schema + batch
+    return found
 
 
-def stream_batch(directory: Path, number: int, payload: bytes) -> tuple[bytes, Path, int]:
+def stream_batch(directory: Path, number: int, payload: bytes) -> tuple[bytearray, Path, int]:
     """Find the batch that a ``BATCH`` event points at.
 
     Parameters
@@ -189,7 +196,7 @@ def stream_batch(directory: Path, number: int, payload: bytes) -> tuple[bytes, P
 
     Returns
     -------
-    ipc : bytes
+    ipc : bytearray
         As :func:`batch_bytes` gives it.
     path, offset
         Where it was found: where the event says, or in a file that its writer wrote it into again later.
@@ -235,7 +242,7 @@ def read_stream_batch(directory: Path, number: int, payload: bytes) -> Any:
         If it is nowhere, or its schema cannot be read.
     """
     ipc, path, _ = stream_batch(directory, number, payload)
-    return _to_table(ipc, path)
+    return open_batch(ipc, path)
 
 
 def read_batch(path: Path, offset: int, length: int, digest: bytes) -> Any:
@@ -260,10 +267,29 @@ def read_batch(path: Path, offset: int, length: int, digest: bytes) -> Any:
     CorruptLogError
         If it is cut off, or its bytes and the file's schema do not carry the sum.
     """
-    return _to_table(batch_bytes(path, offset, length, digest), path)
+    return open_batch(batch_bytes(path, offset, length, digest), path)
 
 
-def _to_table(ipc: bytes, path: Path) -> Any:
+def open_batch(ipc: bytes | bytearray, path: Path) -> Any:
+    """Return the rows of a batch that was read.
+
+    Parameters
+    ----------
+    ipc : bytes or bytearray
+        From :func:`batch_bytes`; the rows are views of it.
+    path : Path
+        Where it stands, for messages.
+
+    Returns
+    -------
+    pyarrow.Table
+        Its rows.
+
+    Raises
+    ------
+    CorruptLogError
+        If Arrow cannot read it.
+    """
     import pyarrow as pa
 
     try:
@@ -307,16 +333,57 @@ def read_sealed_files(files: list[Path]) -> Iterator[tuple[Segment, Events | Non
     segment, events, fault
         As for :func:`read_sealed`.
     """
+    for _, segment, events, fault in each_sealed(files):
+        yield segment, events, fault
+
+
+def each_sealed(files: list[Path]) -> Iterator[tuple[Path, Segment, Events | None, str | None]]:
+    """Yield the sealed segments that some files hold, and the file of each.
+
+    Parameters
+    ----------
+    files : list of Path
+        ``<name>.arrows`` and its successors, in order.
+
+    Yields
+    ------
+    path : Path
+        The file.
+    segment, events, fault
+        As for :func:`read_sealed`.
+    """
     found = [(path, segment) for path in files for segment in read_sums(path.with_suffix(".sums"))[0]]
     newest = {segment.first: path for path, segment in found}
     for path, segment in found:
         try:
-            table = read_batch(path, segment.offset, segment.length, segment.digest)
-            yield segment, _to_events(table), None
+            yield path, segment, read_rows(path, segment), None
         except CorruptLogError as error:
             # A batch that the disk may have refused was written again into a later file, which tells of these rows.
             if newest[segment.first] == path:
-                yield segment, None, str(error)
+                yield path, segment, None, str(error)
+
+
+def read_rows(path: Path, segment: Segment) -> Events:
+    """Read one sealed batch of events.
+
+    Parameters
+    ----------
+    path : Path
+        One of :func:`sealed_files`.
+    segment : Segment
+        What its sum says.
+
+    Returns
+    -------
+    Events
+        Its rows.
+
+    Raises
+    ------
+    CorruptLogError
+        If they cannot be believed.
+    """
+    return _to_events(read_batch(path, segment.offset, segment.length, segment.digest))
 
 
 def _to_events(table: Any) -> Events:
@@ -330,4 +397,4 @@ def _to_events(table: Any) -> Events:
     payload = batch.column("payload").chunk(0)
     _, offsets, heap = payload.buffers()
     ends = np.frombuffer(offsets, np.int32, len(payload) + 1, payload.offset * 4).astype(np.int64)
-    return Events(columns, heap.to_pybytes() if heap is not None else b"", ends[:-1], np.diff(ends))
+    return Events(columns, memoryview(heap) if heap is not None else b"", ends[:-1], np.diff(ends))

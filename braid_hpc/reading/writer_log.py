@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import msgspec
 import numpy as np
 
 from braid_hpc.log.header import unpack_header
-from braid_hpc.log.layout import EVENTS_NAME, FORMAT, HEADER_NAME, TAIL_PREFIX
+from braid_hpc.log.layout import FORMAT, HEADER_NAME, TAIL_PREFIX
 from braid_hpc.reading.events import Array, Events
-from braid_hpc.reading.sealed import check_sums, read_sealed
+from braid_hpc.reading.parts import Part
+from braid_hpc.reading.ranges import Ranges
+from braid_hpc.reading.sealed import check_sums, each_sealed, sealed_files
 from braid_hpc.reading.tails import read_tail
 from braid_hpc.vocabulary.codes import Code, WriterState
 from braid_hpc.vocabulary.encoding import decoder
@@ -27,11 +30,15 @@ _LOSS = decoder(Loss)
 _CLOSE = decoder(Close)
 _ARRAY = decoder(ArrayEntry)
 _WRITER_DIGITS = 32
+#: Rows that tell of the log itself; those of arrays only where the array was lost.
+_NOTES = (Code.OPEN, Code.CLOCK, Code.CLOSE, Code.LOSS)
 
 
 @dataclass(slots=True)
 class WriterLog:
     """All that can be told of one writer.
+
+    Rows are read part by part when they are asked for; they are not kept.
 
     Attributes
     ----------
@@ -41,8 +48,12 @@ class WriterLog:
         Its id, 32 hexadecimal digits.
     header : dict
         What ``header.json`` says; empty if it is missing.
-    events : Events
-        Every row that verifies, in order.
+    parts : list of Part
+        Tails and sealed batches, in order.
+    ranges : Ranges
+        The sequences of every row that verifies.
+    notes : Events
+        The rows that tell of the log itself: clock pairs, losses, its end.
     state : WriterState
         See there.
     faults : list of str
@@ -64,7 +75,9 @@ class WriterLog:
     directory: Path
     writer: str
     header: dict[str, Any]
-    events: Events
+    parts: list[Part] = field(default_factory=list)
+    ranges: Ranges = field(default_factory=Ranges.none)
+    notes: Events = field(default_factory=Events.empty)
     state: WriterState = WriterState.OPEN
     faults: list[str] = field(default_factory=list)
     sealed: int = 0
@@ -76,6 +89,8 @@ class WriterLog:
     copies: list[Path] = field(default_factory=list)
     torn: bool = False
     corrupt: bool = False
+    _pairs: Array | None = None
+    _events: Events | None = None
 
     def damage(self, faults: list[str], *, torn: bool) -> None:
         """Note damage that was found after the log was read.
@@ -91,6 +106,133 @@ class WriterLog:
         self.torn, self.corrupt = self.torn or torn, self.corrupt or not torn
         self.state = WriterState.CORRUPT if self.corrupt else WriterState.TORN
 
+    # ------------------------------------------------------------------ rows
+
+    def each(self, *codes: int, within: Ranges | None = None) -> Iterator[Events]:
+        """Yield the rows of this log, a part at a time.
+
+        Parameters
+        ----------
+        *codes : int
+            Event codes; none for all of them.
+        within : Ranges, optional
+            Sequences; without it all.
+
+        Yields
+        ------
+        Events
+            Rows in order, never none.
+
+        Raises
+        ------
+        CorruptLogError
+            If a part has changed since it was looked at.
+        NotFoundError
+            If a part was removed.
+        """
+        wanted = self.ranges if within is None else self.ranges & within
+        for together in self._blocks(wanted):
+            parts = [part for part in together if part.has(*codes)]
+            events = Events.join([part.read() for part in parts])
+            mine = wanted.mask(events["sequence"])
+            if codes:
+                mine &= np.isin(events["code"], codes)
+            if mine.all():
+                if len(events):
+                    yield events
+            elif mine.any():
+                yield events.take(mine)
+
+    def _blocks(self, wanted: Ranges) -> Iterator[list[Part]]:
+        """Yield parts, those together whose rows may lie in between each other's."""
+        together: list[Part] = []
+        after = 0
+        low, high = (int(wanted.first[0]), wanted.last) if wanted else (0, -1)
+        for part in self.parts:
+            if part.after <= low or part.first > high or not part.ranges & wanted:
+                continue
+            if together and part.first >= after:
+                yield together
+                together = []
+            together.append(part)
+            after = max(after, part.after)
+        if together:
+            yield together
+
+    @property
+    def events(self) -> Events:
+        """Every row that verifies, in order: all of them at once and kept from then on, so for small logs only."""
+        if self._events is None:
+            self._events = Events.join(list(self.each()))
+        return self._events
+
+    def count(self, *codes: int) -> int:
+        """Return how many rows there are.
+
+        Parameters
+        ----------
+        *codes : int
+            Event codes; none for all of them.
+
+        Returns
+        -------
+        int
+            A number of rows.
+        """
+        return self.ranges.count if not codes else sum(len(events) for events in self.each(*codes))
+
+    def span(self) -> tuple[int, int] | None:
+        """Return when the first and the last row were written.
+
+        Returns
+        -------
+        (int, int) or None
+            UTC ns; None if there are none.
+        """
+        if not self.ranges:
+            return None
+        times = []
+        for sequence in (int(self.ranges.first[0]), self.ranges.last):
+            (row,) = self.each(within=Ranges.span(sequence, sequence + 1))
+            times.append(int(self.utc(row["time"])[0]))
+        return times[0], times[1]
+
+    def cut(self, after: int) -> None:
+        """Leave out all rows from a sequence on.
+
+        Parameters
+        ----------
+        after : int
+            The first one to leave out.
+        """
+        self.ranges = self.ranges & Ranges.span(0, after)
+        self.notes = self.notes.take(self.notes["sequence"] < after)
+        self._pairs = self._events = None
+
+    def add_copy(self, other: WriterLog) -> None:
+        """Add what a copy of this log holds: what either holds counts, once.
+
+        Parameters
+        ----------
+        other : WriterLog
+            Of the same writer.
+        """
+        self.copies = [*self.copies, other.directory, *other.copies]
+        for part in other.parts:
+            if fresh := part.ranges - self.ranges:
+                part.ranges = fresh
+                self.parts.append(part)
+        self.ranges = self.ranges | other.ranges
+        self.notes = Events.join([self.notes, other.notes])
+        self._pairs = self._events = None
+        self.parts.sort(key=lambda part: part.first)
+        if other.state.complete and not self.state.complete:
+            self.state, self.close, self.outcome = other.state, other.close, other.outcome
+            self.faults, self.unread = other.faults, other.unread
+            self.torn, self.corrupt = other.torn, other.corrupt
+
+    # ------------------------------------------------------------------ what they mean
+
     def utc(self, times: Array) -> Array:
         """Turn monotonic times into UTC.
 
@@ -104,16 +246,23 @@ class WriterLog:
         numpy.ndarray
             int64, nanoseconds since 1970 UTC, by the last clock pair before each.
         """
-        pairs = self._clock_pairs()
+        if self._pairs is None:
+            self._pairs = self._clock_pairs()
+        pairs = self._pairs
+        if len(times) > 1:
+            low, high = np.searchsorted(pairs[:, 0], (times.min(), times.max()), side="right")
+            if low == high:
+                # One pair for all of them, as in most parts of a log.
+                return np.asarray(times + (pairs[max(low - 1, 0), 1] - pairs[max(low - 1, 0), 0]))
         which = np.clip(np.searchsorted(pairs[:, 0], times, side="right") - 1, 0, None)
         return np.asarray(times - pairs[which, 0] + pairs[which, 1])
 
     def _clock_pairs(self) -> Array:
         clock = self.header.get("clock") or {}
         pairs = [(int(clock.get("monotonic_ns", 0)), int(clock.get("utc_ns", 0)))]
-        events = self.events
-        for row in events.positions(Code.OPEN, Code.CLOCK, Code.CLOSE):
-            pairs.append((int(events["time"][row]), int(events["subject"][row])))
+        notes = self.notes
+        for row in notes.positions(Code.OPEN, Code.CLOCK, Code.CLOSE):
+            pairs.append((int(notes["time"][row]), int(notes["subject"][row])))
         if not clock and len(pairs) > 1:
             del pairs[0]
         return np.array(sorted(pairs), np.int64)
@@ -126,10 +275,10 @@ class WriterLog:
         dict
             Number to text; 0 is the empty text.
         """
-        events = self.events
         found = {0: ""}
-        for row in events.positions(Code.NAME):
-            found[int(events["subject"][row])] = events.payload(row).decode("utf-8", "surrogatepass")
+        for events in self.each(Code.NAME):
+            for row, number in enumerate(events["subject"].tolist()):
+                found[number] = events.payload(row).decode("utf-8", "surrogatepass")
         return found
 
 
@@ -209,7 +358,7 @@ def read_header(directory: Path) -> tuple[dict[str, Any], str | None]:
 
 
 def read_writer(directory: Path) -> WriterLog:
-    """Read all of a writer's log.
+    """Look at all of a writer's log.
 
     Parameters
     ----------
@@ -219,7 +368,7 @@ def read_writer(directory: Path) -> WriterLog:
     Returns
     -------
     WriterLog
-        Everything that verifies, and what is to be said of the rest.
+        Which rows verify, and what is to be said of the rest.
 
     Raises
     ------
@@ -227,11 +376,11 @@ def read_writer(directory: Path) -> WriterLog:
         If the log is of a newer major format.
     """
     header, fault = read_header(directory)
-    log = WriterLog(directory, str(header.get("writer") or directory.name), header, Events.empty())
+    log = WriterLog(directory, str(header.get("writer") or directory.name), header)
     torn, corrupt = _is_torn(fault), bool(fault) and not _is_torn(fault)
     if fault:
         log.faults.append(fault)
-    parts: list[Events] = []
+    notes: list[Events] = []
     spans: list[tuple[int, int]] = []
     losses: list[tuple[int, int, int]] = []
     # Tails before sealed batches: a tail is removed only after its batch is there, so nothing falls in between.
@@ -257,14 +406,15 @@ def read_writer(directory: Path) -> WriterLog:
             log.unread.extend((number, number) for number in scan.corrupt)
         if scan.header is not None:
             log.tails += 1
-            parts.append(scan.events)
             spans.append((scan.header.first, scan.header.after))
+            notes.append(_take_part(log, Part.of(path, spans[-1], scan.events), scan.events))
         if scan.loss:
             losses.append(scan.loss)
-    damaged = _add_sealed(log, parts, spans)
+    damaged = _add_sealed(log, notes, spans)
     torn, corrupt = torn or damaged[0], corrupt or damaged[1]
     torn = _check_chain(log, spans) or torn
-    log.events = Events.join(parts)
+    log.parts.sort(key=lambda part: part.first)
+    log.notes = Events.join(notes)
     _finish(log, losses, torn=torn, corrupt=corrupt)
     return log
 
@@ -274,15 +424,35 @@ def _is_torn(fault: str | None) -> bool:
     return fault is not None and ("is missing" in fault or "ends within" in fault)
 
 
-def _add_sealed(log: WriterLog, parts: list[Events], spans: list[tuple[int, int]]) -> tuple[bool, bool]:
+def _take_part(log: WriterLog, part: Part, events: Events) -> Events:
+    """Add a part to a log, without the rows that another part brought; return those that tell of the log itself."""
+    if part.ranges & log.ranges:
+        part.ranges = part.ranges - log.ranges
+    log.ranges = log.ranges | part.ranges
+    log.parts.append(part)
+    if not part.has(*_NOTES, Code.ARRAY):
+        return Events.empty()
+    lost_array = (events["code"] == Code.ARRAY) & (events["flags"] & ARRAY_LOST != 0)
+    telling = np.isin(events["code"], _NOTES) | lost_array
+    return _compact(events.take(telling & part.ranges.mask(events["sequence"])))
+
+
+def _compact(events: Events) -> Events:
+    """Return the same rows with a heap that holds nothing else."""
+    payloads = [events.payload(row) for row in range(len(events))]
+    length = np.array([len(payload) for payload in payloads], np.int64)
+    return Events(events.columns, b"".join(payloads), np.cumsum(length) - length, length)
+
+
+def _add_sealed(log: WriterLog, notes: list[Events], spans: list[tuple[int, int]]) -> tuple[bool, bool]:
     bad_records, cut = check_sums(log.directory, "events")
     log.faults.extend([*bad_records, *cut])
     torn, corrupt = bool(cut), bool(bad_records)
-    for segment, events, fault in read_sealed(log.directory, EVENTS_NAME):
+    for path, segment, events, fault in each_sealed(sealed_files(log.directory, "events")):
         log.sealed += 1
         spans.append((segment.first, segment.after))
         if events is not None:
-            parts.append(events)
+            notes.append(_take_part(log, Part.of(path, spans[-1], events, segment), events))
         elif fault is not None:
             torn, corrupt = torn or _is_torn(fault), corrupt or not _is_torn(fault)
             log.faults.append(fault)
@@ -304,7 +474,7 @@ def _check_chain(log: WriterLog, spans: list[tuple[int, int]]) -> bool:
 
 
 def _add_lost_arrays(log: WriterLog) -> None:
-    events = log.events
+    events = log.notes
     names: dict[int, str] = {}
     for row in events.positions(Code.ARRAY):
         if int(events["flags"][row]) & ARRAY_LOST:
@@ -320,7 +490,7 @@ def _add_lost_arrays(log: WriterLog) -> None:
 
 
 def _finish(log: WriterLog, losses: list[tuple[int, int, int]], *, torn: bool, corrupt: bool) -> None:
-    events = log.events
+    events = log.notes
     told = set()
     for row in events.positions(Code.LOSS):
         loss = _LOSS.decode(events.payload(row))
@@ -337,7 +507,7 @@ def _finish(log: WriterLog, losses: list[tuple[int, int, int]], *, torn: bool, c
             log.close = _CLOSE.decode(events.payload(row) or b"\x80")
         except msgspec.DecodeError:
             log.close = Close()
-    log.torn = torn or (log.close is None and not len(events) and not log.tails)
+    log.torn = torn or (log.close is None and not log.ranges and not log.tails)
     log.corrupt = corrupt
     if log.torn and not log.faults:
         log.faults.append("it holds no events at all")

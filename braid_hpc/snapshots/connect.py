@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 __all__ = [
+    "MEMORY",
     "check_growable",
     "connect_asking",
     "connect_building",
@@ -27,6 +28,9 @@ __all__ = [
     "snapshot_number",
     "storage_error",
 ]
+
+#: Bytes that DuckDB may use while a snapshot is built; the rest of a compaction takes about as much again.
+MEMORY = 384 << 20
 
 
 def _duckdb() -> Any:
@@ -68,6 +72,10 @@ def connect_building(path: Path, *, read_only: bool = False) -> DuckDBPyConnecti
     except duckdb.Error as error:
         raise _explained(path, error) from error
     connection.execute("set preserve_insertion_order = false")
+    if not read_only:
+        # What does not fit goes beside the file, on the file system that was chosen for it.
+        connection.execute(f"set memory_limit = '{MEMORY >> 20}MiB'")
+        connection.execute("set temp_directory = ?", [f"{path}.tmp"])
     return connection
 
 

@@ -42,8 +42,8 @@ create table version_rows (
 
 create table occurrences (
     writer varchar not null, sequence bigint not null, id bigint not null, run varchar not null, step integer not null,
-    time timestamp_ns not null, dtype varchar, shape bigint[], unit varchar, value varchar, size bigint,
-    snapshot integer not null);
+    state ubigint not null, time timestamp_ns not null, dtype varchar, shape bigint[], unit varchar, value varchar,
+    size bigint, snapshot integer not null);
 
 create table activity_rows (
     id bigint primary key, uid varchar not null, name varchar not null, version integer not null,

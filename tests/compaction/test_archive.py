@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from braid_hpc.compaction.archive import write_archive
+from braid_hpc.compaction.archive import Archive
 from braid_hpc.compaction.compact import compact
-from braid_hpc.reading.writer_log import read_writer
+from braid_hpc.reading.writer_log import WriterLog, read_writer
 from tests.jobs import Job, one, rows
+from tests.rank_logs import small_tails
 
 
 def batches(path: Path) -> pa.Table:
     with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
         return stream.read_all()
+
+
+def content(log: WriterLog) -> list[tuple[object, ...]]:
+    """Every column and payload of a log."""
+    events = log.events
+    return [
+        (*(int(column[row]) for column in events.columns.values()), events.payload(row)) for row in range(len(events))
+    ]
 
 
 def folders(store: Path) -> list[Path]:
@@ -76,8 +86,30 @@ def test_headers_and_numbers_are_archived(tmp_path: Path) -> None:
     assert numbers == {uid: str(version) for uid, version in rows(store, "select uid, version from nodes")}
 
 
+def test_a_long_log_that_is_closed_is_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files are the log's own, so they stay when the log is removed; a log that is open is copied."""
+    small_tails(monkeypatch)
+    logs, store = tmp_path / "logs", tmp_path / "prov.duckdb"
+    with Job(logs, 2) as job:
+        for n in range(300):
+            for run in job.runs:
+                run.data("d", digest=f"x:{n}")
+        job[0].close()
+        compact(logs, store)
+    (folder,) = folders(store)
+    closed, still_open = (run.writer.hex() for run in job.runs)
+    before = content(read_writer(logs / closed))
+    shutil.rmtree(logs)
+    assert content(read_writer(folder / closed)) == before
+    assert not (folder / still_open).exists()
+    assert {row.hex() for row in batches(folder / "events.arrows")["writer"].to_pylist()} == {still_open}
+
+
 def test_an_archive_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     """What was begun is removed, and the error is the file system's."""
     (tmp_path / "there").mkdir()
     with pytest.raises(FileExistsError):
-        write_archive(tmp_path / "there", [], [])
+        Archive(tmp_path / "there")
+    with pytest.raises(TypeError), Archive(tmp_path / "begun") as archive:
+        archive.finish([("uid", 1), None])  # type: ignore[list-item]
+    assert not (tmp_path / "begun").exists()

@@ -160,6 +160,25 @@ def test_two_copies_of_a_log_count_once(logs: Path, store: Path, tmp_path: Path)
     assert digests(store) == digests(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("most", [7, 40])
+def test_slices_of_a_commit_are_as_increments(
+    logs: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """A commit that is worked off in slices, with hardly anything kept in memory in between, is what one shot gives."""
+    record(logs)
+    compact(logs, tmp_path / "whole")
+    monkeypatch.setattr("braid_hpc.compaction.slices.SLICE", most)
+    monkeypatch.setattr("braid_hpc.compaction.past.KEPT", 4)
+    sliced: list[int] = []
+    compact(logs, store, progress=lambda step, done, _: sliced.append(done) if step == "resolve" else None)
+    assert max(sliced) >= 2
+    assert digests(store, numbers=False) == digests(tmp_path / "whole", numbers=False)
+    assert count(store, "snapshots") == 1
+    with Store(store) as opened:
+        assert not has_cycle(opened)
+        assert opened.lineage("data:whole").complete
+
+
 def test_a_store_goes_on_when_logs_are_gone(logs: Path, store: Path, tmp_path: Path) -> None:
     """Logs may be removed once they were taken; later runs add to what is there."""
     record(logs, size=2, epochs=1)

@@ -6,8 +6,10 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from xxhash import xxh3_64_intdigest
 
 from braid_hpc.compaction.extract import Facts, extract
+from braid_hpc.log.layout import PAGE, ROW_BYTES, TailHeader, check_word
 from braid_hpc.reading.writer_log import WriterLog, read_writer
 from braid_hpc.vocabulary.codes import Code, Relation
 from tests.jobs import Job, one
@@ -16,16 +18,22 @@ from tests.jobs import Job, one
 def facts_of(job: Job, rank: int = 0) -> Facts:
     """Read a rank's log, all of it as new."""
     log = read_writer(job.folder(rank))
-    return extract(log, "run", set(log.events["sequence"].tolist()))
+    return extract(log, "run", log.ranges)
 
 
 def corrupt_payloads(log: WriterLog, code: Code) -> None:
     """Let the payloads of some rows be what no version of the format writes, under a check sum that holds."""
-    heap = bytearray(log.events.heap)
+    (path,) = log.directory.glob("tail-*")
+    data = bytearray(path.read_bytes())
+    header = TailHeader.unpack(bytes(data))
     for row in log.events.positions(code):
-        start, length = int(log.events.start[row]), int(log.events.length[row])
-        heap[start : start + length] = b"\xc1" * length
-    log.events.heap = bytes(heap)
+        sequence, length = int(log.events["sequence"][row]), int(log.events.length[row])
+        at = PAGE + (sequence - header.first) * ROW_BYTES
+        start = header.heap_offset + int.from_bytes(data[at + 40 : at + 44], "little")
+        data[start : start + length] = b"\xc1" * length
+        digest = xxh3_64_intdigest(data[at : at + 56] + data[start : start + length])
+        data[at + 56 : at + 64] = check_word(sequence, digest).to_bytes(8, "little")
+    path.write_bytes(data)
 
 
 def test_a_declaration(tmp_path: Path) -> None:
@@ -86,7 +94,7 @@ def test_streams_are_records_too(tmp_path: Path) -> None:
         source = job[0].data("source", digest="x:0")
         job[0].stream("s", {"x": "int32"}, units={"x": "px"}, derived_from=source, tags={"a": 1})
     facts = facts_of(job)
-    ((number, (name, schema, sequence)),) = facts.streams.items()
+    ((number, name, schema, sequence),) = facts.streams
     assert (number, name, schema.columns, schema.units) == (1, "s", [("x", "int32")], {"x": "px"})
     declared = facts.declared[-1]
     assert (declared.kind, declared.sequence, declared.about.shared) == ("stream", sequence, True)
@@ -117,7 +125,7 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_taken(tmp_path: Path, code:
         job[0].tag(source, "k", "v")
     log = read_writer(job.folder(0))
     corrupt_payloads(log, code)
-    facts = extract(log, "run", set(log.events["sequence"].tolist()))
+    facts = extract(log, "run", log.ranges)
     assert len(facts.undecodable) == len(list(log.events.positions(code)))
     kept = len(facts.declared) + len(facts.begun) + len(facts.ended) + len(facts.tagged)
     assert kept == 5 - len(facts.undecodable)

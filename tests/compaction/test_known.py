@@ -48,14 +48,10 @@ def uid(store: Path, name: str, version: int) -> str:
     return str(found)
 
 
-def test_all_occurrences_and_ids(store: Path, known: Known) -> None:
-    assert set(known.occurrences.items()) == {
-        ((writer, sequence), found)
-        for writer, sequence, found in rows(
-            store, "select writer, sequence, uid from occurrences join version_rows using (id)"
-        )
-    }
-    assert known.uids == {found for (found,) in rows(store, "select uid from nodes")}
+def learned(store: Path, known: Known) -> Known:
+    """Let all ids of the store be known."""
+    known.past.ids.update(dict(rows(store, "select uid, id from nodes")))
+    return known
 
 
 def test_what_is_above(store: Path, known: Known) -> None:
@@ -63,9 +59,22 @@ def test_what_is_above(store: Path, known: Known) -> None:
     net = [uid(store, "net", version) for version in (1, 2, 3)]
     source = rows(store, "select p.uid from edges e join nodes c on c.id = e.child join nodes p on p.id = e.parent "
                   "where c.uid = ?", net[0])[0][0]  # fmt: skip
-    assert set(known.above([net[2], "unheard of"])) == {(net[2], net[1]), (net[1], net[0]), (net[0], source)}
-    assert known.above([net[2]], [Relation.USED]) == []
-    assert known.above([]) == []
+    learned(store, known)
+    everything = rows(store, "select uid from nodes")
+    above = {(net[2], net[1]), (net[1], net[0]), (net[0], source)}
+    # What is below the first of the parents is more than what is above it, or the same.
+    assert set(known.around([uid for (uid,) in everything], [net[2], "unheard of"])) == above
+    assert known.around([net[0]], [net[2]], [Relation.USED]) == []
+    assert known.around([], [net[2]]) == known.around(["unheard of"], [net[2]]) == []
+
+
+def test_what_is_below_where_that_is_less(store: Path, known: Known) -> None:
+    """A walk from the newest version down has nowhere to go, however long its chain is."""
+    learned(store, known)
+    newest, first = uid(store, "net", 6), uid(store, "net", 4)
+    below = {(child, parent) for child, parent in known.around([first], [newest])}
+    assert (newest, uid(store, "net", 5)) in below
+    assert known.around([uid(store, "y", 1)], [newest]) == []
 
 
 def test_placeholders_and_what_touches_them(known: Known) -> None:
@@ -81,9 +90,9 @@ def test_placeholders_and_what_touches_them(known: Known) -> None:
 def test_open_links(store: Path, known: Known) -> None:
     """Late-bound links and references that named nothing, of the runs that were asked for."""
     ((run,),) = rows(store, "select distinct run from unresolved_links")
-    (late,) = known.late([run])
+    (late,) = known.late([(run, "model", "net", 2), (run, "model", "net", 1)], set())
     assert late.means == (run, "model", "net", 2)
-    assert known.late(["another"]) == []
+    assert known.late([("another", "model", "net", 2)], set()) == []
     (unresolved,) = known.unresolved([run])
     assert unresolved.said == "data:nothing"
     assert known.unresolved(["another"]) == []

@@ -117,8 +117,8 @@ def test_what_is_recorded_inside_makes_the_beginning_a_row(run: braid.Run) -> No
     assert declared.subject == end.subject == begin.sequence
     assert before <= begin.value["since"] < before + 10e9
     log = read_writer(run._log.directory)
-    facts = extract(log, "run", set(log.events["sequence"].tolist()))
-    assert facts.began[begin.sequence] == begin.value["since"]
+    facts = extract(log, "run", log.ranges)
+    assert facts.speaker.began(begin.sequence) == begin.value["since"]
     assert facts.declared[-1].time - facts.begun[0].time >= 9e6
 
 
@@ -273,13 +273,13 @@ def test_readers_take_a_call_as_an_activity(run: braid.Run) -> None:
     with run.activity("around"):
         one(4)
     log: WriterLog = read_writer(run._log.directory)
-    facts = extract(log, "run", set(log.events["sequence"].tolist()))
+    facts = extract(log, "run", log.ranges)
     call, around = the(run, Code.CALL), the(run, Code.BEGIN)
     (begun,) = [begun for begun in facts.begun if begun.name == "one"]
     (ended,) = [ended for ended in facts.ended if ended.activity[1] == call.sequence]
     assert (begun.sequence, begun.outer, begun.about.params) == (call.sequence, (log.writer, around.sequence), {"n": 4})
     assert ended.about.result == 4
-    assert ended.monotonic - facts.began[call.sequence] == call.object
+    assert ended.monotonic - (facts.speaker.began(call.sequence) or 0) == call.object
     assert ended.time - begun.time == call.object >= 10e6
 
 
