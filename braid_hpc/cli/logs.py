@@ -92,8 +92,8 @@ def check(context: click.Context, logs: Path, form: str) -> None:
     States: closed (complete), open (never closed: the rank was killed or still runs), lossy (events could not be
     written), torn (a part is missing), corrupt (bytes do not carry their sum), absent (no log of that rank).
     A log may be several of these at once; the state is the worst, and each has a column of its own. Then what is
-    damaged, what was refused, what a newer format added, and what cannot be merged as it was meant. Exit code 1 if
-    there is any of it, or a log that is not complete.
+    damaged, when events were lost, what a rank could not do in the background, what was refused, what a newer format
+    added, and what cannot be merged as it was meant. Exit code 1 if there is any of it, or a log that is not complete.
     """
     from braid_hpc.compaction.runs import group_runs
 
@@ -111,7 +111,7 @@ def check(context: click.Context, logs: Path, form: str) -> None:
     notes += [f"{log.writer[:8]}: {note}" for log in found.values() for note in unknown_parts(log)]
     notes += [note for log in found.values() for note in _world(log)]
     notes += _told(found, grouping.run)
-    for note in notes:
+    for note in [*(note for log in found.values() for note in _went_wrong(log)), *notes]:
         messages.print(Text(note), soft_wrap=True)
     sys.stdout.flush()
     at = {name: index for index, name in enumerate(_COLUMNS)}
@@ -247,6 +247,14 @@ def _told(found: dict[str, WriterLog], runs: dict[str, str]) -> list[str]:
     if (rest := len(counted) - _SHOWN) > 0:
         notes.append(f"and {rest} more: braid compact, then braid sql 'from problems'")
     return notes
+
+
+def _went_wrong(log: WriterLog) -> Iterator[str]:
+    """Say when events were lost, and what the writer told of its own troubles, which need not have cost anything."""
+    for count, first, last in log.lost:
+        yield f"{log.writer[:8]}: {count} lost between {_time(first)} and {_time(last)}"
+    for trouble in log.troubles:
+        yield f"{log.writer[:8]}: {trouble}"
 
 
 def _world(log: WriterLog) -> Iterator[str]:

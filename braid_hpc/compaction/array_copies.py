@@ -109,7 +109,7 @@ class ArrayCopies:
 
     def _take_one(self, reader: ArrayReader, log: WriterLog, array: LoggedArray) -> None:
         reason = ""
-        for directory in (log.directory, *log.copies):
+        for directory in (directory for _ in array.places() for directory in (log.directory, *log.copies)):
             try:
                 self._copy(reader, directory, array)
                 self._see_that_it_fits()

@@ -7,11 +7,27 @@ that holds it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["ARRAYS_NAME", "CHUNK", "INDEX", "INDEX_ROWS", "LARGE", "LARGE_CHUNK", "MAJOR", "POOLS", "Pool", "PoolFile"]
+from braid_hpc.vocabulary.arrays import array_digest
+
+__all__ = [
+    "ARRAYS_NAME",
+    "CHUNK",
+    "INDEX",
+    "INDEX_ROWS",
+    "LARGE",
+    "LARGE_CHUNK",
+    "MAJOR",
+    "POOLS",
+    "Pool",
+    "PoolFile",
+    "Stored",
+]
 
 ARRAYS_NAME = "arrays-{}.h5"
 
@@ -46,14 +62,14 @@ INDEX_ROWS = 64
 class Pool:
     """One dataset that grows."""
 
-    __slots__ = ("chunk", "end", "extent", "flush", "kind", "set_extent", "space", "write")
+    __slots__ = ("chunk", "end", "extent", "flush", "kind", "read", "set_extent", "space", "write")
 
     def __init__(self, dataset: Any) -> None:
         identity = dataset.id
         self.chunk: int = dataset.chunks[0]
         self.kind = identity.get_type()
         self.set_extent, self.space = identity.set_extent, identity.get_space
-        self.write, self.flush = identity.write, identity.flush
+        self.write, self.flush, self.read = identity.write, identity.flush, identity.read
         self.end = self.extent = 0
 
     def append(self, values: Any) -> int:
@@ -75,15 +91,39 @@ class Pool:
         return offset
 
 
+class Stored(NamedTuple):
+    """An array that is written and perhaps not on the disk yet."""
+
+    pool: str
+    offset: int
+    length: int
+    dtype: str
+    shape: list[int]
+    digest: bytes
+    again: Callable[[Any], int] | None
+
+
 class PoolFile:
-    """One file and its pools."""
+    """One file and its pools.
+
+    Attributes
+    ----------
+    left : bool
+        Whether HDF5 writes nowhere any more.
+    refused : bool
+        Whether the kernel could not bring the file to the disk, so that nothing more goes into it.
+    unsure : dict of (str, int) to Stored
+        The arrays that are not known to be on the disk, by pool and offset.
+    """
 
     def __init__(self, path: Path, number: int) -> None:
         import h5py
         import numpy
 
         self.number = number
-        self.left = False
+        self.left = self.refused = False
+        self.unsure: dict[tuple[str, int], Stored] = {}
+        self._kept = -1
         # Not "latest": 1.10 has all that is used here, and every later HDF5 reads it. Without a chunk cache a chunk
         # is written once, when it is complete, and flushing has only metadata left to write. Locks are of no use
         # for a file that has one writer and a name of its own, and some file systems refuse them.
@@ -128,6 +168,52 @@ class PoolFile:
         for first in range(0, len(rows), most):
             self.index.append(numpy.array(rows[first : first + most], self.index_dtype))
 
+    def sync(self) -> None:
+        """Bring the file to the disk; raises :class:`OSError` where the kernel could not, now or before."""
+        known = list(self.unsure)
+        if not known:
+            return
+        descriptor = self._kept if self.left else self.descriptor
+        if self.refused or descriptor < 0:
+            raise OSError(errno.EIO, f"{ARRAYS_NAME.format(self.number)} could not be brought to the disk")
+        try:
+            os.fdatasync(descriptor)
+        except OSError:
+            self.refused = True
+            raise
+        for place in known:
+            self.unsure.pop(place, None)
+
+    def read_again(self, stored: Stored) -> Any:
+        """Return the elements of an array; None if what is there is something else. h5py's lock is held."""
+        import numpy
+        from h5py import h5s
+
+        pool = self.pools[stored.pool]
+        name = stored.pool.removesuffix("-large")
+        values = numpy.empty(stored.length, name)
+        try:
+            place = pool.space()
+            place.select_hyperslab((stored.offset,), (stored.length,))
+            pool.read(h5s.create_simple((stored.length,)), place, values, pool.kind)
+        except Exception:
+            # A chunk that does not carry its checksum any more, or a file that HDF5 has given up.
+            return None
+        digest = array_digest(stored.dtype, stored.shape)
+        digest.update(values.view("u1"))
+        return values if digest.digest() == stored.digest else None
+
+    def keep(self) -> None:
+        """Keep the file at hand for :meth:`sync` when HDF5 is about to leave it."""
+        with contextlib.suppress(OSError):
+            self._kept = os.dup(self.descriptor)
+
+    def drop(self) -> None:
+        """Let go of a file that was left, once all of its arrays are accounted for."""
+        kept, self._kept = self._kept, -1
+        if kept >= 0:
+            os.close(kept)
+
     def leave(self) -> None:
         """Let HDF5 keep what it has and write it nowhere: for a file that cannot be written, and a forked child."""
         self.left = True
@@ -136,8 +222,11 @@ class PoolFile:
         os.close(nowhere)
 
     def close(self) -> None:
-        """Close the file, after which it is an HDF5 file like any other."""
+        """Close the file, after which it is an HDF5 file like any other, unless the kernel refused it."""
+        self.drop()
         try:
+            if self.refused:
+                raise OSError(errno.EIO, "the index stays as it is")
             self.write_index(INDEX_ROWS)
             self.h5.close()
         except Exception:

@@ -18,14 +18,16 @@ Who may meet whom in here, and why nobody waits for ever:
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from braid_hpc.log.array_pools import ARRAYS_NAME, LARGE, POOLS, PoolFile
+from braid_hpc.log.array_pools import ARRAYS_NAME, LARGE, POOLS, PoolFile, Stored
 from braid_hpc.vocabulary.errors import MissingExtraError, StorageError
 
 __all__ = ["ArrayLog", "Place"]
@@ -36,6 +38,9 @@ SPARE = 1 << 20
 
 #: After a refusal by the file system it is asked again this much later (ns).
 RETRY_NS = 1_000_000_000
+
+#: How often arrays are written into yet another file before the log gives them up.
+ATTEMPTS = 5
 
 _LOGS: weakref.WeakSet[ArrayLog] = weakref.WeakSet()
 
@@ -78,10 +83,17 @@ class ArrayLog:
         self._files: list[PoolFile] = []
         self._retry_at = 0
         self._closed = False
-        self._stored = self._synced = 0
-        self._unsure: OSError | None = None
+        self._attempts = 0
+        self._move_at = 0
 
-    def append(self, data: memoryview, dtype: str, shape: list[int], digest: bytes) -> Place:
+    def append(
+        self,
+        data: memoryview,
+        dtype: str,
+        shape: list[int],
+        digest: bytes,
+        again: Callable[[Place], int] | None = None,
+    ) -> Place:
         """Store an array; when the call returns, the kernel holds it.
 
         Parameters
@@ -93,7 +105,10 @@ class ArrayLog:
         shape : list of int
             For the index.
         digest : bytes
-            32 bytes, for the index.
+            32 bytes, for the index, and for reading the array again.
+        again : callable, optional
+            Called with its new place, if the disk refuses the file and the array is written into another one; what it
+            returns is true when the log tells of that place.
 
         Returns
         -------
@@ -127,7 +142,8 @@ class ArrayLog:
                 # HDF5 may not go on in a file that it could not write: the next one has another number.
                 self._leave(file)
                 raise _storage_error(self._directory, error) from error
-            self._stored += 1
+            # Before the event: whoever syncs up to that event has to find it here.
+            file.unsure[name, offset] = Stored(name, offset, len(values), dtype, shape, digest, again)
             if file.left:
                 raise StorageError("the process was forked while this array was being stored")
             return Place(file.number, name, offset, len(values), end)
@@ -150,39 +166,86 @@ class ArrayLog:
         self._retry_at = time.monotonic_ns() + RETRY_NS
         if self._file is file:
             self._file = None
+        if file.unsure:
+            # What was stored before is with the kernel, which may still bring it to the disk.
+            file.keep()
         file.leave()
         with contextlib.suppress(Exception):
             file.h5.close()
-        if file in self._files:
+        if not file.unsure and file in self._files:
             self._files.remove(file)
 
-    def sync(self) -> None:
+    def sync(self) -> list[str]:
         """Bring everything stored so far to the disk.
+
+        Returns
+        -------
+        list of str
+            Sentences on arrays that cannot be brought there any more.
 
         Raises
         ------
         OSError
-            If the kernel could not write it, now or ever before: what it dropped then is not on the disk, and it
-            does not say so again.
+            If the kernel could not write it. Then the arrays that may be missing on the disk are written into another
+            file by a later call.
         """
         # By the descriptors and not by h5py: the thread that does this must not hold the lock while the disk works.
-        stored = self._stored
-        if stored != self._synced:
-            for file in list(self._files):
-                self._sync_file(file)
-            self._synced = stored
-        if self._unsure is not None:
-            raise self._unsure
+        given_up: list[str] = []
+        refused: OSError | None = None
+        for file in list(self._files):
+            try:
+                if not file.refused:
+                    file.sync()
+                elif file.unsure:
+                    given_up += self._move(file)
+            except OSError as error:
+                refused = error
+                # No call in between: another thread may be opening the next file.
+                if self._file is file:
+                    self._file = None
+            if file.left and not file.unsure and file in self._files:
+                file.drop()
+                self._files.remove(file)
+        if not any(file.unsure for file in self._files):
+            self._attempts = 0
+        if given_up:
+            return given_up
+        if refused is not None:
+            raise refused
+        if any(file.unsure and file.refused for file in self._files):
+            raise OSError(errno.EIO, "arrays wait to be written into another file")
+        return []
 
-    def _sync_file(self, file: PoolFile) -> None:
-        try:
-            if not file.left:
-                os.fdatasync(file.descriptor)
-        except OSError as error:
-            self._unsure = error
-            # No call in between: another thread may be opening the next file.
-            if self._file is file:
-                self._file = None
+    def _move(self, file: PoolFile) -> list[str]:
+        """Write the arrays of a file that the disk refused into another one; returns which could not be."""
+        now = time.monotonic_ns()
+        if now < self._move_at:
+            return []
+        # Each attempt leaves a file, so there are not many, and ever longer between them.
+        self._move_at = now + (RETRY_NS << self._attempts)
+        self._attempts += 1
+        given_up = []
+        lock, _ = _h5py()
+        with lock:
+            for place, stored in list(file.unsure.items()):
+                values = None if file.left or self._attempts > ATTEMPTS else file.read_again(stored)
+                if values is None or stored.again is None:
+                    given_up.append(
+                        f"an array of {stored.dtype} {stored.shape} in {ARRAYS_NAME.format(file.number)} could not be "
+                        f"brought to the disk (blake3:{stored.digest.hex()[:12]})"
+                    )
+                else:
+                    new = self.append(
+                        memoryview(values.view("u1")), stored.dtype, stored.shape, stored.digest, stored.again
+                    )
+                    if not stored.again(new):
+                        raise StorageError("there is no room for an event that says where an array is now")
+                file.unsure.pop(place, None)
+        # What was written is on the disk only now.
+        for fresh in list(self._files):
+            if not fresh.refused:
+                fresh.sync()
+        return given_up
 
     def close(self) -> None:
         """Complete the index and close the files; harmless a second time."""

@@ -63,7 +63,7 @@ class _Part:
         Whether nothing more may go into it.
     records : int
         How many batches have their sum in it.
-    unsure : list of _Batch
+    unsure : dict of int to _Batch
         Those that are not known to be on the disk.
     """
 
@@ -76,7 +76,8 @@ class _Part:
         self.schema = b""
         self.refused = False
         self.records = 0
-        self.unsure: list[_Batch] = []
+        # By their offsets, so that two threads may sync at once.
+        self.unsure: dict[int, _Batch] = {}
         self._end = 0
         self._begun = False
 
@@ -94,7 +95,7 @@ class _Part:
         self._append_sums(b"".join(pack_sum(*batch) for batch in written), (offset, end), sync=sync)
         self.records += len(written)
         if not sync:
-            self.unsure.extend(written)
+            self.unsure.update((batch.offset, batch) for batch in written)
         return offset
 
     def _write(
@@ -172,7 +173,7 @@ class _Part:
 
     def sync(self) -> None:
         """Bring everything to the disk; raises :class:`OSError` where the kernel could not."""
-        known = len(self.unsure)
+        known = list(self.unsure)
         if not known:
             return
         for path in (self.path, self.sums):
@@ -181,7 +182,12 @@ class _Part:
                 self._to_disk(descriptor)
             finally:
                 os.close(descriptor)
-        del self.unsure[:known]
+        self.forget(known)
+
+    def forget(self, known: list[int]) -> None:
+        """Take note that the batches at these offsets are on the disk, here or elsewhere, or nowhere any more."""
+        for offset in known:
+            self.unsure.pop(offset, None)
 
     def read(self, batch: _Batch) -> bytes | None:
         """Read a batch again; None if what is there is something else."""
@@ -321,10 +327,10 @@ class BatchFile:
     def _write_again(self, left: _Part) -> list[str]:
         """Write the batches of a file that was left into one of their own, all of them or none."""
         given_up = []
-        known = len(left.unsure)
+        unsure = list(left.unsure.values())
         copy = _Part(self._path, next(self._numbers))
         try:
-            for batch in left.unsure[:known]:
+            for batch in unsure:
                 data = left.read(batch)
                 if data is None:
                     given_up.append(
@@ -338,7 +344,7 @@ class BatchFile:
             # It holds nothing that is not there once more.
             copy.remove()
             raise
-        del left.unsure[:known]
+        left.forget([batch.offset for batch in unsure])
         return given_up
 
 

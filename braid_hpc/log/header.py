@@ -170,3 +170,24 @@ def write_header(directory: Path, header: dict[str, Any]) -> None:
     aside = directory / (HEADER_NAME + ".new")
     aside.write_bytes(pack_header(header))
     os.rename(aside, directory / HEADER_NAME)
+
+
+def sync_header(directory: Path) -> None:
+    """Bring ``header.json`` to the disk, and the names of the files beside it.
+
+    Parameters
+    ----------
+    directory : Path
+        The writer's directory.
+
+    Raises
+    ------
+    OSError
+        If the kernel could not write them.
+    """
+    for path in (directory / HEADER_NAME, directory, directory.parent):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -67,7 +67,7 @@ class Keeper(threading.Thread):
             log = self._log()
             if log is None or log.closed or self._stopping:
                 break
-            for step in (log.watch, log.prepare, log.seal):
+            for step in (log.watch, log.prepare, log.seal, log.tell_troubles):
                 self._take(step.__name__, step)
             # Not at each wake: what is sealed is on the disk, and a sync takes away from the present tail that its
             # pages can be stored into without a fault.
@@ -85,7 +85,9 @@ class Keeper(threading.Thread):
             step()
         except Exception as error:
             # Whatever it is, nobody is above this frame but the thread's own end, which would print a traceback.
-            self.failures[name] = f"{type(error).__name__}: {error}"
+            self.failures[name] = reason = f"{type(error).__name__}: {error}"
+            if (log := self._log()) is not None:
+                log.trouble(name, reason, kind=(type(error).__name__, getattr(error, "errno", None)))
 
     def _is_ours(self) -> bool:
         """Whether the descriptor is still the one that was made here.

@@ -332,7 +332,20 @@ class FrameTail:
         If the file cannot be created.
     """
 
-    __slots__ = ("_descriptor", "_first", "_free", "_limit", "_next", "_refused", "_rows", "_written", "header", "path")
+    __slots__ = (
+        "_descriptor",
+        "_first",
+        "_free",
+        "_limit",
+        "_next",
+        "_refused",
+        "_rows",
+        "_size",
+        "_written",
+        "header",
+        "path",
+        "torn",
+    )
 
     def __init__(self, path: Path, writer: bytes, number: int, first: int, rows: int, heap: int) -> None:
         self.header = TailHeader(writer, number, first, rows, PAGE, heap, TailKind.FRAMES)
@@ -344,7 +357,10 @@ class FrameTail:
         self._next = 0
         self._free = 0
         self._written = 0
+        self._size = PAGE
         self._refused: list[int] = []
+        #: Slots whose frame was not written, or not all of it.
+        self.torn: list[int] = []
         try:
             self._write(self.header.pack().ljust(PAGE, b"\0"))
         except BaseException:
@@ -375,10 +391,16 @@ class FrameTail:
         try:
             self._write(checked[:56] + word.to_bytes(8, "little") + checked[56:])
         except OSError:
-            # What was written of the frame stays, fails its check, and nothing may follow it in this file.
+            # The next one goes into another file. What was written of this one is cut off, unless another thread is
+            # writing behind it; then it stays, and fails its check.
             self._free = self._limit + 1
+            self.torn.append(slot)
+            if self.settled:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._descriptor, self._size)
             raise
         self._written += 1
+        self._size += ROW_BYTES + length
         return sequence
 
     def _write(self, data: bytes) -> None:
@@ -398,8 +420,13 @@ class FrameTail:
 
     @property
     def settled(self) -> bool:
-        """Whether every row that was reserved is written."""
-        return self._written >= min(self._refused, default=self._next)
+        """Whether every row that was reserved is written, or never will be."""
+        return self._written + len(self.torn) >= min(self._refused, default=self._next)
+
+    @property
+    def stored(self) -> int:
+        """How many rows were written."""
+        return self._written
 
     def note_loss(self, count: int, first: int, last: int) -> None:
         """Do nothing: the file is append-only, and the loss follows as an event of its own."""

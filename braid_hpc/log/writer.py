@@ -107,7 +107,10 @@ class RankLog(Upkeep, Forkable):
         self.tail: Tail = NO_TAIL
         self._last: Tail = NO_TAIL
         self._keeper: Keeper | None = None
-        self._seen = (-1.0, 0)
+        self._seen = (-1.0, 0, 0)
+        self._header_synced = False
+        self._leftover: list[Path] = []
+        self._troubles: dict[tuple[str, object], str] = {}
         self._attached: list[Any] = []
         self._suspect: set[int] = set()
         self.synced = self.shipped = 0
@@ -204,24 +207,31 @@ class RankLog(Upkeep, Forkable):
                 # once more, another thread may have brought it.
                 if self.tail is last and (sequence := last.append(*row)):
                     return sequence
-                following = self._successor(last, len(row[6]))
-                # No call in these three lines, see braid_hpc.log.tail: one thread moves on, and never backwards.
-                if self._last is last:
-                    self._full[last.header.number] = last
-                    self._last = self.tail = following
-                if self._losses.count:
-                    self._losses.tell(self.tail.append)
-                if (keeper := self._keeper) is not None:
-                    keeper.wake()
+                self._advance(last, len(row[6]))
         except Exception as error:
             return self._lose(error)
         return self._lose(OSError("no tail took the row"))
+
+    def _advance(self, last: Tail, need: int) -> None:
+        """Move on to the tail behind `last`, which has refused a row."""
+        following = self._successor(last, need)
+        # No call in these three lines, see braid_hpc.log.tail: one thread moves on, and never backwards.
+        if self._last is last:
+            self._full[last.header.number] = last
+            self._last = self.tail = following
+        if self._losses.count:
+            self._losses.tell(self.tail.append)
+        if (keeper := self._keeper) is not None:
+            keeper.wake()
 
     def _successor(self, tail: Tail, need: int = 0) -> Tail:
         """Return the tail behind `tail`; whoever comes first makes it, everybody gets the same one."""
         number = tail.header.number
         found = self._successors.get(number)
         if found is None:
+            if self._last is not tail:
+                # This thread was held up so long that its tail is sealed and forgotten.
+                return self._last
             rows, heap = LATER_TAILS
             made = self._create(number + 1, tail.header.after, rows, max(heap, 2 * need))
             found = self._successors.setdefault(number, made)
@@ -309,6 +319,10 @@ class RankLog(Upkeep, Forkable):
         self._retry_at = 0
         if self.tail is not NO_TAIL:
             self._losses.tell(self.tail.append)
+        self.tell_troubles()
+        for full in self._full.values():
+            if isinstance(full, FrameTail) and full.settled:
+                self.note(Code.FRAMES, subject=full.header.number, object=full.stored)
         self.append(Code.CLOSE, subject=time.time_ns(), flags=outcome, payload=payload)
         self._closed = True
         tail, self.tail = self.tail, NO_TAIL

@@ -21,6 +21,8 @@ from braid_hpc.vocabulary.errors import CorruptLogError
 from braid_hpc.vocabulary.payloads import ARRAY_IN_FILE, ARRAY_LOST, ArrayEntry, Declaration
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from braid_hpc.reading.h5reader import ArrayReader
     from braid_hpc.reading.writer_log import WriterLog
 
@@ -66,7 +68,9 @@ class LoggedArray:
     Attributes
     ----------
     entry : ArrayEntry
-        Where its bytes are; of several, the first.
+        Where its bytes are.
+    others : list of ArrayEntry
+        Where they are as well: the disk may have refused the first file, and the array was written again.
     names : list of str
         ``kind:name``, each once.
     unit : str or None
@@ -76,6 +80,21 @@ class LoggedArray:
     entry: ArrayEntry
     names: list[str] = field(default_factory=list)
     unit: str | None = None
+    others: list[ArrayEntry] = field(default_factory=list)
+
+    def places(self) -> Iterator[None]:
+        """Go through the places where its bytes may be; `entry` is each of them in turn.
+
+        Yields
+        ------
+        None
+            Once for each.
+        """
+        first = self.entry
+        for place in (first, *self.others):
+            self.entry = place
+            yield
+        self.entry = first
 
     def path(self, directory: Path) -> Path:
         """Return the arrays file it lies in.
@@ -148,6 +167,8 @@ def logged_arrays(log: WriterLog) -> list[LoggedArray]:
                 continue
             if (int(events["flags"][row]) & ARRAY_IN_FILE) == bool(entry.file):
                 array = found.setdefault(entry.digest, LoggedArray(entry))
+                if array.entry is not entry:
+                    array.others.append(entry)
                 _name(array, names.get(int(events["other"][row])), names.get(int(events["name"][row])))
     if found:
         _add_declared(log, names, found)
@@ -189,15 +210,25 @@ def check_arrays(log: WriterLog, reader: ArrayReader) -> None:
         If there are arrays files and h5py is not installed.
     """
     for array in logged_arrays(log):
-        entry = array.entry
-        digest = array_digest(entry.dtype, entry.shape)
-        try:
-            for first in range(0, entry.size, BLOCK):
-                digest.update(array.read(reader, log.directory, first, min(BLOCK, entry.size - first)))
-            if f"blake3:{digest.hexdigest()}" != entry.digest:
-                raise CorruptLogError("its bytes do not carry its digest")
-        except CorruptLogError as error:
-            lose_array(log, array, str(error))
+        reason = ""
+        for _ in array.places():
+            if not (fault := _fault(array, reader, log.directory)):
+                break
+            reason = reason or fault
+        else:
+            lose_array(log, array, reason)
+
+
+def _fault(array: LoggedArray, reader: ArrayReader, directory: Path) -> str:
+    """Return what is wrong with an array where it is said to be."""
+    entry = array.entry
+    digest = array_digest(entry.dtype, entry.shape)
+    try:
+        for first in range(0, entry.size, BLOCK):
+            digest.update(array.read(reader, directory, first, min(BLOCK, entry.size - first)))
+    except CorruptLogError as error:
+        return str(error)
+    return "" if f"blake3:{digest.hexdigest()}" == entry.digest else "its bytes do not carry its digest"
 
 
 def lose_array(log: WriterLog, array: LoggedArray, reason: str) -> str:

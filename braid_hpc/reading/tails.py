@@ -192,26 +192,24 @@ def _patch(data: bytes, header: TailHeader, slot: int, fresh: tuple[bytes, bytes
 
 
 def _read_frames(header: TailHeader, data: bytes) -> TailScan:
-    """Walk frame by frame; what follows a frame that does not verify cannot be placed."""
+    """Walk frame by frame, over what is none: where a frame was not written wholly, another thread may have gone on."""
     rows, starts = [], []
-    at, sequence = PAGE, header.first
+    at = PAGE
     torn = None
     corrupt = []
     while at + ROW_BYTES <= len(data):
-        row = data[at : at + ROW_BYTES]
-        length = int.from_bytes(row[44:48], "little")
-        payload = data[at + ROW_BYTES : at + ROW_BYTES + length]
-        word = int.from_bytes(row[56:], "little")
-        if len(payload) < length:
-            break
-        # Threads may write their frames in another order than they took their sequences: `heap` is the slot.
-        sequence = header.first + int.from_bytes(row[40:44], "little")
-        if word != check_word(sequence, xxh3_64_intdigest(row[:56] + payload)):
+        sequence, after = _frame(header, data, at)
+        if after:
+            rows.append((data[at : at + ROW_BYTES], sequence))
+            starts.append(at + ROW_BYTES)
+            at = after
+            continue
+        following = _next_frame(header, data, at + 1)
+        if following or at + ROW_BYTES + int.from_bytes(data[at + 44 : at + 48], "little") <= len(data):
             corrupt.append(sequence)
+        if not following:
             break
-        rows.append((row, sequence))
-        starts.append(at + ROW_BYTES)
-        at += ROW_BYTES + length
+        at = following
     if at < len(data) and not corrupt:
         torn = f"a frame is cut off after byte {at}"
     if not rows:
@@ -221,3 +219,27 @@ def _read_frames(header: TailHeader, data: bytes) -> TailScan:
     events.start = np.array(starts, np.int64)
     # Threads write their frames in another order than they take their sequences.
     return TailScan(header, events.take(np.argsort(events["sequence"], kind="stable")), corrupt, torn)
+
+
+def _frame(header: TailHeader, data: bytes, at: int) -> tuple[int, int]:
+    """Return the sequence that a frame claims, and where it ends; 0 if it does not verify."""
+    row = data[at : at + ROW_BYTES]
+    # Threads may write their frames in another order than they took their sequences: `heap` is the slot.
+    sequence = header.first + int.from_bytes(row[40:44], "little")
+    after = at + ROW_BYTES + int.from_bytes(row[44:48], "little")
+    if int.from_bytes(row[56:60], "little") != sequence & 0xFFFFFFFF or after > len(data):
+        return sequence, 0
+    digest = xxh3_64_intdigest(row[:56] + data[at + ROW_BYTES : after])
+    return sequence, after if int.from_bytes(row[56:], "little") == check_word(sequence, digest) else 0
+
+
+def _next_frame(header: TailHeader, data: bytes, start: int) -> int:
+    """Return where the next frame begins that verifies; 0 if there is none."""
+    low = header.first & 0xFFFFFFFF
+    for at in range(start, len(data) - ROW_BYTES + 1):
+        # The slot and the low half of the word say the same, which hardly any other place in a file does.
+        slot = int.from_bytes(data[at + 40 : at + 44], "little")
+        claimed = int.from_bytes(data[at + 56 : at + 60], "little")
+        if slot < header.rows and claimed == low + slot & 0xFFFFFFFF and _frame(header, data, at)[1]:
+            return at
+    return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import msgspec
 import numpy as np
 
 from braid_hpc.log.header import unpack_header
-from braid_hpc.log.layout import FORMAT, HEADER_NAME, TAIL_PREFIX
+from braid_hpc.log.layout import FORMAT, HEADER_NAME, TAIL_PREFIX, TailKind
 from braid_hpc.reading.events import Array, Events
 from braid_hpc.reading.parts import Part
 from braid_hpc.reading.ranges import Ranges
@@ -22,16 +23,17 @@ from braid_hpc.reading.tails import read_tail
 from braid_hpc.vocabulary.codes import Code, WriterState
 from braid_hpc.vocabulary.encoding import decoder
 from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError, NotFoundError
-from braid_hpc.vocabulary.payloads import ARRAY_LOST, ArrayEntry, Close, Loss
+from braid_hpc.vocabulary.payloads import ARRAY_LOST, ArrayEntry, Close, Loss, Trouble
 
 __all__ = ["WriterLog", "find_writers", "read_header", "read_writer"]
 
 _LOSS = decoder(Loss)
 _CLOSE = decoder(Close)
 _ARRAY = decoder(ArrayEntry)
+_TROUBLE = decoder(Trouble)
 _WRITER_DIGITS = 32
 #: Rows that tell of the log itself; those of arrays only where the array was lost.
-_NOTES = (Code.OPEN, Code.CLOCK, Code.CLOSE, Code.LOSS)
+_NOTES = (Code.OPEN, Code.CLOCK, Code.CLOSE, Code.FRAMES, Code.LOSS, Code.TROUBLE)
 
 
 @dataclass(slots=True)
@@ -64,6 +66,8 @@ class WriterLog:
         Events that could not be written: count, UTC ns of the first and the last.
     unread : list of (int, int)
         Ranges of sequences that damage took: first, last.
+    troubles : list of str
+        What the writer could not do in the background, one sentence for each kind; no event is missing for it.
     close : Close or None
         How the run ended here, if it did.
     copies : list of Path
@@ -84,6 +88,7 @@ class WriterLog:
     tails: int = 0
     lost: list[tuple[int, int, int]] = field(default_factory=list)
     unread: list[tuple[int, int]] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
     close: Close | None = None
     outcome: int = 0
     copies: list[Path] = field(default_factory=list)
@@ -383,8 +388,10 @@ def read_writer(directory: Path) -> WriterLog:
     notes: list[Events] = []
     spans: list[tuple[int, int]] = []
     losses: list[tuple[int, int, int]] = []
+    frames: dict[int, int] = {}
     # Tails before sealed batches: a tail is removed only after its batch is there, so nothing falls in between.
-    for path in sorted(directory.glob(f"{TAIL_PREFIX}*")):
+    # The newest tail first: what it holds came after all that is in the one before it.
+    for path in sorted(directory.glob(f"{TAIL_PREFIX}*"), reverse=True):
         try:
             scan = read_tail(path)
         except FileNotFoundError:
@@ -408,6 +415,8 @@ def read_writer(directory: Path) -> WriterLog:
             log.tails += 1
             spans.append((scan.header.first, scan.header.after))
             notes.append(_take_part(log, Part.of(path, spans[-1], scan.events), scan.events))
+            if scan.header.kind == TailKind.FRAMES:
+                frames[scan.header.number] = len(scan.events)
         if scan.loss:
             losses.append(scan.loss)
     damaged = _add_sealed(log, notes, spans)
@@ -415,6 +424,7 @@ def read_writer(directory: Path) -> WriterLog:
     torn = _check_chain(log, spans) or torn
     log.parts.sort(key=lambda part: part.first)
     log.notes = Events.join(notes)
+    torn = _check_frames(log, frames) or torn
     _finish(log, losses, torn=torn, corrupt=corrupt)
     return log
 
@@ -473,6 +483,18 @@ def _check_chain(log: WriterLog, spans: list[tuple[int, int]]) -> bool:
     return missing
 
 
+def _check_frames(log: WriterLog, frames: dict[int, int]) -> bool:
+    """A tail of frames that was cut between two of them looks whole; a later event says how many there were."""
+    cut = False
+    events = log.notes
+    for row in events.positions(Code.FRAMES):
+        number, count = int(events["subject"][row]), int(events["object"][row])
+        if frames.get(number, count) < count:
+            cut = True
+            log.faults.append(f"{TAIL_PREFIX}{number:06d}: it ends within its rows, it has {frames[number]} of {count}")
+    return cut
+
+
 def _add_lost_arrays(log: WriterLog) -> None:
     events = log.notes
     names: dict[int, str] = {}
@@ -501,6 +523,10 @@ def _finish(log: WriterLog, losses: list[tuple[int, int, int]], *, torn: bool, c
     if log.lost:
         times = log.utc(np.array([[first, last] for _, first, last in log.lost], np.int64))
         log.lost = [(loss[0], int(first), int(last)) for loss, (first, last) in zip(log.lost, times, strict=True)]
+    for row in events.positions(Code.TROUBLE):
+        with contextlib.suppress(msgspec.DecodeError):
+            about = _TROUBLE.decode(events.payload(row))
+            log.troubles.append(f"{about.step} failed: {about.reason}")
     for row in events.positions(Code.CLOSE):
         log.outcome = int(events["flags"][row])
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.log.arrays import ArrayLog
+from braid_hpc.log.arrays import ArrayLog, Place
 from braid_hpc.vocabulary.arrays import ArrayBytes, array_bytes
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.encoding import encode
@@ -87,15 +87,23 @@ class RunArrays:
         if data.nbytes <= INLINE_BYTES:
             entry.data = laid.data
         else:
-            flags, lost = self._to_file(entry, laid)
+            flags, lost = self._to_file(entry, laid, (log.intern(name), log.intern(kind)))
         if log.append(Code.ARRAY, log.intern(name), 0, 0, log.intern(kind), flags, encode(entry)) and lost is None:
             self._stored.add(content.digest)
         return laid, content, lost
 
-    def _to_file(self, entry: ArrayEntry, laid: ArrayBytes) -> tuple[int, str | None]:
+    def _to_file(self, entry: ArrayEntry, laid: ArrayBytes, names: tuple[int, int]) -> tuple[int, str | None]:
         digest = bytes.fromhex(entry.digest.partition(":")[2])
+        log = self._log
+
+        def again(place: Place) -> int:
+            """Tell where the array is now, after the disk refused the file it was in."""
+            moved = ArrayEntry(entry.digest, entry.size, entry.dtype, entry.shape)
+            moved.file, moved.pool, moved.offset, moved.length, moved.end = place
+            return log.append(Code.ARRAY, names[0], 0, 0, names[1], ARRAY_IN_FILE, encode(moved))
+
         try:
-            place = self._files.append(laid.data, laid.dtype, laid.shape, digest)
+            place = self._files.append(laid.data, laid.dtype, laid.shape, digest, again)
         except (BraidError, OSError, MemoryError) as error:
             self.lost += 1
             entry.error = str(error) or type(error).__name__

@@ -30,6 +30,8 @@ class Code(IntEnum):
     """A pair of clocks: ``time`` is monotonic, ``subject`` the same moment in UTC, both nanoseconds."""
     INFO = 5
     """One fact about the run or the process: interned key, encoded value."""
+    FRAMES = 6
+    """A tail of frames was left: ``subject`` is its number, ``object`` how many frames it holds."""
     DECLARE = 10
     """An occurrence of a version of a record."""
     DERIVE = 11
@@ -58,6 +60,8 @@ class Code(IntEnum):
     """Events that could not be written: how many, and from when to when."""
     REJECTED = 41
     """A call whose input was refused; kept with its message and the caller's line."""
+    TROUBLE = 42
+    """What the log could not do in the background, once for each kind."""
 
 
 class Relation(StrEnum):

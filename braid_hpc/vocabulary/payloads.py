@@ -28,6 +28,7 @@ __all__ = [
     "Loss",
     "Rejected",
     "StreamSchema",
+    "Trouble",
 ]
 
 #: Flags of ARRAY: the bytes lie in an arrays file; they could not be stored. Without either they are in the payload.
@@ -182,6 +183,13 @@ class Loss(msgspec.Struct):
     first: int
     last: int
     reason: str = ""
+
+
+class Trouble(msgspec.Struct):
+    """Payload of TROUBLE: what was to be done in the background (``sync``, ``seal``, ``ship``, ...), and why not."""
+
+    step: str
+    reason: str
 
 
 class Rejected(msgspec.Struct, omit_defaults=True):

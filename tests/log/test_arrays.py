@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -21,6 +22,7 @@ import pytest
 import braid_hpc as braid
 from braid_hpc.log import arrays as logging_arrays
 from braid_hpc.log.array_pools import CHUNK, INDEX, INDEX_ROWS, LARGE, LARGE_CHUNK, POOLS, Pool
+from braid_hpc.log.arrays import ATTEMPTS
 from braid_hpc.reading.arrays import check_arrays, logged_arrays
 from braid_hpc.reading.h5reader import ArrayReader
 from braid_hpc.reading.writer_log import WriterLog
@@ -481,29 +483,63 @@ def test_the_background_thread_syncs_arrays_before_the_events_that_name_them(
     assert synced.count("arrays-1.h5") == 1
 
 
-def test_after_a_failed_sync_arrays_go_into_another_file_and_synced_stays_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def refusing(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the kernel bring no file of these names to the disk."""
     real = os.fdatasync
 
     def refuse(descriptor: int) -> None:
-        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("arrays-1.h5"):
+        if os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")) in names:
             raise OSError(5, "Input/output error")
         real(descriptor)
 
+    monkeypatch.setattr(os, "fdatasync", refuse)
+
+
+def test_after_a_failed_sync_arrays_are_written_into_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`synced` stays behind meanwhile and catches up then; the first file is not needed any more."""
+    monkeypatch.setattr("braid_hpc.log.keeper.INTERVAL", 1000.0)
     with braid.job("arrays", log_dir=tmp_path) as run:
-        run.array("large", np.zeros(10_000))
-        with monkeypatch.context() as broken:
-            broken.setattr(os, "fdatasync", refuse)
-            with pytest.raises(OSError, match="Input/output"):
-                run._log.sync()
-        before = run._log.synced
-        run.array("large", np.ones(10_000))
+        log = run._log
+        log.sync()
+        before = log.synced
+        run.array("first", np.zeros(10_000))
+        refusing(monkeypatch, "arrays-1.h5")
         with pytest.raises(OSError, match="Input/output"):
-            run._log.sync()
-        assert run._log.synced == before
+            log.sync()
+        run.array("second", np.ones(10_000))
+        assert log.synced == before
+        held = log.held
+        log.sync()
+        assert log.synced >= held
+        directory = log.directory
     arrays = logged_arrays(checked(read_only_log(tmp_path)))
-    assert [array.entry.file for array in arrays] == [1, 2]
+    assert [[place.file for place in (array.entry, *array.others)] for array in arrays] == [[1, 2], [2]]
+    (directory / "arrays-1.h5").unlink()
+    log_again = checked(read_only_log(tmp_path))
+    assert (log_again.faults, log_again.state) == ([], WriterState.CLOSED)
+
+
+def test_arrays_that_no_file_takes_are_named_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some attempts the log says which array is not on the disk, and `synced` goes on without it."""
+    monkeypatch.setattr("braid_hpc.log.keeper.INTERVAL", 1000.0)
+    monkeypatch.setattr("braid_hpc.log.arrays.RETRY_NS", 1)
+    with braid.job("arrays", log_dir=tmp_path) as run:
+        log = run._log
+        run.array("first", np.zeros(10_000))
+        held = log.held
+        refusing(monkeypatch, *(f"arrays-{number}.h5" for number in range(1, 20)))
+        for _ in range(2 * ATTEMPTS + 5):
+            if log.synced >= held:
+                break
+            with contextlib.suppress(OSError):
+                log.sync()
+        assert log.synced >= held
+        assert len(list(log.directory.glob("arrays-*"))) <= ATTEMPTS + 1
+    found = checked(read_only_log(tmp_path))
+    assert "could not be brought to the disk" in " ".join(found.troubles)
+    assert (found.faults, found.state) == ([], WriterState.CLOSED)
 
 
 # ------------------------------------------------------------------ the page

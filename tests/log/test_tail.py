@@ -95,10 +95,11 @@ class TestFrameTail(TailContract):
             print(error)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         assert tail.append(1, 0, 4, 0, 0, 0, b"") == 0
-        assert not tail.settled
+        assert tail.settled
+        assert (tail.stored, tail.torn) == (3, [3])
         scan = read_tail(tail.path)
         assert scan.events["subject"].tolist() == [0, 1, 2], scan
-        assert "cut off" in scan.torn, scan
+        assert (scan.torn, scan.corrupt) == (None, []), scan
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
         try:
