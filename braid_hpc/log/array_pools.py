@@ -169,7 +169,13 @@ class PoolFile:
             self.index.append(numpy.array(rows[first : first + most], self.index_dtype))
 
     def sync(self) -> None:
-        """Bring the file to the disk; raises :class:`OSError` where the kernel could not, now or before."""
+        """Bring the file to the disk.
+
+        Raises
+        ------
+        OSError
+            If the kernel could not, now or before.
+        """
         known = list(self.unsure)
         if not known:
             return
@@ -224,13 +230,17 @@ class PoolFile:
     def close(self) -> None:
         """Close the file, after which it is an HDF5 file like any other, unless the kernel refused it."""
         self.drop()
+        if self.left:
+            return
         try:
             if self.refused:
-                raise OSError(errno.EIO, "the index stays as it is")
-            self.write_index(INDEX_ROWS)
+                # Not even the index goes into it.
+                self.leave()
+            else:
+                self.write_index(INDEX_ROWS)
             self.h5.close()
         except Exception:
             # Everything acknowledged is in the file all the same.
-            self.leave()
             with contextlib.suppress(Exception):
+                self.leave()
                 self.h5.close()

@@ -64,8 +64,15 @@ class Losses:
             return
         owed, self.owed = self.owed, []
         loss = (Code.LOSS, 0, count, 0, 0, 0, encode(Loss(count, first, last, reason)))
-        told = [row for row in (*owed, loss) if append(*row)]
-        if len(told) <= len(owed):
+        told = []
+        for row in (*owed, loss):
+            try:
+                if append(*row):
+                    told.append(row)
+            except (OSError, ValueError):
+                # There is no room after all, and nothing else is different from before.
+                break
+        if loss not in told:
             self.owed = [row for row in owed if row not in told] + self.owed
             self.first = first
             self.count += count

@@ -312,7 +312,9 @@ class MappedTail:
         self._rows = 0
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            os.close(descriptor)
+            # What closing has to say was said by syncing, and nobody can do anything about it.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
             self._words.release()
             self._view.release()
             self._map.close()
@@ -429,7 +431,15 @@ class FrameTail:
         return self._written
 
     def note_loss(self, count: int, first: int, last: int) -> None:
-        """Do nothing: the file is append-only, and the loss follows as an event of its own."""
+        """Write into the header that events were lost, as far as the file system lets us: it takes no room."""
+        body = TAIL_LOSS.pack(count, first, last, 0)[:-8]
+        with contextlib.suppress(OSError):
+            # Through this tail's own descriptor it would be appended.
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.pwrite(descriptor, body + xxh3_64_intdigest(body).to_bytes(8, "little"), TAIL_LOSS_OFFSET)
+            finally:
+                os.close(descriptor)
 
     def sync(self) -> None:
         """Bring what was written to the disk.
@@ -446,4 +456,6 @@ class FrameTail:
         self._free = self._limit + 1
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            os.close(descriptor)
+            # What closing has to say was said by syncing, and nobody can do anything about it.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)

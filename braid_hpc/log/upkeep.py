@@ -149,6 +149,9 @@ class Upkeep:
         try:
             tail.sync()
         except OSError:
+            if tail is not self._last and tail.header.number not in self._full:
+                # Another thread has sealed it meanwhile, and closed the file.
+                return
             # The kernel may have dropped what it could not write, and would not say so again: nothing more goes into
             # this file, and its rows, which memory still holds, are sealed into another one.
             self._suspect.add(tail.header.number)
@@ -231,11 +234,17 @@ class Upkeep:
 
     def _table(self, tail: Tail) -> tuple[memoryview, TailHeader, list[int]] | None:
         """Return the rows of a tail that are to be sealed, and the sequences of those that do not verify."""
-        suspect = tail.header.number in self._suspect
+        number = tail.header.number
         if isinstance(tail, MappedTail):
-            view, failing = verified(tail.rows_view(), tail.header, thorough=suspect)
+            view, failing = verified(tail.rows_view(), tail.header, thorough=number in self._suspect)
             return view, tail.header, failing
-        if not (suspect and isinstance(tail, FrameTail)):
+        if number not in self._suspect:
+            # Its rows stay where they are, so they have to be on the disk before nobody syncs it any more.
+            try:
+                tail.sync()
+            except OSError:
+                self._suspect.add(number)
+        if number not in self._suspect or not isinstance(tail, FrameTail):
             return None
         view, header = frames_as_table(tail.path, tail.header)
         reserved = range(tail.header.first, tail.last + 1)
@@ -248,8 +257,9 @@ class Upkeep:
         number = tail.header.number
         if failing is None and isinstance(tail, FrameTail):
             self.note(Code.FRAMES, subject=number, object=tail.stored)
-        tail.close()
+        # In this order: whoever syncs it and finds it closed must not find it here.
         del self._full[number]
+        tail.close()
         self._suspect.discard(number)
         # Whoever still stands at the tail before it finds the way without it; nobody stands far behind.
         self._successors[number - 1] = self._last

@@ -87,9 +87,11 @@ def record_killed(run: Run) -> None:
     run._log.seal()
     run._log._lose(OSError(errno.ENOSPC, "No space left on device"))
     run._log._retry_at = 0
+    run._log.trouble("ship", "StorageError: cannot ship to /shared (No space left on device)")
     stream = run.stream("rows", {"n": "int64"})
     for number in range(60):
         stream.append(number)
+    run._log.tell_troubles()
     run._log._successor(run._log.tail)
     os.kill(os.getpid(), signal.SIGKILL)
 
