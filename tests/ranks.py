@@ -202,13 +202,14 @@ class RunRanks:
         mpi: str | None = None,
         launcher: bool = True,
         cwd: Path | None = None,
+        options: tuple[str, ...] = (),
     ) -> RankProcess:
         """Start a run and return at once, so that the test can do something to it.
 
         `script` is the path of a script, or its text (anything with a line break in it), or an option of Python such as
         "-m" with the module first among `args`. `n=0` or `launcher=False` means Python without mpirun. `env` is added
         to the environment, and None takes a variable out of it. The ranks work in a folder of their own, or in `cwd`.
-        A test that names an `mpi` is skipped in an environment with another one.
+        A test that names an `mpi` is skipped in an environment with another one. `options` are mpirun's own.
         """
         here = mpi_of_this_environment() if n > 0 and launcher else None
         if here and mpi not in (None, here):
@@ -221,7 +222,7 @@ class RunRanks:
         }
         variables["PYTHONUNBUFFERED"] = "1"
         if here:
-            command = [str(mpirun()), "-n", str(n), *command]
+            command = [str(mpirun()), *options, "-n", str(n), *command]
         if here == "openmpi":
             variables.update(OPENMPI_ENVIRONMENT)
         variables.update(env or {})

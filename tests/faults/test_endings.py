@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from braid_hpc.reading.writer_log import find_writers, read_writer
+from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
 from braid_hpc.vocabulary.codes import Code, Outcome, WriterState
 from tests.faults.campaign import seeds, trial
 from tests.faults.oracle import rows_of, text_of
-from tests.ranks import RunRanks
+from tests.ranks import RunRanks, mpi_of_this_environment, wait_for
 
 PROGRAM = """
 import os, signal, sys, threading, time
@@ -138,11 +142,16 @@ def main():
         stream.append(number, number / 2, text_of(number))
         os.pwrite(told, b"%020d" % number, 0)
         if number == until and comm.rank == 1:
-            if how == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            comm.Abort(9)
+            if how == "abort":
+                comm.Abort(9)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "recovery" and number == until + 500:
+            break
 
 main()
+if how == "recovery":
+    # MPI's own end would wait for the rank that is no more.
+    os._exit(0)
 """
 
 
@@ -151,21 +160,69 @@ main()
 @pytest.mark.timeout(3000)
 def test_a_rank_that_ends_the_job_takes_no_events_with_it(how: str, run_ranks: RunRanks, tmp_path: Path) -> None:
     """One rank is killed, or calls MPI_Abort: all four logs hold every row whose append had returned."""
-    root = os.fspath(Path(__file__).parents[2])
     for seed in seeds(100, 1):
         with trial(seed) as random:
             log_dir = tmp_path / str(seed)
             log_dir.mkdir()
             until = random.choice([0, random.randrange(200), random.randrange(20_000)])
-            done = run_ranks(4, JOB, how, log_dir, until, env={"PYTHONPATH": root, "BRAID_STRICT": None}, check=False)
+            done = run_ranks(4, JOB, how, log_dir, until, env=ENVIRONMENT, check=False)
             assert done.returncode != 0
-            logs = [read_writer(directory) for directory in find_writers(log_dir)]
-            assert len(logs) == 4
-            for log in logs:
-                told = (log_dir / f"told-{log.header['rank']}").read_text()
-                counted = int(told) + 1 if told else 0
-                rows = rows_of(log)
-                assert counted <= len(rows) <= counted + 1, (log.header["rank"], counted, len(rows))
-                assert rows == [(number, number / 2, text_of(number)) for number in range(len(rows))]
-                assert not log.faults
-                assert not list(log.events.positions(Code.CLOSE))
+            check_ranks(log_dir)
+
+
+@pytest.mark.mpi_matrix
+@pytest.mark.timeout(3000)
+def test_a_job_that_is_killed_takes_no_events_with_it(run_ranks: RunRanks, tmp_path: Path) -> None:
+    """SIGKILL of the launcher and all ranks, one after the other as fast as it goes, at a random moment."""
+    for seed in seeds(100, 1):
+        with trial(seed) as random:
+            log_dir = tmp_path / str(seed)
+            log_dir.mkdir()
+            job = run_ranks.start(4, JOB, "job", log_dir, 1 << 40, env=ENVIRONMENT)
+            with job:
+                wait_for(partial(all_tell, log_dir), "all four ranks", timeout=60)
+                time.sleep(random.choice([0.0, random.uniform(0, 0.05), random.uniform(0, 0.4)]))
+                for pid in random.sample(pids := job.pids(), len(pids)):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            check_ranks(log_dir)
+
+
+@pytest.mark.mpi_matrix
+@pytest.mark.timeout(3000)
+def test_the_other_ranks_live_on(run_ranks: RunRanks, tmp_path: Path) -> None:
+    """Open MPI lets them with --enable-recovery: their logs are closed, the killed one's is whole up to its end."""
+    if mpi_of_this_environment() != "openmpi":
+        pytest.skip("only Open MPI lets the other ranks live")
+    for seed in seeds(100, 1):
+        with trial(seed) as random:
+            log_dir = tmp_path / str(seed)
+            log_dir.mkdir()
+            until = random.choice([0, random.randrange(200), random.randrange(20_000)])
+            arguments = (4, JOB, "recovery", log_dir, until)
+            job = run_ranks.start(*arguments, env=ENVIRONMENT, options=("--enable-recovery",))
+            job.wait(60, check=False)
+            states = {log.header["rank"]: log.state for log in check_ranks(log_dir, closed=True)}
+            assert states == dict.fromkeys((0, 2, 3), WriterState.CLOSED) | {1: WriterState.OPEN}
+
+
+def all_tell(log_dir: Path) -> bool:
+    return len(list(log_dir.glob("told-*"))) == 4
+
+
+ENVIRONMENT = {"PYTHONPATH": os.fspath(Path(__file__).parents[2]), "BRAID_STRICT": None}
+
+
+def check_ranks(log_dir: Path, *, closed: bool = False) -> list[WriterLog]:
+    """Hold the logs of four ranks against what they told; none of them was closed, unless that may be."""
+    logs = [read_writer(directory) for directory in find_writers(log_dir)]
+    assert len(logs) == 4
+    for log in logs:
+        told = (log_dir / f"told-{log.header['rank']}").read_text()
+        counted = int(told) + 1 if told else 0
+        rows = rows_of(log)
+        assert counted <= len(rows) <= counted + 1, (log.header["rank"], counted, len(rows))
+        assert rows == [(number, number / 2, text_of(number)) for number in range(len(rows))]
+        assert not log.faults
+        assert closed or not list(log.events.positions(Code.CLOSE))
+    return logs
