@@ -15,6 +15,7 @@ from rich.text import Text
 from braid_hpc.cli.output import Command, emit, format_option, messages, stepper
 from braid_hpc.reading.arrays import check_arrays
 from braid_hpc.reading.batches import check_batches
+from braid_hpc.reading.copies import join_copies
 from braid_hpc.reading.h5reader import ArrayReader
 from braid_hpc.reading.newer import refuse_newer, unknown_parts
 from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
@@ -100,7 +101,7 @@ def check(context: click.Context, logs: Path, form: str) -> None:
     directories = find_writers(logs)
     for directory in directories:
         refuse_newer(directory)
-    found = {log.writer: log for log in _read(directories)}
+    found = join_copies(_read(directories))
     grouping = group_runs({writer: log.header for writer, log in found.items()})
     rows = sorted(
         (_row(grouping.run[writer], log) for writer, log in found.items()), key=lambda row: (row[0], row[1] or 0)

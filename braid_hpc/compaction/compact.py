@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from braid_hpc.compaction.slices import slices
 from braid_hpc.compaction.stream_rows import StreamReader
 from braid_hpc.compaction.stream_store import StreamTables
 from braid_hpc.compaction.write import Writer
+from braid_hpc.reading.copies import join_copies
 from braid_hpc.reading.newer import refuse_newer
 from braid_hpc.reading.writer_log import WriterLog, find_writers, read_header, read_writer
 from braid_hpc.snapshots.adjacency import write_adjacency
@@ -285,14 +286,12 @@ def _close_commit(connection: Any, result: Compacted, archive: str) -> None:
 
 
 def _read(directories: list[Path], progress: Callable[[str, int, int], None]) -> dict[str, WriterLog]:
-    logs: dict[str, WriterLog] = {}
-    for done, directory in enumerate(directories):
-        progress("read", done, len(directories))
-        log = read_writer(directory)
-        if (other := logs.get(log.writer)) is not None:
-            # A copied log: what either of the two holds counts, once.
-            log.add_copy(other)
-        logs[log.writer] = log
+    def each() -> Iterator[WriterLog]:
+        for done, directory in enumerate(directories):
+            progress("read", done, len(directories))
+            yield read_writer(directory)
+
+    logs = join_copies(each())
     for log in logs.values():
         settle(log)
     return logs
@@ -340,7 +339,7 @@ def _write_writer(facts: Speaker, tables: StreamTables, archive: Archive) -> tup
     about = (facts.run, facts.log.header.get("rank"), facts.writer)
     columns = {number: schema.columns for number, (_, schema) in facts.streams.items()}
     archive.add_writer(facts)
-    reader = StreamReader(facts.log.directory, columns, faults, partial(archive.add_batch, facts))
+    reader = StreamReader(facts.log, columns, faults, partial(archive.add_batch, facts))
     digest = xxhash.xxh3_128()
     for events in facts.log.each(within=facts.taken):
         digest.update(events["word"].tobytes())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from braid_hpc.reading.copies import batch_of
 from braid_hpc.reading.events import Array, Events
-from braid_hpc.reading.sealed import open_batch, stream_batch
+from braid_hpc.reading.sealed import open_batch
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.columns import (
     BATCH_IN_FILE,
@@ -43,8 +44,8 @@ class StreamReader:
 
     Parameters
     ----------
-    directory : Path
-        The writer's directory, where the files of large batches lie.
+    log : WriterLog
+        The writer's, beside which the files of large batches lie.
     columns : dict of int to list of (str, str)
         Columns as declared, by the writer's number of the stream.
     faults : list of str
@@ -55,12 +56,12 @@ class StreamReader:
 
     def __init__(
         self,
-        directory: Path,
+        log: WriterLog,
         columns: dict[int, Columns],
         faults: list[str],
         keep: Callable[[int, int, bytearray], None] | None = None,
     ) -> None:
-        self._directory = directory
+        self._log = log
         self._columns = columns
         self._faults = faults
         self._keep = keep
@@ -134,7 +135,7 @@ class StreamReader:
             yield _table(np.arange(first, first + count), np.full(count, times[row]), columns, arrays)
 
     def _large_batch(self, number: int, first: int, payload: bytes, columns: Columns) -> list[Any]:
-        ipc, path, _ = stream_batch(self._directory, number, payload)
+        ipc, path = batch_of(self._log, number, payload)
         if self._keep is not None:
             self._keep(number, first, ipc)
         table = open_batch(ipc, path)

@@ -215,12 +215,16 @@ class WriterLog:
         self._pairs = self._events = None
 
     def add_copy(self, other: WriterLog) -> None:
-        """Add what a copy of this log holds: what either holds counts, once.
+        """Add the rows of a copy of this log: what either holds counts, once.
 
         Parameters
         ----------
         other : WriterLog
             Of the same writer.
+
+        See Also
+        --------
+        braid_hpc.reading.copies.join_copies : which also settles in what state the log is.
         """
         self.copies = [*self.copies, other.directory, *other.copies]
         for part in other.parts:
@@ -231,10 +235,6 @@ class WriterLog:
         self.notes = Events.join([self.notes, other.notes])
         self._pairs = self._events = None
         self.parts.sort(key=lambda part: part.first)
-        if other.state.complete and not self.state.complete:
-            self.state, self.close, self.outcome = other.state, other.close, other.outcome
-            self.faults, self.unread = other.faults, other.unread
-            self.torn, self.corrupt = other.torn, other.corrupt
 
     # ------------------------------------------------------------------ what they mean
 

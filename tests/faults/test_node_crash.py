@@ -7,17 +7,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from braid_hpc.compaction.compact import compact
 from braid_hpc.reading.arrays import check_arrays
 from braid_hpc.reading.h5reader import ArrayReader
-from braid_hpc.reading.sealed import read_batch
+from braid_hpc.reading.sealed import stream_batch
 from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.vocabulary.codes import Code
-from braid_hpc.vocabulary.columns import BATCH_IN_FILE, BATCH_PLACE
+from braid_hpc.vocabulary.columns import BATCH_IN_FILE
 from tests.faults import doomed
 from tests.faults.campaign import many, seeds, trial
 from tests.faults.disks import Disk, disk
@@ -55,13 +54,12 @@ def check_synced(log: WriterLog, synced: int) -> None:
     lost = set(range(1, synced + 1)) - set(sequences.tolist())
     assert not lost, f"{len(lost)} events at or below synced ({synced}) are lost: {sorted(lost)[:5]}, {log.faults}"
     assert all(row == (row[0], row[0] / 2, text_of(row[0])) for row in rows_of(log))
-    log.events = log.events.take(np.flatnonzero(sequences <= synced))
+    log.cut(synced + 1)
     numbers = [row[0] for row in rows_of(log)]
     assert numbers == list(range(len(numbers)))
     for row in log.events.positions(Code.BATCH):
         if log.events["flags"][row] == BATCH_IN_FILE:
-            name = f"stream-{int(log.events['other'][row]):04d}.arrows"
-            read_batch(log.directory / name, *BATCH_PLACE.unpack(log.events.payload(row)))
+            stream_batch(log.directory, int(log.events["other"][row]), log.events.payload(row))
     before = list(log.faults)
     with ArrayReader() as reader:
         check_arrays(log, reader)
