@@ -93,6 +93,16 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert missing == []
 
 
+def test_trials_of_the_page_on_reliability_exist() -> None:
+    """Every promise names the tests that hold it."""
+    page = read("reliability.md")
+    for row in rows(section(page, "## What is promised of a rank's log")):
+        assert re.search(r"tests/|all of them", row[2]), row[0]
+    named = set(re.findall(r"`(tests/[\w/]+\.py)`", page))
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
 @pytest.mark.slow
 def test_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="Sphinx is installed by `make docs` only")
