@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,7 +197,7 @@ def _read_frames(header: TailHeader, data: bytes) -> TailScan:
     rows, starts = [], []
     at = PAGE
     torn = None
-    corrupt = []
+    damaged = 0
     while at + ROW_BYTES <= len(data):
         sequence, after = _frame(header, data, at)
         if after:
@@ -206,10 +207,11 @@ def _read_frames(header: TailHeader, data: bytes) -> TailScan:
             continue
         following = _next_frame(header, data, at + 1)
         if following or at + ROW_BYTES + int.from_bytes(data[at + 44 : at + 48], "little") <= len(data):
-            corrupt.append(sequence)
+            damaged += 1
         if not following:
             break
         at = following
+    corrupt = _unread(header, {number for _, number in rows}, damaged)
     if at < len(data) and not corrupt:
         torn = f"a frame is cut off after byte {at}"
     if not rows:
@@ -219,6 +221,12 @@ def _read_frames(header: TailHeader, data: bytes) -> TailScan:
     events.start = np.array(starts, np.int64)
     # Threads write their frames in another order than they take their sequences.
     return TailScan(header, events.take(np.argsort(events["sequence"], kind="stable")), corrupt, torn)
+
+
+def _unread(header: TailHeader, read: set[int], damaged: int) -> list[int]:
+    """Return which rows damaged frames held: those that are not there, for what they say of themselves is damaged."""
+    free = (sequence for sequence in itertools.count(header.first) if sequence not in read)
+    return list(itertools.islice(free, damaged))
 
 
 def _frame(header: TailHeader, data: bytes, at: int) -> tuple[int, int]:

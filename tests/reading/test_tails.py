@@ -114,6 +114,18 @@ def test_no_flipped_bit_is_silent(tail: Tail) -> None:
         assert said or (rows(scan) == WHOLE and scan.loss is None), f"byte {at}"
 
 
+def test_a_damaged_frame_is_not_asked_which_one_it_is(tmp_path: Path) -> None:
+    """The number stands in the damaged bytes: what is named as lost is the one that is not there."""
+    tail = FrameTail(tmp_path / "tail-000001", bytes(16), 1, 101, 8, 4096)
+    for step in range(5):
+        tail.append(31, 1, step, 2, 3, 4, b"")
+    tail.close()
+    overwrite(tail.path, PAGE + 2 * ROW_BYTES + 40, b"\xff\xff\xff\x7f")
+    scan = read_tail(tail.path)
+    assert scan.corrupt == [103]
+    assert [sequence for sequence, _, _ in rows(scan)] == [101, 102, 104, 105]
+
+
 def test_garbage_raises_nothing_else(tail: Tail) -> None:
     """Behind a header that holds, whatever follows is read as rows that verify, or not."""
     data = tail.path.read_bytes()
