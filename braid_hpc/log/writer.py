@@ -124,7 +124,7 @@ class RankLog(Upkeep, Forkable):
             header["file_system"] = self.file_system.type
             header["mount"] = self.file_system.mount
             header["tail"] = "mapped" if self.file_system.mappable else "frames"
-            header["parent"] = self._parent.hex() if self._parent else None
+            header["parent"] = self._parent.hex() if self._parent else self._facts.get("parent")
             self.clock = (header["clock"]["monotonic_ns"], header["clock"]["utc_ns"])
             self.header = header
             write_header(self.directory, header)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
+import sys
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from braid_hpc.run.activities import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
@@ -30,6 +32,8 @@ _NULL = NullRun()
 
 #: How many runs of each name this process has begun: ranks find each other by it, also where one of them ran more.
 _opened: dict[str, int] = {}
+#: This process, if it is a worker of multiprocessing that has opened a run, and those that it was forked from.
+_workers: set[int] = set()
 
 
 def current_run() -> Run:
@@ -47,6 +51,7 @@ def _open_run(name: str, log_dir: Any, store: Any) -> Run:
     if disabled():
         return _NULL
     try:
+        from braid_hpc.run.children import is_worker
         from braid_hpc.run.recorder import Run
 
         run = Run(name, log_dir=log_dir, store=store, ordinal=_opened.get(name, 0))
@@ -58,6 +63,12 @@ def _open_run(name: str, log_dir: Any, store: Any) -> Run:
         return _NULL
     if not _opened:
         atexit.register(_at_exit)
+    if is_worker() and os.getpid() not in _workers:
+        from multiprocessing.util import Finalize
+
+        # Most workers end by os._exit, which runs nothing else.
+        _workers.add(os.getpid())
+        Finalize(None, _at_end_of_worker, exitpriority=0)
     _opened[name] = _opened.get(name, 0) + 1
     _RUNS.append(run)
     run._when_closed = _forget
@@ -82,6 +93,13 @@ def _close_run(run: Run, error: BaseException | None, outcome: Outcome | None = 
 
 def _at_exit() -> None:
     error = how_it_ended()
+    for run in reversed(_RUNS[:]):
+        _close_run(run, error, None if error is not None else Outcome.OK)
+
+
+def _at_end_of_worker() -> None:
+    # What ended the worker's function is still on its way.
+    error = sys.exc_info()[1]
     for run in reversed(_RUNS[:]):
         _close_run(run, error, None if error is not None else Outcome.OK)
 

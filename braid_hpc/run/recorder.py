@@ -18,6 +18,7 @@ from braid_hpc.log.writer import RankLog
 from braid_hpc.run.activities import current_activity, outcome_of
 from braid_hpc.run.arrays import RunArrays
 from braid_hpc.run.calls import begin_calls, begin_long_calls
+from braid_hpc.run.children import Parent, announce_parent, forget_parent, parent_of_worker
 from braid_hpc.run.doing import Doing
 from braid_hpc.run.guard import shown, strict, tell
 from braid_hpc.run.launcher import find_launch
@@ -51,6 +52,7 @@ class Run(Doing):
 
     def __init__(self, name: str, *, log_dir: Any = None, store: Any = None, ordinal: int = 0) -> None:
         launch = find_launch()
+        parent = parent_of_worker()
         self.name = name
         self.rank, self.size = launch.rank, launch.size
         self._when_closed: Callable[[Run], None] | None = None
@@ -58,8 +60,10 @@ class Run(Doing):
         self._streams: dict[tuple[str, tuple[tuple[str, str], ...]], Stream] = {}
         self._stream_numbers = itertools.count(1)
         facts: dict[str, Any] = {
-            "job": name,
-            "ordinal": ordinal,
+            # A worker's run is known by its parent's, also where that one's log is not there.
+            "job": parent.job if parent else name,
+            "ordinal": parent.ordinal if parent else ordinal,
+            "parent": parent.writer if parent else None,
             "rank": launch.rank,
             "size": launch.size,
             "launcher": launch.kind,
@@ -68,6 +72,7 @@ class Run(Doing):
             **describe_process(),
         }
         ship_to = os.environ.get("BRAID_SHIP_DIR")
+        log_dir = log_dir or (parent.log_dir if parent else None)
         self._log = RankLog(
             Path(log_dir).absolute() if log_dir else default_log_dir(),
             facts,
@@ -77,6 +82,8 @@ class Run(Doing):
         self._log.on_loss = _tell_loss
         self._arrays = RunArrays(self._log)
         self._log.append(Code.OPEN, self._log.intern(name), time.time_ns())
+        self._announced = Parent(self.writer.hex(), facts["job"], facts["ordinal"], str(self.log_dir))
+        announce_parent(self._announced)
         if not launch.rank:
             self._told_packages = self._record_packages({}, thorough=False)
 
@@ -216,6 +223,7 @@ class Run(Doing):
         """
         if self._when_closed is not None:
             self._when_closed(self)
+        forget_parent(self._announced.writer)
         if not self._open or self._log.inherited:
             # A forked child that recorded nothing leaves no log; another one closes its own.
             self._open = False

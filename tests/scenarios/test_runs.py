@@ -156,6 +156,67 @@ def test_forks_of_ranks_belong_to_their_run(run_ranks: RunRanks, logs: Path, sto
             assert answer.counts == {"data": 6}, answer.tree()
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_workers_that_begin_anew_belong_to_their_run(
+    run_ranks: RunRanks, logs: Path, store: Path, method: str, ranks: int
+) -> None:
+    """They open a run, which is a part of the one that started them, in its directory, and ends with them."""
+    script = f"""
+    import multiprocessing
+    import braid_hpc as braid
+
+    def begin():
+        braid.start("worker")
+
+    def work(handle):
+        return braid.current_run().data("part", derived_from=handle)
+
+    if __name__ == "__main__":
+        with braid.job("fit", log_dir={str(logs)!r}) as run:
+            source = run.data("source", digest=f"x:{{run.rank}}")
+            with multiprocessing.get_context({method!r}).Pool(2, begin) as pool:
+                parts = pool.map(work, [source] * 4, chunksize=1)
+                pool.close()
+                pool.join()
+            run.data("whole", derived_from=parts)
+        with braid.job("next", log_dir={str(logs)!r}) as run:
+            run.data("alone")
+    """
+    run_ranks(ranks, script)
+    with made(logs, store) as opened:
+        jobs = rows(opened, "select job, size, ranks, status from runs order by job")
+        assert jobs == [(job, ranks or None, max(ranks, 1), "ok") for job in ("fit", "next")]
+        assert count(opened, "ranks", "parent is not null and state in ('closed', 'ended')") == 2 * max(ranks, 1)
+        answer = opened.lineage("data:whole@1")
+        assert (answer.complete, answer.counts) == (True, {"data": 6}), answer.tree()
+
+
+def test_a_worker_that_fails_says_so(run_ranks: RunRanks, logs: Path, store: Path) -> None:
+    """Its part of the run ends as its function did; a program that is no worker has a run of its own."""
+    script = """
+    import multiprocessing, subprocess, sys
+    import braid_hpc as braid
+
+    def work():
+        braid.start("worker").data("part")
+        raise ValueError("on purpose")
+
+    if __name__ == "__main__":
+        with braid.job("fit"):
+            worker = multiprocessing.get_context("spawn").Process(target=work)
+            worker.start()
+            worker.join()
+            alone = "import braid_hpc as braid; braid.start('alone').data('part')"
+            subprocess.run([sys.executable, "-c", alone], check=True)
+    """
+    run_ranks(0, script)
+    with made(logs, store) as opened:
+        assert rows(opened, "select job, ranks from runs order by job") == [("alone", 1), ("fit", 1)]
+        ended = rows(opened, "select outcome, error from ranks where parent is not null")
+        assert ended == [("failed", "ValueError: on purpose")]
+
+
 def test_a_launch_with_a_run_id(run_ranks: RunRanks, logs: Path, store: Path) -> None:
     """What `braid run -- mpirun ...` and our job scripts set counts before all else."""
     run_ranks(2, SPMD, env={"BRAID_RUN_ID": "7" * 32})
