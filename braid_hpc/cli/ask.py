@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -49,7 +49,9 @@ class LogGroup(click.Group, Command):
     """``braid log`` lists snapshots; its subcommands look at log files."""
 
 
-@click.group(cls=LogGroup, invoke_without_command=True)
+@click.group(
+    cls=LogGroup, invoke_without_command=True, examples=["braid log", "braid log --store scan.duckdb --format json"]
+)
 @store_option
 @format_option
 @click.pass_context
@@ -62,17 +64,33 @@ def log(context: click.Context, store: str | None, form: str) -> None:
         emit(table.columns, (list(row.values()) for row in table), form)
 
 
-@log.command("parse", cls=Command)
-@click.argument("file", type=click.Path(path_type=Path, exists=True))
+@log.command(
+    "parse",
+    cls=Command,
+    examples=[
+        "braid log parse logs/18edb6b08e4a766d8e04ab82b2061de9/tail-000001",
+        "braid log parse logs/18edb6b08e4a766d8e04ab82b2061de9/header.json",
+    ],
+)
+@click.argument("file", type=click.Path(path_type=Path))
 def parse(file: Path) -> None:
     """Print a tail, sealed batches, sums or a header as JSON lines, damaged ones too."""
     from braid_hpc.reading.dump import dump
 
+    if not file.exists():
+        _no_file(file)
     for line in dump(file):
         sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-@click.command(cls=Command)
+def _no_file(file: Path) -> NoReturn:
+    raise NotFoundError(f"there is no file {file}: name one of a rank log")
+
+
+@click.command(
+    cls=Command,
+    examples=["braid show model:braggnn", "braid show model:braggnn@3 --format json", "braid show id:0f3a77c1"],
+)
 @click.argument("reference")
 @store_option
 @click.option(
@@ -193,7 +211,15 @@ class Depth(click.ParamType[int | str]):
         return self.fail(f"{value!r} is not a depth: it is a number from 0, or 'all'", param, context)
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "braid lineage model:braggnn",
+        "braid lineage fact:config/scan-7 --down",
+        "braid lineage model:braggnn@3 --depth 2 --at 1 --format json",
+        "braid lineage model:braggnn --format dot",
+    ],
+)
 @click.argument("reference")
 @store_option
 @click.option("--down", is_flag=True, help="What came of it, instead of what fed it.")
@@ -223,7 +249,9 @@ def lineage(reference: str, store: str | None, down: bool, depth: int | str, at:
         messages.print(f"the answer is incomplete: {len(answer.missing)} logs are not whole", soft_wrap=True)
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command, examples=["braid sql 'select kind, name, versions from records'", "braid sql 'from runs' --format csv"]
+)
 @click.argument("query")
 @store_option
 @format_option
@@ -234,7 +262,7 @@ def sql(query: str, store: str | None, form: str) -> None:
         emit(table.columns, (list(row.values()) for row in table), form)
 
 
-@click.command("print", cls=Command)
+@click.command("print", cls=Command, examples=["braid print", "braid print --format ndjson"])
 @store_option
 @format_option
 def print_records(store: str | None, form: str) -> None:
@@ -265,7 +293,7 @@ def print_records(store: str | None, form: str) -> None:
     emit(("ref", "time", "parents", "uris", "tags", "valid"), rows, form)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, examples=["braid status", "braid status --ranks --store scan.duckdb"])
 @store_option
 @format_option
 @click.option("--ranks", is_flag=True, help="One row for each rank instead of each run.")

@@ -37,13 +37,17 @@ def find_mpirun() -> str | None:
     return None
 
 
-@click.command(cls=Command, context_settings={"ignore_unknown_options": False})
+@click.command(
+    cls=Command,
+    context_settings={"ignore_unknown_options": False},
+    examples=["braid demo braggnn", "braid demo braggnn -n 8 --dir work"],
+)
 @click.argument("name", type=click.Choice(DEMOS))
 @click.option("-n", "ranks", type=click.IntRange(min=1), default=4, show_default=True, help="How many ranks.")
 @click.option(
     "--dir",
     "directory",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, file_okay=False),
     default=Path("demo"),
     show_default=True,
     help="Where to work.",

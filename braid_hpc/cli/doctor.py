@@ -21,7 +21,7 @@ from braid_hpc.snapshots import schema
 __all__ = ["doctor"]
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, examples=["braid doctor", "braid doctor --format json"])
 @format_option
 def doctor(form: str) -> None:
     """Say which versions are here, where logs would lie, and what their file system can promise."""

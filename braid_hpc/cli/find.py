@@ -15,7 +15,9 @@ from braid_hpc.vocabulary.references import format_reference
 __all__ = ["find"]
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command, examples=["braid find energy_keV=71.7", "braid find sample=Nickel moving=true --format json"]
+)
 @click.argument("conditions", nargs=-1, required=True, metavar="KEY=VALUE...")
 @store_option
 @format_option

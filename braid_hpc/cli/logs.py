@@ -24,7 +24,7 @@ from braid_hpc.vocabulary.codes import Code, WriterState
 __all__ = ["check", "compact"]
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, examples=["braid compact logs --store prov.duckdb"])
 @click.argument("logs", type=click.Path(path_type=Path))
 @click.option("--store", default=None, metavar="DB", help="The store; without it the one that the job named.")
 def compact(logs: Path, store: str | None) -> None:
@@ -83,7 +83,7 @@ _COLUMNS = (
 _SHOWN_COLUMNS = ("run", "rank", "writer", "state", "events", "first", "last", "sealed", "tails", "lost", "rejected")
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, examples=["braid check logs", "braid check logs --format json"])
 @click.argument("logs", type=click.Path(path_type=Path))
 @format_option
 @click.pass_context

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import datetime
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
@@ -17,7 +19,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from braid_hpc.vocabulary.encoding import to_jsonable
-from braid_hpc.vocabulary.errors import BraidError
+from braid_hpc.vocabulary.errors import BraidError, StorageError
 
 __all__ = ["Command", "emit", "format_option", "messages", "store_option"]
 
@@ -42,7 +44,35 @@ store_option = click.option(
 
 
 class Command(click.Command):
-    """A command whose errors are one sentence and an exit code, with further diagnosis as notes below."""
+    """A command whose errors are one sentence and an exit code, with further diagnosis as notes below.
+
+    Parameters
+    ----------
+    examples : sequence of str
+        Command lines, shown as they are at the end of the help.
+    *arguments, **options
+        As for :class:`click.Command`.
+    """
+
+    def __init__(self, *arguments: Any, examples: Sequence[str] = (), **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.examples = tuple(examples)
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, each on a line of its own.
+
+        Parameters
+        ----------
+        context : click.Context
+            Of this call.
+        formatter : click.HelpFormatter
+            Takes them.
+        """
+        super().format_epilog(context, formatter)
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command.
@@ -64,6 +94,13 @@ class Command(click.Command):
             for note in getattr(error, "__notes__", ()):
                 messages.print(Text(f"  {note}"), soft_wrap=True)
             context.exit(error.exit_code)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                # Who read the results has seen enough; click ends quietly.
+                raise
+            place = f"{os.fspath(error.filename)}: " if error.filename else ""
+            messages.print(Text(f"braid: {place}{error.strerror or error}"), soft_wrap=True)
+            context.exit(StorageError.exit_code)
 
 
 def emit(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str, *, title: str | None = None) -> int:

@@ -16,7 +16,7 @@ from braid_hpc.vocabulary.errors import CorruptLogError, StorageError
 __all__ = ["ship"]
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, examples=["braid ship /tmp/logs --to shared/logs"])
 @click.argument("logs", type=click.Path(path_type=Path))
 @click.option("--to", "target", required=True, type=click.Path(path_type=Path), help="Directory to copy into.")
 @format_option

@@ -51,7 +51,9 @@ def open_store(path: str | os.PathLike[str] | None = None) -> Store:
     NotFoundError
         If there is no such store.
     InvalidInputError
-        If the file is something else.
+        If no store is named, or a directory.
+    StorageError
+        If the file is something else, damaged, or may not be read.
     FormatTooNewError
         If it is of a newer format.
     """
@@ -88,7 +90,12 @@ class Store:
         self.path: Path = files.path
         self._files = files
         self._arrays = ArrayFiles(files.arrays)
-        newest, self._connection = _connect_newest(files)
+        try:
+            newest, self._connection = _connect_newest(files)
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(f"{self.path} cannot be opened: {error.strerror}") from error
         try:
             self.snapshot = snapshot_number(self._connection, self.path)
             refuse_two_stores(files, newest, self.snapshot)
@@ -400,6 +407,8 @@ class Store:
 
 def _connect_newest(files: StoreFiles) -> tuple[Path, Any]:
     """Connect to the newest snapshot, which may be replaced by two later ones while it is being opened."""
+    if files.path.is_dir():
+        raise InvalidInputError(f"{files.path} is a directory, and a store is a file: name one, such as prov.duckdb")
     while True:
         path = files.newest()
         try:

@@ -347,7 +347,7 @@ def test_log_parse_prints_a_log_file(cli: Braid, job: Job) -> None:
     wrong = cli("log", "parse", __file__)
     assert wrong.exit_code == 2
     assert "is not a file of a rank log" in wrong.stderr
-    assert cli("log", "parse", "nowhere").exit_code == 2
+    assert cli("log", "parse", "nowhere").exit_code == 3
 
 
 def test_help_of_every_command(cli: Braid) -> None:

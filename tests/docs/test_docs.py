@@ -16,6 +16,7 @@ import pytest
 
 import braid_hpc
 from braid_hpc.cli.app import braid
+from braid_hpc.cli.program import USAGE
 from braid_hpc.log.places import SITE_VARIABLES
 from braid_hpc.reading.newer import HEADER_MEMBERS
 from braid_hpc.reading.writer_log import find_writers
@@ -126,6 +127,11 @@ def test_every_command_has_help_and_a_section() -> None:
     page = read("command-line.md")
     commands = dict(commands_of(braid))
     assert [name for name, command in commands.items() if not command.help] == []
+    given = {name: USAGE.splitlines() if name == "run" else command.examples for name, command in commands.items()}  # type: ignore[attr-defined]
+    examples = {name: [line.strip() for line in lines if f"braid {name}" in line] for name, lines in given.items()}
+    assert [name for name, lines in examples.items() if not lines] == []
+    lines = [line for name, lines in examples.items() for line in lines if name != "run"]
+    assert {line: found for line in lines if (found := fault(line, set()))} == {}
     sections = re.findall(r"^##+ ([a-z ]+)$", page, re.MULTILINE)
     assert sorted(sections) == sorted(commands)
     shown = re.findall(r"^```\{command-help\} ([a-z ]+)$", page, re.MULTILINE)
