@@ -37,7 +37,7 @@ html_copy_source = False
 html_theme_options = {
     "description": "Provenance for MPI jobs",
     "fixed_sidebar": True,
-    "page_width": "1260px",
+    "page_width": "900px",  # below it the navigation stands on top; the width itself is in custom.css
     "sidebar_width": "230px",
     "show_powered_by": False,
 }

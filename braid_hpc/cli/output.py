@@ -7,6 +7,7 @@ import datetime
 import errno
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
@@ -14,6 +15,7 @@ from typing import Any
 
 import click
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -146,25 +148,52 @@ def emit(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str, *, ti
 
 
 def _emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None) -> int:
-    shown = RichTable(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     numeric = [True] * len(columns)
     cells = []
-    for row in rows:
+    values = list(rows)
+    for row in values:
         cells.append([Text("" if value is None else _text(value)) for value in row])
         for index, value in enumerate(row):
             numeric[index] = numeric[index] and (value is None or isinstance(value, (int, float)))
+    # A pipe has no width: nothing is folded there.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if cells and width is not None and _least_width(columns, cells) > width:
+        return _emit_blocks(columns, values, title)
+    shown = RichTable(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for name, right in zip(columns, numeric, strict=True):
         shown.add_column(Text(name), justify="right" if right and cells else "left", overflow="fold")
     for line in cells:
         shown.add_row(*line)
-    # A pipe has no width: nothing is folded there.
-    wide = not sys.stdout.isatty()
-    console = Console(highlight=False, width=10_000 if wide else None)
+    console = Console(highlight=False, width=width or 10_000)
     with console.capture() as captured:
-        console.print(shown, soft_wrap=wide)
+        console.print(shown, soft_wrap=width is None)
     lines = [line.rstrip() for line in captured.get().splitlines()]
     sys.stdout.write("\n".join(line for line in lines if line) + "\n")
     return len(cells)
+
+
+#: Cells of a table are folded to no less than this; a table that needs more is shown row by row.
+_LEAST_CELL = 20
+
+
+def _least_width(columns: Sequence[str], cells: Sequence[Sequence[Text]]) -> int:
+    widths = [max([cell_len(name), *(row[at].cell_len for row in cells)]) for at, name in enumerate(columns)]
+    return sum(min(width, _LEAST_CELL) + 3 for width in widths) - 1
+
+
+def _emit_blocks(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None) -> int:
+    """Print each row as lines of name and value, and the elements of a list on lines of their own."""
+    lines = [] if title is None else [title]
+    label = max(cell_len(name) for name in columns) + 2
+    for row in rows:
+        for name, value in zip(columns, row, strict=True):
+            parts = list(value) if isinstance(value, (list, tuple)) else [value]
+            texts = ["" if part is None else _text(part) for part in parts] or [""]
+            first = name + " " * (label - cell_len(name))
+            lines.extend(((first if at == 0 else " " * label) + text).rstrip() for at, text in enumerate(texts))
+        lines.append("")
+    sys.stdout.write("\n".join(lines[:-1]) + "\n")
+    return len(rows)
 
 
 def _plain(value: Any) -> Any:
@@ -202,6 +231,6 @@ def stepper() -> Callable[[str, int, int], None]:
         return lambda step, done, total: None
 
     def show(step: str, done: int, total: int) -> None:
-        messages.print(f"{step} {done}/{total}", end="\r")
+        messages.print(f"{step} {done}/{total}".ljust(40), end="\r")
 
     return show

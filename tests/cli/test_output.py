@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from rich.text import Text
 
 from braid_hpc.cli.output import emit, stepper
 
@@ -34,6 +36,37 @@ def test_a_table_aligns_numbers_to_the_right(capsys: pytest.CaptureFixture[str])
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines() if line.strip()]
     assert lines[0] == "A title"
     assert lines[3:] == ["      1   a", "     22   b"]
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the standard output be a terminal of 80 columns."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_a_table_that_is_too_wide_for_a_terminal_is_shown_row_by_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Instead of columns of a letter or two; lists have a line for each element, and nothing is cut."""
+    on_a_terminal(monkeypatch)
+    names = [f"column-{n}" for n in range(8)]
+    emit(names, [(n, "x" * 100, None, True, ["a", "b"], 5, 6, []) for n in range(2)], "table", title="Title")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:6] == ["Title", "column-0  0", "column-1  " + "x" * 100, "column-2", "column-3  true", "column-4  a"]
+    assert lines[6:11] == ["          b", "column-5  5", "column-6  6", "column-7", ""]
+    assert lines[11] == "column-0  1"
+
+
+def test_a_table_that_fits_when_it_is_folded_is_a_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_terminal(monkeypatch)
+    emit(("name", "text"), [("a", "y" * 120)], "table")
+    lines = capsys.readouterr().out.splitlines()
+    assert "name" in lines[0]
+    assert "text" in lines[0]
+    assert sum(line.count("y") for line in lines) == 120
+    assert max(Text.from_ansi(line).cell_len for line in lines) <= 80
 
 
 def test_text_in_a_table_is_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
