@@ -21,8 +21,8 @@ __all__ = ["how_it_ended", "note_ending", "watch_ending"]
 UNKNOWN_CODE = "raised with a code that is not known"
 
 _main: FrameType | None = None
-#: The last call of ``sys.exit``: its thread, and what it was given.
-_exit: tuple[int, Any] | None = None
+#: The last call of ``sys.exit``: its thread, what it was given, and where the main module stood.
+_exit: tuple[int, Any, int] | None = None
 #: Told by who runs the main module for the interpreter: whether it has ended, and by what.
 _told: tuple[BaseException | None] | None = None
 
@@ -51,7 +51,7 @@ def _note_exits() -> None:
     def exit(status: Any = None, /) -> Any:
         """Exit the interpreter by raising SystemExit(status)."""
         global _exit
-        _exit = (get_ident(), status)
+        _exit = (get_ident(), status, _main.f_lasti if _main is not None else -1)
         leave(status)
 
     sys.exit = exit
@@ -82,17 +82,21 @@ def how_it_ended() -> BaseException | None:
     printed: BaseException | None = getattr(sys, "last_value", None)
     if _main is None:
         return printed
-    if _returned(_main):
+    if _stopped_at(_main).startswith("RETURN"):
         # Whatever was printed as an exception since then, it did not end the program.
         return None
     if printed is not None:
         return printed
     if _exit is not None and _exit[0] == get_ident():
-        return SystemExit(_exit[1])
+        _, status, stood = _exit
+        # On its way through a finally or a with, an exception stops where it is raised again.
+        if _main.f_lasti == stood or _stopped_at(_main) == "RERAISE":
+            return SystemExit(status)
     return SystemExit(UNKNOWN_CODE)
 
 
-def _returned(frame: FrameType) -> bool:
+def _stopped_at(frame: FrameType) -> str:
+    """Return the name of the instruction that was the last one of a frame."""
     from opcode import opname
 
-    return opname[frame.f_code.co_code[frame.f_lasti]].startswith("RETURN")
+    return opname[frame.f_code.co_code[frame.f_lasti]]

@@ -32,6 +32,8 @@ THREAD = "t = threading.Thread(target=sys.exit, args=(3,))\nt.start()\nt.join()\
         ("signal.raise_signal(signal.SIGINT)\n", -2, Outcome.EXITED, "KeyboardInterrupt: "),
         (CAUGHT, 0, Outcome.OK, None),
         (CAUGHT + "1 / 0\n", 1, Outcome.FAILED, "ZeroDivisionError: division by zero"),
+        (CAUGHT + "raise SystemExit(0)\n", 0, Outcome.EXITED, f"SystemExit: {ending.UNKNOWN_CODE}"),
+        (CAUGHT + "sys.exit(4)\n", 4, Outcome.EXITED, "SystemExit: 4"),
         (EARLIER, 0, Outcome.OK, None),
         (THREAD, 0, Outcome.OK, None),
         (THREAD + "raise SystemExit(5)\n", 5, Outcome.EXITED, f"SystemExit: {ending.UNKNOWN_CODE}"),
