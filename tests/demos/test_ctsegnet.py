@@ -39,7 +39,6 @@ def of_all_ranks(name: str, ranks: int, versions: range) -> list[str]:
 # the whole
 
 
-@pytest.mark.mpi_matrix
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("version", range(1, ROUNDS + 2))
 def test_what_data_was_used_to_train_this_version(done: Done, model: str, version: int) -> None:
@@ -55,7 +54,6 @@ def test_what_data_was_used_to_train_this_version(done: Done, model: str, versio
     assert answer["missing"] == []
 
 
-@pytest.mark.mpi_matrix
 def test_which_masks_did_version_2_make(done: Done) -> None:
     """Those that come out when its weights are applied again to the slices, on every rank, and no others."""
     for number, name in enumerate(MODELS):
@@ -69,7 +67,6 @@ def test_which_masks_did_version_2_make(done: Done) -> None:
     assert masks_of(done.store, f"model:segnet-1@{ROUNDS + 1}") == []
 
 
-@pytest.mark.mpi_matrix
 def test_the_graph_is_that_of_the_workflow(done: Done) -> None:
     """Scan to image; models and image to masks; masks to vote; vote and image to the next version of every model."""
     edges = edges_of(done.store)
@@ -91,7 +88,6 @@ def test_the_graph_is_that_of_the_workflow(done: Done) -> None:
     assert not has_cycle(done.store)
 
 
-@pytest.mark.mpi_matrix
 def test_the_loop_gets_better(done: Done) -> None:
     """The overlap of the last vote with the truth is higher than that of the first; it is computed here again."""
     settings = prepare(done.folder)

@@ -45,7 +45,6 @@ def chosen(done: Done) -> list[int]:
 # the whole
 
 
-@pytest.mark.mpi_matrix
 def test_which_simulations_support_this_fit(done: Done, chosen: list[int]) -> None:
     """Those nearest to the measurement; all others are named as what trained the auto-encoder only."""
     answer = supporting(done.store, "data:fit")
@@ -55,7 +54,6 @@ def test_which_simulations_support_this_fit(done: Done, chosen: list[int]) -> No
     assert answer["missing"] == []
 
 
-@pytest.mark.mpi_matrix
 def test_the_graph_is_that_of_the_workflow(done: Done, chosen: list[int]) -> None:
     """Data and simulations to the auto-encoder, to features, to the reduced space, to the fit."""
     parents: dict[str, set[str]] = {}
@@ -77,7 +75,6 @@ def test_the_graph_is_that_of_the_workflow(done: Done, chosen: list[int]) -> Non
     assert not has_cycle(done.store)
 
 
-@pytest.mark.mpi_matrix
 def test_the_fit_is_right_and_says_how_sure_it_is(done: Done) -> None:
     """Each constant is within three errors of the sample's, and the error is a small part of the range simulated."""
     settings = prepare(done.folder)
@@ -94,7 +91,6 @@ def test_the_fit_is_right_and_says_how_sure_it_is(done: Done) -> None:
     assert f"{NEAREST} of {SIMULATIONS}; the others have only trained the auto-encoder" in text
 
 
-@pytest.mark.mpi_matrix
 def test_states_come_back_and_give_the_features(done: Done) -> None:
     """The stored auto-encoder, applied to a stored simulation, gives the stored features."""
     state = np.asarray(done.store.array("model:auto-encoder"))

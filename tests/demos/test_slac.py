@@ -23,7 +23,7 @@ from braid_hpc.demos.slac.workflow import field
 from tests.demos.conftest import Done, Perform, shorter
 from tests.jobs import count, edges_of, has_cycle, rows
 
-RANKS, EPOCHS, SHOTS = 3, 3, 200
+RANKS, EPOCHS, SHOTS = 2, 3, 200
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,6 @@ def decided(done: Done, shift: int) -> list[tuple[Any, ...]]:
 # the whole
 
 
-@pytest.mark.mpi_matrix
 @pytest.mark.parametrize("shift", [1, 2])
 def test_every_decision_is_the_one_of_the_registers(done: Done, shift: int) -> None:
     """Each shot of each rank has its row, with the score that the firmware's file gives for it."""
@@ -64,7 +63,6 @@ def test_every_decision_is_the_one_of_the_registers(done: Done, shift: int) -> N
     assert found == decided(done, shift)
 
 
-@pytest.mark.mpi_matrix
 @pytest.mark.parametrize("shift", [1, 2])
 def test_who_decided_to_drop_this_event(done: Done, shift: int) -> None:
     """From the row of an event to the firmware's version, its registers, and all data that trained the model."""
@@ -85,7 +83,6 @@ def test_who_decided_to_drop_this_event(done: Done, shift: int) -> None:
     assert answer["missing"] == []
 
 
-@pytest.mark.mpi_matrix
 def test_the_graph_is_that_of_the_workflow(done: Done) -> None:
     """Configuration to simulation and calibration, both to the model, model to firmware, firmware to reduced data."""
     store = done.store
@@ -108,7 +105,6 @@ def test_the_graph_is_that_of_the_workflow(done: Done) -> None:
     assert not has_cycle(store)
 
 
-@pytest.mark.mpi_matrix
 def test_the_reduction_is_worth_something(done: Done) -> None:
     """The final firmware keeps shots with beam and few others, the field is found, and much less data is left."""
     ((kept, wrong, share),) = rows(

@@ -26,7 +26,7 @@ from braid_hpc.demos.ssx.workflow import job
 from tests.demos.conftest import Done, Perform
 from tests.jobs import count, edges_of, has_cycle, rows
 
-RANKS = 4
+RANKS = 3
 STRUCTURES = ("experiment-1", "experiment-2", "all")
 
 
@@ -120,7 +120,7 @@ def test_the_report_says_what_the_store_knows(done: Done) -> None:
 
 
 def test_any_number_of_ranks_gives_the_same_structures(done: Done, tmp_path: Path) -> None:
-    """The work of four ranks, done by one: every file of integration and every structure is the same."""
+    """The work of three ranks, done by one: every file of integration and every structure is the same."""
     settings = smaller(tmp_path)
     with braid.job("ssx", log_dir=tmp_path / "logs") as run:
         job(Stage(run, Ranks(), tmp_path, settings))
