@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,16 @@ DECISIONS = {"event": "int64", "usercode": "uint32", "score": "int32", "kept": "
 REDUCED = {"event": "int64", "channel": "int16", "sample": "int16", "value": "int16"}
 STREAKING = {"event": "int64", "angle": "float32", "swing": "float32", "error": "float32"}
 ANGLE_UNITS = {"angle": "rad", "swing": "samples", "error": "rad"}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a rank learns from: shots of which it is known whether there was beam, and what was measured in them."""
+
+    simulated: Shots
+    calibration: Shots
+    pedestal: NDArray[np.int32]
+    threshold: int
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,9 +82,9 @@ def job(stage: Stage[Settings]) -> None:
         _written(stage, f"simulation/rank-{rank}", simulated, config),
         _written(stage, f"calibration/rank-{rank}", calibration, config),
     ]
-    pedestal, threshold = _measured(stage, calibration)
-    for shift, (weights, model) in enumerate(_train(stage, simulated, calibration, learn_from, config), 1):
-        firmware, record = _build(stage, shift, weights, (pedestal, threshold, calibration), model)
+    known = Known(simulated, calibration, *_measured(stage, calibration))
+    for shift, (weights, model) in enumerate(_train(stage, known, learn_from, config), 1):
+        firmware, record = _build(stage, shift, known, weights, model)
         _shift(stage, shift, firmware, record)
 
 
@@ -97,21 +108,20 @@ def _measured(stage: Stage[Settings], calibration: Shots) -> tuple[NDArray[np.in
 
 
 def _train(
-    stage: Stage[Settings], simulated: Shots, calibration: Shots, learn_from: list[braid.Record], config: braid.Record
+    stage: Stage[Settings], known: Known, learn_from: list[braid.Record], config: braid.Record
 ) -> Iterator[tuple[NDArray[np.float64], braid.Record]]:
     """Train on both; give the quick model as soon as there is one, and the final one, with their records."""
     run, settings = stage.run, stage.settings
     # the simulated detector's pedestal is known, the real one's was measured
     flat = np.full(settings.channels, round(settings.pedestal), dtype=np.int32)
-    pedestal, threshold = _measured(stage, calibration)
     units = layers(settings.channels)
     weights = first_weights(settings.seed, units)
     seen = [
-        build(settings, weights, base, threshold).sums(shots.waveforms)
-        for base, shots in ((flat, simulated), (pedestal, calibration))
+        build(settings, weights, base, known.threshold).sums(shots.waveforms)
+        for base, shots in ((flat, known.simulated), (known.pedestal, known.calibration))
     ]
     x = np.concatenate(seen) / 256.0
-    y = np.concatenate([simulated.beam, calibration.beam])[:, None] * 2.0 - 1.0
+    y = np.concatenate([known.simulated.beam, known.calibration.beam])[:, None] * 2.0 - 1.0
     learner = Learner(stage.ranks, units, weights, [settings.seed, 3])
     model = run.array("cookienet", weights, kind="model", derived_from=config, tags={"epoch": 0})
     done = np.arange(settings.epochs * settings.steps) / (settings.epochs * settings.steps)
@@ -129,21 +139,16 @@ def _train(
 
 
 def _build(
-    stage: Stage[Settings],
-    number: int,
-    weights: NDArray[np.float64],
-    measured: tuple[NDArray[np.int32], int, Shots],
-    model: braid.Record,
+    stage: Stage[Settings], number: int, known: Known, weights: NDArray[np.float64], model: braid.Record
 ) -> tuple[Firmware, braid.Record]:
     """Build the firmware from a model; one rank writes its file, and all of them load it from there."""
-    pedestal, threshold, calibration = measured
     path = stage.directory / "firmware" / f"cookiebox-{number}.json"
     with stage.run.activity("build-firmware", used=model) as activity:
-        trial = build(stage.settings, weights, pedestal, threshold)
-        scores = trial.scores(trial.sums(calibration.waveforms[calibration.beam]))
+        trial = build(stage.settings, weights, known.pedestal, known.threshold)
+        scores = trial.scores(trial.sums(known.calibration.waveforms[known.calibration.beam]))
         cut = cut_for(stage.ranks.everyones(scores), stage.settings.efficiency)
         if stage.ranks.rank == 0:
-            build(stage.settings, weights, pedestal, threshold, cut).write(path)
+            replace(trial, cut=cut).write(path)
         stage.ranks.all_well(True)  # nobody reads before it is written
         firmware = read_firmware(path)
         tags = {"usercode": firmware.usercode, "threshold": firmware.threshold, "cut": firmware.cut}
