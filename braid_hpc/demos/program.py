@@ -30,7 +30,7 @@ class Stage(Generic[S]):
     ranks : Ranks
         This process among the others.
     directory : Path
-        Where configuration, data and logs are.
+        Where configuration and data are.
     settings : object
         What the configuration says.
     pause : float
@@ -98,7 +98,7 @@ def perform(
         print(f"{name}: rank {ranks.rank}: {error}", file=sys.stderr)
     if not ranks.all_well(settings is not None) or settings is None:
         return 2
-    logs, store = options.dir / "logs", options.dir / "prov.duckdb"
+    logs, store = options.logs or options.dir / "logs", options.dir / "prov.duckdb"
     try:
         with braid.job(name, log_dir=logs, store=store) as run:
             job(Stage(run, ranks, options.dir, settings, options.pause))
@@ -114,7 +114,8 @@ def perform(
 def _arguments(name: str, argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog=f"python -m braid_hpc.demos.{name}", description="Run the demo on this rank.")
-    parser.add_argument("--dir", type=Path, default=Path("demo"), help="where configuration, data and logs are")
+    parser.add_argument("--dir", type=Path, default=Path("demo"), help="where configuration and data are")
+    parser.add_argument("--logs", type=Path, help="where the logs of the ranks are; by default DIR/logs")
     parser.add_argument("--seed", type=int, help="of all random numbers, for the configuration where there is none yet")
     parser.add_argument("--pause", type=float, default=0.0, metavar="SECONDS", help="sleep after each epoch, to watch")
     return parser.parse_args(argv)

@@ -81,10 +81,11 @@ def test_a_seed_that_contradicts_the_file_stops_the_job(run_ranks: RunRanks, tmp
 @pytest.mark.mpi_matrix
 def test_a_rank_that_fails_takes_the_others_along(run_ranks: RunRanks, tmp_path: Path) -> None:
     """The others would wait in a collective for ever; what all of them recorded until then is there."""
-    done = run_ranks(3, FAILING, "--dir", tmp_path, check=False)
+    logs = tmp_path / "node-local"
+    done = run_ranks(3, FAILING, "--dir", tmp_path, "--logs", logs, check=False)
     assert done.returncode != 0
     assert "no space left for rank 1" in done.stderr
-    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+    with made(logs, tmp_path / "prov.duckdb") as store:
         states = {row["rank"]: row["outcome"] for row in store.sql("select rank, outcome from ranks")}
         assert states[1] == "failed"
         assert store.sql("select status from runs")["status"][0] != "ok"
