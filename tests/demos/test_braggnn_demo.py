@@ -9,13 +9,22 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from braid_hpc.compaction.compact import compact
+from braid_hpc.demos.answers import latest
 from braid_hpc.demos.braggnn import report
+from braid_hpc.demos.braggnn.network import LAYERS, inputs
+from braid_hpc.demos.braggnn.peaks import find_peaks, select
 from braid_hpc.demos.braggnn.settings import FILE_NAME, prepare
+from braid_hpc.demos.braggnn.simulate import simulate
+from braid_hpc.demos.braggnn.summary import who_placed
+from braid_hpc.demos.files import read_h5
+from braid_hpc.demos.network import predict
+from braid_hpc.kernels.threshold import suppress
 from braid_hpc.store.store import Store
-from tests.jobs import count, digests, has_cycle, rows
+from tests.jobs import count, digests, edges_of, has_cycle, rows
 from tests.ranks import OPENMPI_ENVIRONMENT, RunRanks, kill_rank, mpi_of_this_environment, wait_for
 
 pytestmark = pytest.mark.mpi_matrix
@@ -68,6 +77,28 @@ def check_answer(answer: dict[str, Any], ranks: int, epochs: int) -> None:
     assert (answer["complete"], answer["missing"]) == (True, [])
 
 
+def check_question(store: Store, folder: Path, ranks: int) -> None:
+    """What trained the model that placed the peaks: the weights of the last checkpoint place them, and no others do."""
+    run = latest(store, "braggnn")
+    answer = who_placed(store, run)
+    assert answer["model"] == "model:braggnn@4"
+    assert answer["data"] == [f"data:peaks/scan-7/rank-{rank}@1" for rank in range(ranks)]
+    assert answer["config"] == ["fact:config/scan-7@1"]
+    weights = [read_h5(folder / "checkpoints" / f"epoch-{epoch:02}.h5")["weights"] for epoch in (1, 2, 3)]
+    settings = prepare(folder)
+    raw = simulate(settings, ranks - 1)
+    peaks = find_peaks(suppress(raw.counts, settings.threshold), settings.background, raw.truth)
+    unseen = select(peaks, peaks.frame >= settings.frames - settings.held_out)
+    kept = np.asarray(store.array(f"data:positions/scan-7/rank-{ranks - 1}"))
+    again = [unseen.centre + predict(each, inputs(unseen), LAYERS) for each in weights]
+    assert [np.allclose(kept, positions, atol=1e-9) for positions in again] == [False, False, True]
+    where = "_rank = ?" if rows(store, "select size from runs")[0][0] else "_rank is null and ? >= 0"
+    query = f'select x, y from stream."peak-positions" where {where} order by _row'
+    np.testing.assert_allclose(rows(store, query, ranks - 1), kept, rtol=1e-6)
+    edges = edges_of(store)
+    assert all((f"checkpoint:braggnn@{number}", f"model:braggnn@{number + 1}") in edges for number in (1, 2, 3))
+
+
 @pytest.mark.slow
 def test_the_whole_demo(tmp_path: Path) -> None:
     """`braid demo braggnn -n 4`: it ends well, the model beats the plain centre of mass, and the store answers.
@@ -109,6 +140,7 @@ def test_any_number_of_ranks(run_ranks: RunRanks, tmp_path: Path, ranks: int) ->
         assert f"events from {max(ranks, 1)} rank" in report(opened)
         assert rows(opened, "select distinct occurrences from versions where kind = 'model'") == [(max(ranks, 1),)]
         assert count(opened, "problems") == 0
+        check_question(opened, folder, max(ranks, 1))
         packages = json.loads(
             rows(opened, "select value from run_info where key = 'packages' order by len(value)")[-1][0]
         )

@@ -11,6 +11,7 @@ import braid_hpc as braid
 from braid_hpc.demos.braggnn.network import LAYERS, inputs, targets
 from braid_hpc.demos.braggnn.peaks import Peaks
 from braid_hpc.demos.braggnn.settings import Settings
+from braid_hpc.demos.files import write_h5
 from braid_hpc.demos.network import Learner, first_weights
 from braid_hpc.demos.program import Stage
 
@@ -20,7 +21,7 @@ __all__ = ["train"]
 def train(
     stage: Stage[Settings], peaks: Peaks, parents: tuple[braid.Record, braid.Record]
 ) -> tuple[NDArray[np.float64], braid.Record]:
-    """Train the network on the peaks of all ranks; each epoch is a version of the model.
+    """Train the network on the peaks of all ranks; each epoch is a version of the model, and a checkpoint.
 
     Parameters
     ----------
@@ -40,6 +41,8 @@ def train(
 
     Raises
     ------
+    OSError
+        A checkpoint cannot be written.
     RuntimeError
         The ranks hold different weights after an epoch.
     """
@@ -59,6 +62,11 @@ def train(
         error = learner.epoch(inputs(peaks), targets(peaks), batch=settings.batch, rates=part.tolist())
         tags = {"epoch": epoch, "training_error_px": error, "same_on_all_ranks": True}
         model = run.model("braggnn", array=learner.weights, derived_from=[model, learn_from], tags=tags)
+        if stage.ranks.rank == 0:
+            # all ranks hold the same weights, so one file is enough to go on from
+            path = stage.directory / "checkpoints" / f"epoch-{epoch:02}.h5"
+            write_h5(path, {"weights": learner.weights}, {"epoch": epoch, "layers": LAYERS})
+            run.record("checkpoint", "braggnn", path=path, derived_from=model, tags={"epoch": epoch})
         progress.append(epoch, error, time.monotonic() - begin)
         stage.say(f"epoch {epoch:2} of {settings.epochs}: training error {error:.3f} px")
         time.sleep(stage.pause)

@@ -85,24 +85,18 @@ def job(stage: Stage[Settings]) -> None:
         # a record of its own, so that the lineage of the model shows that it never saw these
         ask_for = activity.data(f"held-out/{SCAN}/rank-{rank}", array=held_out.table, unit="px")
     weights, model = train(stage, training, (config, learn_from))
-    infer(run, rank * settings.frames, weights, held_out, (model, ask_for))
+    infer(stage, weights, held_out, (model, ask_for))
 
 
 def infer(
-    run: braid.Run,
-    first_frame: int,
-    weights: NDArray[np.float64],
-    peaks: Peaks,
-    parents: tuple[braid.Record, braid.Record],
+    stage: Stage[Settings], weights: NDArray[np.float64], peaks: Peaks, parents: tuple[braid.Record, braid.Record]
 ) -> None:
     """Place the held-out peaks with the model, and by centre of mass, into one stream each.
 
     Parameters
     ----------
-    run : Run
-        The open run.
-    first_frame : int
-        Number of this rank's first frame in the scan.
+    stage : Stage
+        Where the workflow runs.
     weights : ndarray of float64, shape (weights,)
         Of the model.
     peaks : Peaks
@@ -111,15 +105,17 @@ def infer(
         The model and the record of these peaks.
     """
     model, ask_for = parents
+    run, rank = stage.run, stage.ranks.rank
     with run.activity("infer", used=model) as activity:
         activity.use(ask_for)
         placed = peaks.centre + predict(weights, inputs(peaks), LAYERS)
+        activity.array(f"positions/{SCAN}/rank-{rank}", placed, unit="px", derived_from=[model, ask_for])
         for name, position, source in (
             ("peak-positions", placed, [model, ask_for]),
             ("peak-positions-com", peaks.centre, [ask_for]),
         ):
             stream = run.stream(name, POSITIONS, units=UNITS, derived_from=source)
-            stream.extend(_columns(first_frame + peaks.frame, position, peaks.true))
+            stream.extend(_columns(rank * stage.settings.frames + peaks.frame, position, peaks.true))
 
 
 def _columns(frame: NDArray[Any], position: NDArray[np.float64], true: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
