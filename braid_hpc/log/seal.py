@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import struct
 from array import array
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -23,21 +24,25 @@ if TYPE_CHECKING:
 
 __all__ = ["EVENT_COLUMNS", "encode_batch", "encode_rows", "encode_tail", "event_buffers", "seal_tails"]
 
-#: Name, Arrow type, code of :mod:`array` and index of each column within a row.
-EVENT_COLUMNS: tuple[tuple[str, str, str, int], ...] = (
-    ("time", "int64", "q", 0),
-    ("subject", "uint64", "Q", 1),
-    ("object", "uint64", "Q", 2),
-    ("name", "uint32", "I", 6),
-    ("other", "uint32", "I", 7),
-    ("code", "uint16", "H", 16),
-    ("flags", "uint16", "H", 17),
-    ("thread", "uint32", "I", 9),
-    ("word", "uint64", "Q", 7),
+#: Name, Arrow type and code of :mod:`array` of each column that is a field of the row.
+EVENT_COLUMNS: tuple[tuple[str, str, str], ...] = (
+    ("time", "int64", "q"),
+    ("subject", "uint64", "Q"),
+    ("object", "uint64", "Q"),
+    ("name", "uint32", "I"),
+    ("other", "uint32", "I"),
+    ("code", "uint16", "H"),
+    ("flags", "uint16", "H"),
+    ("thread", "uint32", "I"),
+    ("word", "uint64", "Q"),
 )
 _WIDTHS = {"q": 8, "Q": 8, "I": 4, "H": 2}
-_HEAP_INDEX = 10
-_LENGTH_INDEX = 11
+
+#: Where in a row stand the two numbers that say where its payload is.
+_PLACE, _PLACE_AT = struct.Struct("<II"), 40
+
+#: How many rows the twin cuts at once.
+_AT_ONCE = 1_024
 
 #: Memory that batches are encoded in, kept for the next ones: new memory costs a fault for each of its pages.
 _SPARE: list[bytearray] = []
@@ -66,45 +71,87 @@ def event_buffers(view: memoryview, header: TailHeader) -> tuple[dict[str, bytes
     rows : int
         How many rows.
     """
-    table = view[PAGE : PAGE + header.rows * ROW_BYTES]
-    # An array takes a slice with a step several times faster than a view does.
-    tables = {form: array(form, bytes(table)) for form in "QqIH"}
-    words = tables["Q"][7::8]
-    used = len(words)
-    while used and not words[used - 1]:
-        used -= 1
-    ends = {form: used * ROW_BYTES // width for form, width in _WIDTHS.items()}
-    starts, lengths = (tables["I"][index : ends["I"] : 16] for index in (_HEAP_INDEX, _LENGTH_INDEX))
-    columns = {"sequence": array("Q", range(header.first, header.first + used)).tobytes()}
-    for name, _, form, index in EVENT_COLUMNS:
-        columns[name] = tables[form][index : ends[form] : ROW_BYTES // _WIDTHS[form]].tobytes()
-    heap = view[header.heap_offset :]
-    if 0 not in words[:used]:
-        end = starts[-1] + lengths[-1] if used else 0
-        starts.append(end)
-        return columns, starts.tobytes(), bytes(heap[:end]), used
-    return _without_holes(columns, words, starts, lengths, heap)
-
-
-def _without_holes(
-    columns: dict[str, bytes], words: Sequence[int], starts: array[int], lengths: array[int], heap: memoryview
-) -> tuple[dict[str, bytes], bytes, bytes, int]:
-    """Leave out slots that were reserved and never published (a thread or process ended in between)."""
-    keep = [slot for slot in range(len(starts)) if words[slot]]
-    forms = {name: form for name, _, form, _ in EVENT_COLUMNS} | {"sequence": "Q"}
-    dense = {}
-    for name, data in columns.items():
-        values = array(forms[name], data)
-        dense[name] = array(forms[name], [values[slot] for slot in keep]).tobytes()
-    payloads = bytearray()
-    offsets = array("i", [0])
+    columns, starts, lengths = _cut(view, header, 0, header.rows)
+    keep = [slot for slot, word in enumerate(columns[-1]) if word]
+    names = ["sequence", *(name for name, *_ in EVENT_COLUMNS)]
+    dense = {
+        name: array(values.typecode, [values[slot] for slot in keep]).tobytes()
+        for name, values in zip(names, columns, strict=True)
+    }
+    payloads, offsets = bytearray(), array("i", [0])
     for slot in keep:
-        payloads += heap[starts[slot] : starts[slot] + lengths[slot]]
+        start = header.heap_offset + starts[slot]
+        payloads += view[start : start + lengths[slot]]
         offsets.append(len(payloads))
     return dense, offsets.tobytes(), bytes(payloads), len(keep)
 
 
-def encode_rows(columns: dict[str, bytes], offsets: bytes, payloads: bytes, rows: int) -> tuple[memoryview, memoryview]:
+def _cut(view: memoryview, header: TailHeader, begin: int, end: int) -> tuple[list[array[int]], array[int], array[int]]:
+    """Return the columns of some slots as they stand in a batch, and where payloads begin and how long they are."""
+    # An array takes a slice with a step faster than a view does, and makes no integers meanwhile.
+    table = array("Q")
+    table.frombytes(view[PAGE + begin * ROW_BYTES : PAGE + end * ROW_BYTES])
+    time, subject, object, names, codes, places, _, word = (table[index::8] for index in range(8))
+    sequence = array("Q", range(header.first + begin, header.first + end))
+    (name, other), (starts, lengths), (_, thread) = (_split("I", words) for words in (names, places, codes))
+    code, flags, *_ = _split("H", codes)
+    return [sequence, time, subject, object, name, other, code, flags, thread, word], starts, lengths
+
+
+def _split(form: str, words: array[int]) -> list[array[int]]:
+    """Return the numbers that stand side by side in words of 8 bytes."""
+    numbers = array(form)
+    numbers.frombytes(words.tobytes())
+    count = 8 // numbers.itemsize
+    return [numbers[index::count] for index in range(count)]
+
+
+def _encode_in_python(view: memoryview, header: TailHeader, framing: Framing, memory: memoryview) -> tuple[int, int]:
+    """Encode the published rows as the compiled half does; return how many rows and bytes these are."""
+    words = view.cast("Q")[PAGE // 8 + 7 : PAGE // 8 + header.rows * ROW_BYTES // 8 : ROW_BYTES // 8].tobytes()
+    rows = -(-len(words.rstrip(b"\0")) // 8)
+    # Where that many zeros follow each other, a word may be one of zeros.
+    whole = bytes(8) not in words[: 8 * rows] or 0 not in array("Q", words[: 8 * rows])
+    if whole:
+        last = PAGE + (rows - 1) * ROW_BYTES
+        end = sum(_PLACE.unpack_from(view, last + _PLACE_AT)) if rows else 0
+        payloads: Bytes = view[header.heap_offset : header.heap_offset + end]
+    else:
+        columns, offsets, payloads, rows = event_buffers(view, header)
+    sizes = _sizes(rows, len(payloads))
+    memory[: len(framing.sample)] = framing.head(rows, sizes)
+    places = [len(framing.sample)]
+    for size in chain.from_iterable(sizes):
+        end = places[-1] + padded(size)
+        # What is behind its last value is zero.
+        memory[end - 8 : end] = bytes(8)
+        places.append(end)
+    if whole:
+        _fill(view, header, rows, memory, places)
+    else:
+        for data, at in zip((*columns.values(), offsets), places, strict=False):
+            memory[at : at + len(data)] = data
+    *_, at, end = places
+    memory[at : at + len(payloads)] = payloads
+    return rows, end
+
+
+def _fill(view: memoryview, header: TailHeader, rows: int, memory: memoryview, places: list[int]) -> None:
+    """Write the columns of the first rows, none of which is missing, to their places in a batch."""
+    end = 0
+    # So many at a time that the arrays are small enough for memory that is used again and again: a fault for each
+    # page of new memory takes longer than all that is done here.
+    for begin in range(0, rows, _AT_ONCE):
+        columns, starts, lengths = _cut(view, header, begin, min(rows, begin + _AT_ONCE))
+        for column, at in zip((*columns, starts), places, strict=False):
+            at += begin * column.itemsize
+            memory[at : at + len(column) * column.itemsize] = column.tobytes()
+        end = starts[-1] + lengths[-1]
+    at = places[-3] + 4 * rows
+    memory[at : at + 4] = end.to_bytes(4, "little")
+
+
+def encode_rows(columns: dict[str, bytes], offsets: bytes, payloads: Bytes, rows: int) -> tuple[memoryview, memoryview]:
     """Encode columns as Arrow IPC by nanoarrow alone, which decides what is right.
 
     Parameters
@@ -122,7 +169,7 @@ def encode_rows(columns: dict[str, bytes], offsets: bytes, payloads: bytes, rows
     import nanoarrow as na
 
     types: list[tuple[str, Any]] = [("sequence", na.uint64())]
-    types += [(name, getattr(na, arrow)()) for name, arrow, _, _ in EVENT_COLUMNS]
+    types += [(name, getattr(na, arrow)()) for name, arrow, _ in EVENT_COLUMNS]
     children = [na.c_array_from_buffers(kind, rows, [None, columns[name]], null_count=0) for name, kind in types]
     types.append(("payload", na.binary()))
     children.append(na.c_array_from_buffers(na.binary(), rows, [None, offsets, payloads], null_count=0))
@@ -132,7 +179,7 @@ def encode_rows(columns: dict[str, bytes], offsets: bytes, payloads: bytes, rows
 
 def _sizes(rows: int, payloads: int) -> Sizes:
     """Return the bytes of each buffer of a batch of events with so many bytes of payload."""
-    widths = [8, *(_WIDTHS[form] for _, _, form, _ in EVENT_COLUMNS)]
+    widths = [8, *(_WIDTHS[form] for _, _, form in EVENT_COLUMNS)]
     return [*((width * rows,) for width in widths), (4 * (rows + 1), payloads)]
 
 
@@ -178,20 +225,17 @@ def encode_tail(view: memoryview, header: TailHeader) -> tuple[Bytes, memoryview
     if framing is None:
         columns, offsets, payloads, rows = event_buffers(view, header)
         return *encode_rows(columns, offsets, payloads, rows), rows
-    if compiled is None:
-        columns, offsets, payloads, rows = event_buffers(view, header)
-        buffers = [*columns.values(), offsets, payloads]
-        parts = chain.from_iterable((data, bytes(-len(data) % 8)) for data in buffers)
-        return framing.schema, memoryview(b"".join([framing.head(rows, _sizes(rows, len(payloads))), *parts])), rows
-    most = len(framing.sample) + sum(
-        padded(size) for column in _sizes(header.rows, header.heap_bytes) for size in column
-    )
+    most = _sizes(header.rows, header.heap_bytes)
+    needed = len(framing.sample) + sum(padded(size) for column in most for size in column)
     memory = _SPARE.pop() if _SPARE else bytearray()
-    if len(memory) < most:
-        memory = bytearray(most)
-    rows, length = compiled.encode_rows(
-        view, header.first, header.rows, header.heap_offset, framing.sample, framing.places, memory
-    )
+    if len(memory) < needed:
+        memory = bytearray(needed)
+    if compiled is not None:
+        rows, length = compiled.encode_rows(
+            view, header.first, header.rows, header.heap_offset, framing.sample, framing.places, memory
+        )
+    else:
+        rows, length = _encode_in_python(view, header, framing, memoryview(memory))
     return framing.schema, memoryview(memory)[:length], rows
 
 
@@ -231,10 +275,10 @@ def encode_batch(schema: Any, children: list[Any], rows: int) -> tuple[memoryvie
     import nanoarrow as na
     from nanoarrow.ipc import StreamWriter
 
-    struct = na.c_array_from_buffers(schema, rows, [None], null_count=0, children=children)
+    table = na.c_array_from_buffers(schema, rows, [None], null_count=0, children=children)
     out = io.BytesIO()
     writer = StreamWriter.from_writable(out)
-    writer.write_stream(struct)
+    writer.write_stream(table)
     writer.release()
     # Views of one buffer: a copy of a megabyte or two would hold up the program's threads.
     whole = out.getbuffer()

@@ -20,6 +20,7 @@ import errno
 import mmap
 import os
 from _thread import get_ident
+from array import array
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Protocol
 
@@ -209,7 +210,9 @@ class MappedTail:
         # The first store into each page of a shared mapping enters the kernel; do that here, not in the caller.
         self._prefault()
         self._view = memoryview(self._map)
-        self._words = self._view.cast("Q")
+        # The last word of each row.
+        words = self._view.cast("Q")
+        self._words = words[PAGE // 8 + 7 : PAGE // 8 + rows * ROW_BYTES // 8 : ROW_BYTES // 8]
         self._first = first
         self._rows = rows
         self._heap = heap_offset
@@ -221,7 +224,7 @@ class MappedTail:
         # The first eight bytes last, in one store: a tail is begun wholly or not at all, also where the process is
         # killed in these lines.
         self._view[8 : len(packed)] = packed[8:]
-        self._words[0] = int.from_bytes(packed[:8], "little")
+        words[0] = int.from_bytes(packed[:8], "little")
 
     def _prefault(self) -> None:
         try:
@@ -259,8 +262,13 @@ class MappedTail:
         sequence = self._first + slot
         at = PAGE + slot * ROW_BYTES
         mapped[at : at + 56] = row
-        self._words[(at >> 3) + 7] = ((digest & _HALF) or (1 << 32)) | (sequence & 0xFFFFFFFF)
+        self._words[slot] = ((digest & _HALF) or (1 << 32)) | (sequence & 0xFFFFFFFF)
         return sequence
+
+    @property
+    def parts(self) -> tuple[MappedTail, mmap.mmap, memoryview, int, int, int]:
+        """For callers that store rows by themselves: tail, mapping, last words, heap, its end, first sequence."""
+        return self, self._map, self._words, self._heap, self._limit, self._first
 
     @property
     def fill(self) -> float:
@@ -275,7 +283,7 @@ class MappedTail:
     @property
     def settled(self) -> bool:
         """Whether every row that was reserved is published."""
-        return 0 not in self._words[PAGE // 8 + 7 : PAGE // 8 + 8 * self._next : 8].tolist()
+        return bytes(8) not in (words := self._words[: self._next].tobytes()) or 0 not in array("Q", words)
 
     def note_loss(self, count: int, first: int, last: int) -> None:
         """Write into the header that events were lost."""

@@ -208,7 +208,7 @@ def recorded(
                         tail._free = start + length
                         at = PAGE + slot * ROW_BYTES
                         mapped[at : at + 56] = row
-                        words[(at >> 3) + 7] = check | ((tail._first + slot) & 0xFFFFFFFF)
+                        words[slot] = check | ((tail._first + slot) & 0xFFFFFFFF)
                         enter(outer)
                         calls.pop(call, None)
                         return None

@@ -8,7 +8,7 @@ import sys
 from _thread import get_ident
 from array import array
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from xxhash import xxh3_64_intdigest
 
@@ -33,6 +33,7 @@ from braid_hpc.vocabulary.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from mmap import mmap
 
     from braid_hpc.log.writer import RankLog
     from braid_hpc.run.recorder import Run
@@ -71,6 +72,7 @@ class Stream:
         self._checked = [(index, kind) for index, (_, kind) in enumerate(columns) if kind in _CHECKED]
         self._file: BatchFile | None = None
         self._file_writer = b""
+        self._place = _NOWHERE
         self.name = name
         self.columns = columns
 
@@ -108,6 +110,15 @@ class Stream:
             return Rows(log.writer, self.name, first, 1)
         self._run._note_late()
         return NO_ROWS
+
+    def _move(self) -> None:
+        """Have the next rows stored into the tail that the log has now, where `append` can do that by itself."""
+        tail = self._log.tail
+        # A tail that is left takes no row any more, so that this is noticed by whoever still knows it.
+        if tail.__class__ is MappedTail and tail.header.after < 1 << 32:
+            self._place = (*tail.parts, self._middle, tail.writer, self.name)
+        else:
+            self._place = _NOWHERE
 
     def _encode(self, values: tuple[Any, ...]) -> bytes:
         checked = self._checked
@@ -256,20 +267,30 @@ class Stream:
 _MIDDLE = struct.Struct("<QIIHH")
 _AROUND = "<qQ20sIII8x"
 
+
+class _Refusing:
+    """Stands where there is no tail that `append` can store into by itself."""
+
+    __slots__ = ()
+    _free = _next = _rows = 0
+
+
+#: Tail, mapping, last words of the rows, heap, its end, first sequence; the stream's middle, writer and name.
+_Place: TypeAlias = "tuple[Any, mmap | None, memoryview | None, int, int, int, bytes, bytes, str]"
+_NOWHERE: _Place = (_Refusing(), None, None, 0, 0, 0, bytes(20), b"", "")
+
 # One function for all of it, because each function that it called would cost as much as storing the row. It does what
 # Stream.append and MappedTail.append do, for rows of which nothing is unusual, and leaves all others to these.
 _APPEND = """
 def append(self, {parameters}, *more, **named):
-    log = self._log
-    tail = log.tail
-    if tail.__class__ is MappedTail and not more and not named:
+    if not more and not named:
         try:
             {checks}
-            mapped, words = tail._map, tail._words
+            tail, mapped, words, heap, limit, number, middle, writer, name = self._place
             length = {length}
             thread = get_ident() & 0xFFFFFFFF
             first, start = self._next, tail._free
-            data = pack(monotonic_ns(), first, self._middle, thread, start, length, {fixed}){texts}
+            data = pack(monotonic_ns(), first, middle, thread, start, length, {fixed}){texts}
             check = (digest(data) & 0xFFFFFFFF00000000) or 0x100000000
             # No call from here to the end of the stores, see braid_hpc.log.tail.
             slot = tail._next
@@ -278,22 +299,24 @@ def append(self, {parameters}, *more, **named):
                 start == tail._free
                 and first == self._next
                 and slot < tail._rows
-                and end <= tail._limit
+                and end <= limit
             ):
-                at = tail._heap + start
+                at = heap + start
                 mapped[at : at + length] = data[{body}:]
                 self._next = first + 1
                 tail._next = slot + 1
                 tail._free = end
                 at = {page} + slot * {row}
                 mapped[at : at + {body}] = data[:{body}]
-                words[(at >> 3) + {word}] = check | ((tail._first + slot) & 0xFFFFFFFF)
+                words[slot] = check | (number + slot)
                 return {rows}
         except Exception as error:
             # Nothing was stored: a value of another type, None, a tail that was closed meanwhile.
             del error
     given = [value for value in ({names},) if value is not MISSING]
-    return Stream.append(self, *given, *more, **named)
+    result = Stream.append(self, *given, *more, **named)
+    self._move()
+    return result
 """
 
 
@@ -318,7 +341,6 @@ def _specialised(kinds: tuple[str, ...]) -> type[Stream]:
     row = struct.Struct(codes)
     body = ROW.size
     sizes = [name for name in fixed if name.startswith("size")]
-    place = "tail.writer, self.name, first, 1"
     source = _APPEND.format(
         parameters=", ".join(f"{name}=MISSING" for name in names),
         names=", ".join(names),
@@ -329,13 +351,11 @@ def _specialised(kinds: tuple[str, ...]) -> type[Stream]:
         body=body,
         page=PAGE,
         row=ROW_BYTES,
-        word=body // 8,
         # A named tuple made by its own constructor takes longer than storing the row.
-        rows=f"new(Rows, ({place}))" if issubclass(Rows, tuple) else f"Rows({place})",
+        rows="new(Rows, (writer, name, first, 1))" if issubclass(Rows, tuple) else "Rows(writer, name, first, 1)",
     )
     known: dict[str, Any] = {
         "MISSING": object(),
-        "MappedTail": MappedTail,
         "Rows": Rows,
         "Stream": Stream,
         "digest": xxh3_64_intdigest,

@@ -67,6 +67,6 @@ def test_pyarrow_alone_reads_the_file(tmp_path: Path) -> None:
     with pa.ipc.open_stream((tmp_path / "events.arrows").read_bytes()) as stream:
         table = stream.read_all()
     assert table["sequence"].to_pylist() == list(range(1, 193))
-    wanted = {"sequence": "uint64", **{name: kind for name, kind, _, _ in EVENT_COLUMNS}, "payload": "binary"}
+    wanted = {"sequence": "uint64", **{name: kind for name, kind, _ in EVENT_COLUMNS}, "payload": "binary"}
     assert {field.name: str(field.type) for field in table.schema} == wanted
     assert not any(field.nullable for field in table.schema)
