@@ -1133,6 +1133,9 @@ typedef struct Call {
     PyObject *run;
     PyObject *about;
     PyObject *outer;
+    /* The activity of the context when it began, and the call below it on its stack. */
+    PyObject *entry;
+    struct Call *below;
     PyObject *args;
     PyObject *kwargs;
     /* The Activity, once its beginning is recorded; its sequence there and the id of the log are kept beside it. */
@@ -1148,9 +1151,17 @@ typedef struct Call {
     struct Call *behind;
 } Call;
 
+/* The calls that run in a context, the innermost on top. A context that is copied to another thread gets another one. */
+typedef struct {
+    PyObject_HEAD
+    Call *top;
+    unsigned long thread;
+} Stack;
+
 static Call *pending, *spare_call;
-/* How the present activity is read and set, and what records the end of a call where this file cannot. */
-static PyObject *context_get, *context_set, *finish_call, *method_type;
+/* How the activity of a context is read, its stack read and set, and what records the end of a call that is not plain. */
+static PyObject *context_get, *stack_get, *stack_set, *finish_call, *method_type;
+static PyTypeObject *stack_type;
 /* The run that is open; a new number whenever it changes. */
 static PyObject *open_run, *open_intern, *open_held;
 static Cell *open_cell;
@@ -1182,9 +1193,9 @@ settle(Call *call, int state)
     call->state = state;
 }
 
-/* Begin a call; the reference to `outer` is taken over. */
+/* Begin a call; the reference to `entry` is taken over. */
 static inline Call *
-make_call(PyObject *about, PyObject *outer, PyObject *args, PyObject *kwargs)
+make_call(PyObject *about, PyObject *entry, Stack *stack, PyObject *args, PyObject *kwargs)
 {
     Call *call = spare_call;
     if (call != NULL) {
@@ -1196,7 +1207,12 @@ make_call(PyObject *about, PyObject *outer, PyObject *args, PyObject *kwargs)
     }
     call->run = Py_NewRef(open_run);
     call->about = Py_NewRef(about);
-    call->outer = outer;
+    /* Nothing was entered since the call below began: that is what this one stands in. */
+    Call *below = stack->top;
+    call->outer = Py_NewRef(below != NULL && below->entry == entry ? (PyObject *)below : entry);
+    call->entry = entry;
+    call->below = below;
+    stack->top = (Call *)Py_NewRef((PyObject *)call);
     call->args = Py_NewRef(args);
     call->kwargs = Py_XNewRef(kwargs);
     call->activity = call->writer = NULL;
@@ -1218,7 +1234,9 @@ call_dealloc(PyObject *self)
 {
     Call *call = (Call *)self;
     PyTypeObject *type = Py_TYPE(self);
-    PyObject *held[] = {call->run, call->about, call->outer, call->args, call->kwargs, call->activity, call->writer};
+    PyObject *held[] = {call->run,    call->about,    call->outer,  call->entry,
+                        call->args,   call->kwargs,   call->activity, call->writer,
+                        (PyObject *)call->below};
     settle(call, ENDED);
     if (spare_call == NULL) {
         spare_call = call;
@@ -1230,6 +1248,21 @@ call_dealloc(PyObject *self)
         Py_XDECREF(held[index]);
     }
     Py_DECREF(type);
+}
+
+/* Take a call off its stack, wherever it is there: only calls of one thread of execution end in their order. */
+static inline void
+leave(Stack *stack, Call *call)
+{
+    Call **place = &stack->top;
+    while (*place != NULL && *place != call) {
+        place = &(*place)->below;
+    }
+    if (*place == call) {
+        *place = call->below;
+        call->below = NULL;
+        Py_DECREF((PyObject *)call);
+    }
 }
 
 static PyObject *
@@ -1309,6 +1342,7 @@ static PyGetSetDef call_getset[] = {
     FIELD("run", run, "The run it is recorded in."),
     FIELD("about", about, "What is known of the function."),
     FIELD("_outer", outer, "What it was called in."),
+    FIELD("_entry", entry, "The activity of the context when it began, or None."),
     FIELD("args", args, "Its arguments."),
     FIELD("kwargs", kwargs, "Its arguments by name, or None."),
     {"activity", call_get, call_set_activity, PyDoc_STR("Its activity, once the beginning is recorded."),
@@ -1334,6 +1368,70 @@ static PyType_Spec call_spec = {
     .slots = call_slots,
 };
 
+/* ------------------------------------------------------------------ Stack */
+
+static PyObject *
+stack_get_top(PyObject *self, void *Py_UNUSED(unused))
+{
+    Call *top = ((Stack *)self)->top;
+    return Py_NewRef(top != NULL ? (PyObject *)top : Py_None);
+}
+
+static void
+stack_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    Py_XDECREF((PyObject *)((Stack *)self)->top);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyGetSetDef stack_getset[] = {
+    {"top", stack_get_top, NULL, PyDoc_STR("The innermost call, or None."), NULL},
+    {NULL},
+};
+
+static PyType_Slot stack_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("The calls that run in a context.")},
+    {Py_tp_dealloc, stack_dealloc},
+    {Py_tp_getset, stack_getset},
+    {0, NULL},
+};
+
+static PyType_Spec stack_spec_of_calls = {
+    .name = "braid_hpc.kernels._tail.Stack",
+    .basicsize = sizeof(Stack),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = stack_slots,
+};
+
+/* Return the stack of this context and thread; one is made for the first call in it. */
+static inline Stack *
+present_stack(void)
+{
+    PyObject *found = PyObject_CallFunctionObjArgs(stack_get, NULL);
+    unsigned long thread = PyThread_get_thread_ident();
+    if (found == NULL || (Py_TYPE(found) == stack_type && ((Stack *)found)->thread == thread)) {
+        return (Stack *)found;
+    }
+    Stack *stack = PyObject_New(Stack, stack_type);
+    if (stack == NULL) {
+        Py_DECREF(found);
+        return NULL;
+    }
+    /* The call that the context was copied in stays below, also when it has ended. */
+    stack->top = Py_TYPE(found) == stack_type ? (Call *)Py_XNewRef((PyObject *)((Stack *)found)->top) : NULL;
+    stack->thread = thread;
+    Py_DECREF(found);
+    PyObject *token = PyObject_CallFunctionObjArgs(stack_set, (PyObject *)stack, NULL);
+    if (token == NULL) {
+        Py_DECREF((PyObject *)stack);
+        return NULL;
+    }
+    Py_DECREF(token);
+    return stack;
+}
+
 /* ------------------------------------------------------------------ Function */
 
 typedef struct {
@@ -1347,14 +1445,6 @@ typedef struct {
     uint64_t generation;
     uint32_t number;
 } Function;
-
-static inline int
-set_context(PyObject *value)
-{
-    PyObject *token = PyObject_CallFunctionObjArgs(context_set, value, NULL);
-    Py_XDECREF(token);
-    return token != NULL ? 0 : -1;
-}
 
 /* Number of the function's name in the log of the run that is open; 0 if there is none. */
 __attribute__((noinline)) static void
@@ -1453,25 +1543,17 @@ record_slowly(Call *call, PyObject *result)
     PyObject *done = PyObject_CallFunctionObjArgs(finish_call, (PyObject *)call, error != NULL ? error : Py_None,
                                                   result != NULL ? result : Py_None, NULL);
     settle(call, ENDED);
-    PyObject *present = NULL;
     if (done != NULL) {
         Py_DECREF(done);
     }
     else if (result != NULL) {
         /* Only where the user asked for exceptions. */
         Py_DECREF(result);
-        result = NULL;
-        PyErr_Fetch(&kind, &error, &trace);
+        return NULL;
     }
     else {
         PyErr_Clear();
     }
-    /* Something that was entered within the call and not left stays the present activity. */
-    present = PyObject_CallFunctionObjArgs(context_get, NULL);
-    if (present == NULL || (present == (PyObject *)call && set_context(call->outer) < 0)) {
-        PyErr_Clear();
-    }
-    Py_XDECREF(present);
     if (result == NULL) {
         PyErr_Restore(kind, error, trace);
     }
@@ -1491,13 +1573,12 @@ function_call(PyObject *object, PyObject *args, PyObject *kwargs)
             return PyObject_Call(self->function, args, kwargs);
         }
     }
-    PyObject *outer = PyObject_CallFunctionObjArgs(context_get, NULL);
-    if (outer == NULL) {
-        return NULL;
-    }
-    Call *call = make_call(self->about, outer, args, kwargs);
+    Stack *stack = present_stack();
+    PyObject *entry = stack != NULL ? PyObject_CallFunctionObjArgs(context_get, NULL) : NULL;
+    Call *call = entry != NULL ? make_call(self->about, entry, stack, args, kwargs) : NULL;
     if (call == NULL) {
-        Py_DECREF(outer);
+        Py_XDECREF(entry);
+        Py_XDECREF((PyObject *)stack);
         return NULL;
     }
     if (open_cell != NULL && open_cell->table != NULL) {
@@ -1510,21 +1591,13 @@ function_call(PyObject *object, PyObject *args, PyObject *kwargs)
         }
         Py_XDECREF(held);
     }
-    if (set_context((PyObject *)call) < 0) {
-        settle(call, ENDED);
-        Py_DECREF(call);
-        return NULL;
-    }
     PyObject *result = PyObject_Call(self->function, args, kwargs);
-    if (result == Py_None && call->state == PENDING && PyTuple_Size(args) == 0
-        && (kwargs == NULL || PyDict_Size(kwargs) == 0) && record_plain(self, call) == 0) {
-        if (set_context(call->outer) < 0) {
-            PyErr_Clear();
-        }
-    }
-    else {
+    if (result != Py_None || call->state != PENDING || PyTuple_Size(args) != 0
+        || (kwargs != NULL && PyDict_Size(kwargs) != 0) || record_plain(self, call) < 0) {
         result = record_slowly(call, result);
     }
+    leave(stack, call);
+    Py_DECREF((PyObject *)stack);
     /* Whoever holds on to the call does not hold on to these. */
     PyObject *given[] = {call->args, call->kwargs};
     call->args = call->kwargs = NULL;
@@ -1572,7 +1645,7 @@ function_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     if (finish_call == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "set_context was not called");
+        PyErr_SetString(PyExc_RuntimeError, "set_up was not called");
         return NULL;
     }
     Function *self = (Function *)PyType_GenericAlloc(type, 0);
@@ -1662,12 +1735,13 @@ static PyType_Spec function_spec = {
 static PyObject *
 set_up(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *get, *set, *finish;
-    if (!PyArg_ParseTuple(args, "OOO:set_up", &get, &set, &finish)) {
+    PyObject *get, *get_stack, *set_stack, *finish;
+    if (!PyArg_ParseTuple(args, "OOOO:set_up", &get, &get_stack, &set_stack, &finish)) {
         return NULL;
     }
     replace(&context_get, get);
-    replace(&context_set, set);
+    replace(&stack_get, get_stack);
+    replace(&stack_set, set_stack);
     replace(&finish_call, finish);
     Py_RETURN_NONE;
 }
@@ -2036,8 +2110,9 @@ static PyMethodDef functions[] = {
      PyDoc_STR("set_run(run=None, cell=None, intern=None, held=None, /)\n--\n\n"
                "Record calls in another run from now on, or in none.")},
     {"set_up", set_up, METH_VARARGS,
-     PyDoc_STR("set_up(get, set, finish, /)\n--\n\n"
-               "Say how the present activity is read and set, and what records a call that is not plain.")},
+     PyDoc_STR("set_up(get, get_stack, set_stack, finish, /)\n--\n\n"
+               "Say how the activity of a context and its stack of calls are read, how the latter is set, and what\n"
+               "records a call that is not plain.")},
     {"verify_rows", (PyCFunction)(void (*)(void))verify_rows, METH_FASTCALL,
      PyDoc_STR("verify_rows(data, first, rows, heap_offset, /)\n--\n\n"
                "Look at each row of a mapped tail that lies in `data`: 0 unpublished, 1 verifies, 2 does not.")},
@@ -2081,7 +2156,8 @@ PyInit__tail(void)
     cell_type = add_type(module, "Cell", &cell_spec);
     rows_type = add_type(module, "Rows", &rows_spec);
     call_type = add_type(module, "Call", &call_spec);
-    if (table_type == NULL || cell_type == NULL || rows_type == NULL || call_type == NULL || method_type == NULL
+    stack_type = add_type(module, "Stack", &stack_spec_of_calls);
+    if (table_type == NULL || cell_type == NULL || rows_type == NULL || call_type == NULL || stack_type == NULL || method_type == NULL
         || add_type(module, "Function", &function_spec) == NULL
         || add_type(module, "StreamBase", &stream_spec) == NULL) {
         goto failed;

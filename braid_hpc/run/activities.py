@@ -24,8 +24,12 @@ __all__ = ["Activity", "activity", "carry", "current_activity"]
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-#: The innermost activity, or call of a decorated function (:class:`braid_hpc.run.calls.Call`).
+#: The activity that was entered last in this context, or a call that was carried into it.
 _CURRENT: ContextVar[Any] = ContextVar("braid_activity", default=None)
+
+#: The calls of decorated functions that run in this context (:class:`braid_hpc.run.calls.CallStack`). They are not
+#: entered in the variable above, because setting one takes longer than recording a call is allowed to take.
+_CALLS: ContextVar[Any] = ContextVar("braid_calls", default=None)
 
 #: Flags of a code object, by :mod:`inspect`, which is slow to import.
 CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR = 0x20, 0x80, 0x200
@@ -42,7 +46,21 @@ def current_activity() -> Activity | None:
     Activity or None
         None outside of all of them.
     """
-    return activity_of(_CURRENT.get())
+    return activity_of(innermost())
+
+
+def innermost() -> Any:
+    """Return what was entered last in this context.
+
+    Returns
+    -------
+    Activity, Call or None
+        A call of a decorated function if it runs and nothing was entered since it began.
+    """
+    found, stack = _CURRENT.get(), _CALLS.get()
+    if stack is not None and (top := stack.top) is not None and top._entry is found:
+        return top
+    return found
 
 
 def activity_of(found: Any) -> Activity | None:
@@ -224,13 +242,29 @@ def _decorate(function: Callable[_P, _T], name: str) -> Any:
 
     about = About(name, qualified, names, encode(Called(function=qualified)))
     if (compiled := compiled_module()) is None:
-        return recorded(function, about, _RUNS, _CURRENT.get, _CURRENT.set)
-    compiled.set_up(_CURRENT.get, _CURRENT.set, _end_call)
+        return recorded(function, about, _RUNS, (_CURRENT.get, _CALLS.get, _CALLS.set))
+    compiled.set_up(_CURRENT.get, _CALLS.get, _CALLS.set, end_call)
     return functools.update_wrapper(compiled.Function(function, about, name, about.payload), function)
 
 
-def _end_call(call: Any, error: BaseException | None, result: Any) -> None:
-    call.run._end_call(call, error, result)
+def end_call(call: Any, error: BaseException | None, result: Any) -> None:
+    """Record the end of a call of a decorated function that is not plain.
+
+    Parameters
+    ----------
+    call : Call
+        Which one; still on its stack.
+    error : BaseException or None
+        What it raised.
+    result : object
+        What it returned.
+    """
+    try:
+        call.run._end_call(call, error, result)
+    finally:
+        # Something that was entered within the call and not left stays what was entered last.
+        if (found := _CURRENT.get()) is not call._entry:
+            _CURRENT.set(_still_open(found))
 
 
 def _decorate_coroutine(function: Any, about: About) -> Any:
@@ -296,7 +330,7 @@ class RecordedGenerator(Generator[Any, Any, Any]):
 
     def _resume(self, resume: Any, *values: Any) -> Any:
         act, outer = self._activity, _CURRENT.get()
-        act._outer = _still_open(outer)
+        act._outer = _still_open(innermost())
         _CURRENT.set(act)
         try:
             return resume(*values)
@@ -357,7 +391,7 @@ def carry(function: Callable[_P, _T]) -> Callable[_P, _T]:
     ...     list(pool.map(carry(abs), [-1, 2]))
     [1, 2]
     """
-    present = _CURRENT.get()
+    present = innermost()
 
     @functools.wraps(function)
     def carried(*args: _P.args, **kwargs: _P.kwargs) -> _T:

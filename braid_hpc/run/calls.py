@@ -45,8 +45,8 @@ _HALF = 0xFFFFFFFF00000000
 #: A row of a call outside of all activities, in which `subject`, `other` and `flags` are 0.
 _PLAIN = struct.Struct("<q8xQI4xH2xIII8x")
 
-#: Those that are open, as keys.
-_open_calls: dict[Call, None] = {}
+#: The stacks of calls of all contexts, by their number in memory.
+_stacks: dict[int, weakref.ref[CallStack]] = {}
 
 _watching_forks = False
 
@@ -93,7 +93,20 @@ class Call:
     """
 
     # Set by `recorded`, one by one: that takes a third of the time that arguments of a constructor do.
-    __slots__ = ("_at", "_outer", "_tail", "about", "activity", "args", "began", "kwargs", "run", "state")
+    __slots__ = (
+        "_at",
+        "_below",
+        "_entry",
+        "_outer",
+        "_tail",
+        "about",
+        "activity",
+        "args",
+        "began",
+        "kwargs",
+        "run",
+        "state",
+    )
 
     @property
     def open(self) -> bool:
@@ -126,6 +139,8 @@ class Call:
 
     if TYPE_CHECKING:
         _at: int
+        _below: Call | None
+        _entry: Any
         _outer: Any
         _tail: Any
         about: About
@@ -137,8 +152,32 @@ class Call:
         state: int
 
 
+class CallStack:
+    """The calls that run in a context; one that is copied to another thread gets another stack there.
+
+    Attributes
+    ----------
+    top : Call or None
+        The innermost one.
+    thread : int
+        The thread it is of.
+    """
+
+    __slots__ = ("__weakref__", "thread", "top")
+
+    def __init__(self, thread: int, copied: Any) -> None:
+        # The call that the context was copied in stays below, also when it has ended.
+        self.top: Call | None = copied.top if copied.__class__ is CallStack else None
+        self.thread = thread
+        number = id(self)
+        _stacks[number] = weakref.ref(self, lambda _: _stacks.pop(number, None))
+
+
 def recorded(
-    function: Callable[..., Any], about: About, runs: list[Run], get: Callable[[], Any], enter: Callable[[Any], Any]
+    function: Callable[..., Any],
+    about: About,
+    runs: list[Run],
+    context: tuple[Callable[[], Any], Callable[[], Any], Callable[[Any], Any]],
 ) -> Callable[..., Any]:
     """Return a function whose calls are recorded.
 
@@ -150,8 +189,8 @@ def recorded(
         What is known of it.
     runs : list of Run
         Those that are open; the last one counts.
-    get, enter : callable
-        Read and set the innermost activity or call of this context.
+    context : tuple of callable
+        Read the activity that was entered last in this context, read its stack of calls, and set that.
 
     Returns
     -------
@@ -159,19 +198,29 @@ def recorded(
         The function, wrapped.
     """
     name, payload = about.name, about.payload
-    length, pack, code, make, calls = len(payload), _PLAIN.pack, int(Code.CALL), Call, _open_calls
+    length, pack, code, make = len(payload), _PLAIN.pack, int(Code.CALL), Call
     now, thread, digest = monotonic_ns, get_ident, xxh3_64_intdigest
+    get, get_stack, set_stack = context
 
     # One function, without others called by it, because each of them would cost as much as storing the row.
     @functools.wraps(function)
     def call_recorded(*args: Any, **kwargs: Any) -> Any:
         if not runs or not (run := runs[-1])._open:
             return function(*args, **kwargs)
+        ident = thread()
+        stack = get_stack()
+        if stack.__class__ is not CallStack or stack.thread != ident:
+            set_stack(stack := CallStack(ident, stack))
         call = make()
         call.state = 0
         call.run = run
         call.about = about
-        call._outer = outer = get()
+        call._below = below = stack.top
+        call._entry = outer = get()
+        # Nothing was entered since the call below began: that is what this one stands in.
+        if below is not None and below._entry is outer:
+            outer = below
+        call._outer = outer
         call.args = args
         call.kwargs = kwargs
         call.activity = None
@@ -179,25 +228,23 @@ def recorded(
         tail: Any = log.tail
         call._tail = tail
         call._at = tail._next
-        enter(call)
-        calls[call] = None
         call.began = began = now()
+        stack.top = call
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            run._end_call(call, error, None)
-            _leave(call, get, enter)
+            _end(call, error, None, stack)
             raise
         if result is None and outer is None and not args and not kwargs:
             try:
                 tail = log.tail
                 if tail.__class__ is MappedTail:
                     words, mapped = tail._words, tail._map
-                    number, ident = log._names[name], thread() & 0xFFFFFFFF
+                    number = log._names[name]
                     start = tail._free
                     at = tail._heap + start
                     ended = now()
-                    row = pack(ended, ended - began, number, code, ident, start, length)
+                    row = pack(ended, ended - began, number, code, ident & 0xFFFFFFFF, start, length)
                     check = (digest(row + payload) & _HALF) or 0x100000000
                     # No call from here to the end of the stores: see braid_hpc.log.tail.
                     slot = tail._next
@@ -209,27 +256,28 @@ def recorded(
                         at = PAGE + slot * ROW_BYTES
                         mapped[at : at + 56] = row
                         words[slot] = check | ((tail._first + slot) & 0xFFFFFFFF)
-                        enter(outer)
-                        calls.pop(call, None)
+                        stack.top = below
                         return None
             except Exception as error:
                 # A name that the log has not met, a closed file: nothing was stored, and the long way finds out.
                 del error
-        run._end_call(call, None, result)
-        _leave(call, get, enter)
+        _end(call, None, result, stack)
         return result
 
     return call_recorded
 
 
-def _leave(call: Call, get: Callable[[], Any], enter: Callable[[Any], Any]) -> None:
-    call.state = ENDED
-    _open_calls.pop(call, None)
-    # Something that was entered within the call and not left stays the innermost one.
-    if get() is call:
-        enter(call._outer)
-    # Whoever holds on to the call does not hold on to these.
-    call.args, call.kwargs = (), None
+def _end(call: Call, error: BaseException | None, result: Any, stack: CallStack) -> None:
+    """Record the end of a call that is not plain, and take it off its stack."""
+    from braid_hpc.run.activities import end_call
+
+    try:
+        end_call(call, error, result)
+    finally:
+        call.state = ENDED
+        stack.top = call._below
+        # Whoever holds on to the call does not hold on to these.
+        call.args, call.kwargs, call._below = (), None, None
 
 
 def pending_calls() -> list[Any]:
@@ -241,7 +289,13 @@ def pending_calls() -> list[Any]:
         Some of them may have a beginning on record already.
     """
     compiled = compiled_module()
-    return [*_open_calls, *(compiled.pending_calls() if compiled is not None else ())]
+    found: list[Any] = list(compiled.pending_calls() if compiled is not None else ())
+    for reference in list(_stacks.values()):
+        call = None if (stack := reference()) is None else stack.top
+        while call is not None:
+            found.append(call)
+            call = call._below
+    return found
 
 
 def begin_calls(run: Run, longer_than: int = 0) -> None:
@@ -314,7 +368,11 @@ def _before_fork() -> None:
 
 
 def _after_fork() -> None:
-    _open_calls.clear()
+    # Those of threads that are not here.
+    ident = get_ident()
+    for number, reference in list(_stacks.items()):
+        if (stack := reference()) is None or stack.thread != ident:
+            _stacks.pop(number, None)
     compiled = compiled_module()
     if compiled is not None:
         compiled.forget_calls()

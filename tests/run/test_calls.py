@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import copy
 import inspect
 import os
@@ -21,6 +23,7 @@ import braid_hpc as braid
 from braid_hpc.compaction.extract import extract
 from braid_hpc.log.choice import compiled_module
 from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
+from braid_hpc.run import activities
 from braid_hpc.run.activities import current_activity
 from braid_hpc.run.calls import pending_calls
 from braid_hpc.vocabulary.codes import Code, Outcome
@@ -181,6 +184,110 @@ def test_a_call_carried_into_a_thread(run: braid.Run) -> None:
     begin = the(run, Code.BEGIN)
     assert {row.subject for row in said(log, Code.DECLARE)} == {begin.sequence}
     assert [row.subject for row in said(log, Code.END)] == [begin.sequence]
+
+
+def test_a_context_that_is_copied_to_a_thread_has_calls_of_its_own(run: braid.Run) -> None:
+    """What it records belongs to the call that it was copied in, what it calls stands in that, and both end alone."""
+    plain = braid.activity("plain")(lambda: None)
+    inside, proceed = threading.Event(), threading.Event()
+
+    @braid.activity("inner")
+    def inner() -> None:
+        run.data("in inner")
+        inside.set()
+        assert proceed.wait(30)
+
+    @braid.activity("outer")
+    def outer() -> None:
+        def work() -> None:
+            run.data("in work")
+            inner()
+
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(work,))
+        thread.start()
+        assert inside.wait(30)
+        plain()
+        run.data("in outer")
+        proceed.set()
+        thread.join()
+        run.data("after")
+
+    outer()
+    log = read_writer(run._log.directory)
+    begins = {row.name: row for row in said(log, Code.BEGIN)}
+    of = {row.name: row.subject for row in said(log, Code.DECLARE)}
+    assert list(begins) == ["outer", "inner"]
+    assert of == {
+        "in work": begins["outer"].sequence,
+        "in inner": begins["inner"].sequence,
+        "in outer": begins["outer"].sequence,
+        "after": begins["outer"].sequence,
+    }
+    assert begins["inner"].subject == the(run, Code.CALL).subject == begins["outer"].sequence
+    assert current_activity() is None
+
+
+def test_calls_of_interleaved_tasks(run: braid.Run) -> None:
+    """Each belongs to the block that its own task is in."""
+    plain = braid.activity("plain")(lambda: None)
+
+    async def task(name: str) -> None:
+        with run.activity(name):
+            for _ in range(3):
+                plain()
+                await asyncio.sleep(0)
+
+    async def both() -> None:
+        await asyncio.gather(task("a"), task("b"))
+
+    braid.activity("loop")(lambda: asyncio.run(both()))()
+    log = read_writer(run._log.directory)
+    begins = {row.sequence: row.name for row in said(log, Code.BEGIN)}
+    assert sorted(begins.values()) == ["a", "b", "loop"]
+    assert [begins[row.subject] for row in said(log, Code.CALL)] == ["a", "b"] * 3
+    assert {row.name: begins.get(row.subject) for row in said(log, Code.BEGIN)} == {
+        "loop": None,
+        "a": "loop",
+        "b": "loop",
+    }
+
+
+def test_a_block_that_is_not_left_within_a_call(run: braid.Run) -> None:
+    """Stays the innermost one when the call returns; once it is left, the next calls are plain again."""
+    plain = braid.activity("plain")(lambda: None)
+    kept: list[braid.Activity] = []
+
+    @braid.activity("opens")
+    def opens() -> None:
+        kept.append(run.activity("block").__enter__())
+
+    opens()
+    plain()
+    run.data("x")
+    kept[0].__exit__(None, None, None)
+    plain()
+    block = next(row for row in said(read_writer(run._log.directory), Code.BEGIN) if row.name == "block")
+    assert [row.subject for row in said(read_writer(run._log.directory), Code.CALL)] == [block.sequence, 0]
+    assert the(run, Code.DECLARE).subject == block.sequence
+    assert current_activity() is None
+    assert activities._CURRENT.get() is None
+
+
+def test_a_call_that_recorded_something_leaves_nothing_behind(run: braid.Run) -> None:
+    """Neither an activity that the next call would be looked up in, nor itself."""
+    plain = braid.activity("plain")(lambda: None)
+
+    @braid.activity("busy")
+    def busy() -> None:
+        with run.activity("block"):
+            pass
+        plain()
+
+    for _ in range(3):
+        busy()
+        assert activities.innermost() is None
+        assert activities._CURRENT.get() is None
+    assert pending_calls() == []
 
 
 def test_a_long_call_begins_in_the_log_while_it_runs(run: braid.Run) -> None:
