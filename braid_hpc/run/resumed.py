@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.run.activities import _CURRENT, _still_open
+from braid_hpc.run.activities import _CURRENT, _still_open, innermost
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,7 +44,7 @@ class RecordedAsyncGenerator(AsyncGenerator[Any, Any]):
 
     async def _resume(self, resume: Callable[..., Awaitable[Any]], *values: Any) -> Any:
         act, outer = self._activity, _CURRENT.get()
-        act._outer = _still_open(outer)
+        act._outer = _still_open(innermost())
         _CURRENT.set(act)
         try:
             return await resume(*values)

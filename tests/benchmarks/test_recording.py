@@ -23,6 +23,7 @@ def test_it_writes_its_figures_with_their_machine(tmp_path: Path) -> None:
     for variant in ("compiled", "python"):
         for what in ("event", "row of a batch", "decorated function"):
             assert results[variant][what]["wall"] > 0
+            assert results[variant][what]["floor"] > 0
         assert results[variant]["event"]["latency_us"]["p50"] <= results[variant]["event"]["latency_us"]["p99.99"]
     table = (tmp_path / "recording.md").read_text()
     assert table.strip() == done.stdout.strip()
