@@ -15,6 +15,7 @@ from braid_hpc.vocabulary.encoding import to_jsonable
 __all__ = ["BIGINT", "INTEGER", "TEXT", "TIME", "Rows", "as_json", "clean", "typed"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 
 TEXT, INTEGER, BIGINT, TIME = pa.string(), pa.int32(), pa.int64(), pa.timestamp("ns")
 
@@ -56,10 +57,10 @@ class Rows:
         if not rows:
             return
         arrays = {}
-        for index, (name, kind) in enumerate(columns):
-            values = [row[index] for row in rows]
+        for (name, kind), given in zip(columns, zip(*rows, strict=True), strict=True):
+            values: Sequence[Any] = given
             if kind is TEXT:
-                values = [None if value is None else clean(value) for value in values]
+                values = [value if value is None or value.isascii() else clean(value) for value in given]
             arrays[name] = pa.array(values, kind)
         self.insert(table, pa.table(arrays), {"snapshot": self.snapshot})
 
@@ -118,7 +119,9 @@ def as_json(value: Any) -> str | None:
     """
     if value is None:
         return None
-    text = json.dumps(to_jsonable(value), ensure_ascii=False, sort_keys=True)
+    text = _encode(to_jsonable(value))
+    if text.isascii():
+        return text
     # With two backslashes: one alone would be JSON's way to write the surrogate.
     return _SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)
 

@@ -52,7 +52,7 @@ def key_digest(parts: Iterable[str | bytes | int | None]) -> str:
     str
         32 hexadecimal digits.
     """
-    digest = hashlib.blake2b(digest_size=16, person=b"braid_hpc key 1")
+    whole: list[bytes] = []
     for part in parts:
         if part is None:
             tag, data = b"n", b""
@@ -62,8 +62,8 @@ def key_digest(parts: Iterable[str | bytes | int | None]) -> str:
             tag, data = b"i", str(part).encode()
         else:
             tag, data = b"s", part.encode("utf-8", "surrogatepass")
-        digest.update(tag + len(data).to_bytes(8, "little") + data)
-    return digest.hexdigest()
+        whole += (tag, len(data).to_bytes(8, "little"), data)
+    return hashlib.blake2b(b"".join(whole), digest_size=16, person=b"braid_hpc key 1").hexdigest()
 
 
 def content_of_bytes(data: bytes | memoryview, *, prefix: bytes = b"") -> Content:
