@@ -46,12 +46,13 @@ class Known:
         self._snapshot = snapshot
         self.past = Past(connection, snapshot)
         self.unfilled: dict[str, Place] = {}
-        for uid, identity, text in self._rows(
-            "select uid, id, placeholder from version_rows "
-            "where placeholder is not null and id not in (select id from filled)"
-        ):
-            self.unfilled[uid] = _place(text)
-            self.past.ids[uid] = identity
+        found = self._rows("select uid, id, placeholder from version_rows where placeholder is not null")
+        self.past.learn([_place(text) for *_, text in found], [])
+        for uid, identity, text in found:
+            place = _place(text)
+            if self.past.seen(place) is None and self.past.activity(place) is None:
+                self.unfilled[uid] = place
+                self.past.ids[uid] = identity
         self._written = False
         self._found: dict[tuple[str, int], str | None] = {}
 
