@@ -90,8 +90,9 @@ _SHOWN_COLUMNS = ("run", "rank", "writer", "state", "events", "first", "last", "
 def check(context: click.Context, logs: Path, form: str) -> None:
     """Verify every sum of the rank logs in directory LOGS and say what each rank's log amounts to.
 
-    States: closed (complete), open (never closed: the rank was killed or still runs), lossy (events could not be
-    written), torn (a part is missing), corrupt (bytes do not carry their sum), absent (no log of that rank).
+    States: closed (complete), ended (complete: a forked process that was seen to exit), open (never closed: the rank
+    was killed or still runs), lossy (events could not be written), torn (a part is missing), corrupt (bytes do not
+    carry their sum), absent (no log of that rank).
     A log may be several of these at once; the state is the worst, and each has a column of its own. Then what is
     damaged, when events were lost, what a rank could not do in the background, what was refused, what a newer format
     added, and what cannot be merged as it was meant. Exit code 1 if there is any of it, or a log that is not complete.

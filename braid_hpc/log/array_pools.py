@@ -141,7 +141,10 @@ class PoolFile:
             self.h5.swmr_mode = True
             self.h5.flush()
         except BaseException:
-            self.leave()
+            with contextlib.suppress(Exception):
+                # All of it here, and not when Python finds that nobody needs the objects: what fails then is printed.
+                self.leave()
+                self.h5.close()
             with contextlib.suppress(OSError):
                 os.unlink(path)
             raise

@@ -128,7 +128,7 @@ class ArrayLog:
                 raise StorageError("this writer's arrays are closed")
             file = self._file or self._open()
             try:
-                _check_room(file.descriptor, len(data))
+                _check_room(os.fstatvfs(file.descriptor), len(data))
                 values, name = _as_elements(numpy, data, dtype)
                 name += "-large" if len(data) >= LARGE else ""
                 offset = file.pools[name].append(values)
@@ -151,6 +151,8 @@ class ArrayLog:
     def _open(self) -> PoolFile:
         if time.monotonic_ns() < self._retry_at:
             raise StorageError(f"arrays cannot be written in {self._directory}, as was found less than a second ago")
+        # HDF5 that finds no room while it makes a file may end the process later, when it closes it.
+        _check_room(os.statvfs(self._directory), 0)
         try:
             number = next(self._numbers)
             file = PoolFile(self._directory / ARRAYS_NAME.format(number), number)
@@ -271,8 +273,7 @@ class _FullError(StorageError):
     """There is no room, which was noticed before anything was written."""
 
 
-def _check_room(descriptor: int, need: int) -> None:
-    room = os.fstatvfs(descriptor)
+def _check_room(room: os.statvfs_result, need: int) -> None:
     # Some file systems in user space answer with zeros.
     if room.f_blocks and room.f_bavail * room.f_frsize < need + SPARE:
         raise _FullError(f"no space is left for an array of {need} bytes")

@@ -21,6 +21,7 @@ from braid_hpc.vocabulary.errors import StorageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from braid_hpc.log.children import Children
     from braid_hpc.log.keeper import Keeper
 
 __all__ = ["Forkable", "forget_forks", "multiprocessing_child", "watch_forks"]
@@ -40,6 +41,7 @@ class Forkable:
     _successors: dict[int, Tail]
     _keeper: Keeper | None
     _losses: Losses
+    _children: Children
     _parent: bytes | None
     _forked: bool
     _replay: list[tuple[Any, ...]]
@@ -107,6 +109,7 @@ class Forkable:
         self._full, self._successors = {}, {}
         self.lost = self._retry_at = 0
         self._losses.forget()
+        self._children.forget()
         for tail in tails.values():
             # The parent's thread may have been reading one when the process was forked: that one stays open here.
             with contextlib.suppress(BufferError, OSError):
@@ -154,7 +157,13 @@ def watch_forks(log: Forkable) -> None:
     with _watching:
         if not _watched:
             _watched = True
-            os.register_at_fork(after_in_child=_after_fork)
+            os.register_at_fork(after_in_parent=_after_fork_in_parent, after_in_child=_after_fork)
+
+
+def _after_fork_in_parent() -> None:
+    for log in list(_OPEN_LOGS):
+        if not log._forked:
+            log._children.add_newest()
 
 
 def _after_fork() -> None:

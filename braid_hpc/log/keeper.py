@@ -67,7 +67,7 @@ class Keeper(threading.Thread):
             log = self._log()
             if log is None or log.closed or self._stopping:
                 break
-            for step in (log.watch, log.prepare, log.seal, log.tell_troubles):
+            for step in (log.watch, log.prepare, log.seal, log.see_children, log.tell_troubles):
                 self._take(step.__name__, step)
             # Not at each wake: what is sealed is on the disk, and a sync takes away from the present tail that its
             # pages can be stored into without a fault.

@@ -33,6 +33,7 @@ MAJOR = 1
 MINOR = 0
 
 HEADER_NAME = "header.json"
+ENDED_NAME = "ended.json"
 EVENTS_NAME = "events.arrows"
 TAIL_PREFIX = "tail-"
 

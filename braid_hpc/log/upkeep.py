@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from braid_hpc.log.batch_file import BatchFile
+    from braid_hpc.log.children import Children
     from braid_hpc.log.places import FileSystem
 
 __all__ = ["Upkeep"]
@@ -58,6 +59,7 @@ class Upkeep:
     _seen: tuple[float, int, int]
     _header_synced: bool
     _leftover: list[Path]
+    _children: Children
     _troubles: dict[tuple[str, object], str]
     header: dict[str, Any]
     _attached: list[Any]
@@ -87,6 +89,10 @@ class Upkeep:
         """Do what the program's recorder wants to be done about every second."""
         if (attend := self.attend) is not None:
             attend()
+
+    def see_children(self) -> None:
+        """Say of forked children that have exited that their logs are complete; raises :class:`OSError` likewise."""
+        self._children.look()
 
     def prepare(self) -> None:
         """Make the next tail if the present one is half full; raises :class:`OSError` where it cannot."""

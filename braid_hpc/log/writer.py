@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.log.batch_file import BatchFile, events_file
+from braid_hpc.log.children import Children
 from braid_hpc.log.choice import compiled_module, mapped_tail
 from braid_hpc.log.forks import Forkable, forget_forks, watch_forks
 from braid_hpc.log.header import make_header, write_header
@@ -110,6 +111,7 @@ class RankLog(Upkeep, Forkable):
         self._seen = (-1.0, 0, 0)
         self._header_synced = False
         self._leftover: list[Path] = []
+        self._children = Children(self._log_dir, self.writer)
         self._troubles: dict[tuple[str, object], str] = {}
         self._attached: list[Any] = []
         self._suspect: set[int] = set()
@@ -316,6 +318,9 @@ class RankLog(Upkeep, Forkable):
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.stop()
+        with contextlib.suppress(OSError):
+            self._children.look()
+        self._children.forget()
         self._retry_at = 0
         if self.tail is not NO_TAIL:
             self._losses.tell(self.tail.append)

@@ -10,7 +10,7 @@ from braid_hpc.reading.events import Events
 from braid_hpc.reading.sealed import check_sums, read_sums, sealed_files, stream_batch
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code
-from braid_hpc.vocabulary.columns import BATCH_IN_FILE
+from braid_hpc.vocabulary.columns import BATCH_IN_FILE, BATCH_PLACE
 from braid_hpc.vocabulary.errors import CorruptLogError
 
 __all__ = ["check_batches"]
@@ -27,7 +27,7 @@ def check_batches(log: WriterLog) -> None:
     log : WriterLog
         Its `faults` and `state` say afterwards what is wrong.
     """
-    summed: set[tuple[str, int]] = set()
+    summed: set[bytes] = set()
     names = {"-".join(path.stem.split("-")[:2]) for path in log.directory.glob("stream-*.sums")}
     for name in sorted(names):
         corrupt, cut = check_sums(log.directory, name)
@@ -36,12 +36,13 @@ def check_batches(log: WriterLog) -> None:
         for fault in cut:
             log.damage([fault], torn=True)
         for path in sealed_files(log.directory, name):
-            summed.update((path.stem, segment.offset) for segment in read_sums(path.with_suffix(".sums"))[0])
+            summed.update(segment.digest for segment in read_sums(path.with_suffix(".sums"))[0])
     for events, row in _batches(log):
         number, first, count = (int(events[name][row]) for name in ("other", "subject", "object"))
         try:
-            _, path, offset = stream_batch(log.directory, number, events.payload(row))
-            if (path.stem, offset) not in summed:
+            payload = events.payload(row)
+            _, path, _ = stream_batch(log.directory, number, payload)
+            if BATCH_PLACE.unpack(payload)[2] not in summed:
                 # The event vouches for the batch; shipping goes by the sums, and would leave it behind.
                 raise CorruptLogError(f"its record is missing in {path.stem}.sums")
         except CorruptLogError as error:

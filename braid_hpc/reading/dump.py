@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from braid_hpc.log.header import unpack_header
-from braid_hpc.log.layout import HEADER_NAME, PAGE, ROW, ROW_BYTES, TAIL_PREFIX, TailKind
+from braid_hpc.log.layout import ENDED_NAME, HEADER_NAME, PAGE, ROW, ROW_BYTES, TAIL_PREFIX, TailKind
 from braid_hpc.reading.events import COLUMNS, Events
 from braid_hpc.reading.h5reader import ArrayReader
 from braid_hpc.reading.sealed import Segment, read_batch, read_sealed_files, read_sums, schema_message
@@ -51,7 +51,7 @@ def dump(path: Path) -> Lines:
     MissingExtraError
         If it holds arrays and h5py is not installed.
     """
-    if path.name == HEADER_NAME:
+    if path.name in (HEADER_NAME, ENDED_NAME):
         yield from _dump_header(path)
     elif path.name.startswith(TAIL_PREFIX):
         yield from _dump_tail(path)

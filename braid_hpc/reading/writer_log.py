@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from braid_hpc.log.header import unpack_header
-from braid_hpc.log.layout import FORMAT, HEADER_NAME, TAIL_PREFIX, TailKind
+from braid_hpc.log.layout import ENDED_NAME, FORMAT, HEADER_NAME, TAIL_PREFIX, TailKind
 from braid_hpc.reading.events import Array, Events
 from braid_hpc.reading.parts import Part
 from braid_hpc.reading.ranges import Ranges
@@ -66,6 +66,8 @@ class WriterLog:
         Events that could not be written: count, UTC ns of the first and the last.
     unread : list of (int, int)
         Ranges of sequences that damage took: first, last.
+    ended : bool
+        Whether the process that forked this one saw it exit.
     troubles : list of str
         What the writer could not do in the background, one sentence for each kind; no event is missing for it.
     close : Close or None
@@ -88,6 +90,7 @@ class WriterLog:
     tails: int = 0
     lost: list[tuple[int, int, int]] = field(default_factory=list)
     unread: list[tuple[int, int]] = field(default_factory=list)
+    ended: bool = False
     troubles: list[str] = field(default_factory=list)
     close: Close | None = None
     outcome: int = 0
@@ -424,6 +427,7 @@ def read_writer(directory: Path) -> WriterLog:
     torn = _check_chain(log, spans) or torn
     log.parts.sort(key=lambda part: part.first)
     log.notes = Events.join(notes)
+    corrupt = _read_ended(log) or corrupt
     torn = _check_frames(log, frames) or torn
     _finish(log, losses, torn=torn, corrupt=corrupt)
     return log
@@ -495,6 +499,19 @@ def _check_frames(log: WriterLog, frames: dict[int, int]) -> bool:
     return cut
 
 
+def _read_ended(log: WriterLog) -> bool:
+    """Read what the parent of a forked process wrote when it saw it exit; returns whether that is damaged."""
+    try:
+        about = unpack_header((log.directory / ENDED_NAME).read_bytes())
+    except FileNotFoundError:
+        return False
+    except (CorruptLogError, OSError):
+        log.faults.append(f"{ENDED_NAME} does not carry its check sum")
+        return True
+    log.ended = about.get("writer") == log.writer
+    return False
+
+
 def _add_lost_arrays(log: WriterLog) -> None:
     events = log.notes
     names: dict[int, str] = {}
@@ -543,5 +560,7 @@ def _finish(log: WriterLog, losses: list[tuple[int, int, int]], *, torn: bool, c
         log.state = WriterState.TORN
     elif log.lost:
         log.state = WriterState.LOSSY
+    elif log.close is not None:
+        log.state = WriterState.CLOSED
     else:
-        log.state = WriterState.CLOSED if log.close is not None else WriterState.OPEN
+        log.state = WriterState.ENDED if log.ended else WriterState.OPEN
