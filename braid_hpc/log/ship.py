@@ -172,7 +172,7 @@ def _extend_batches(sums: Path, target_sums: Path) -> int:
         for record in fresh:
             offset, length, _, _, _, digest, _ = SUM.unpack(record)
             again.seek(offset)
-            if batch_digest(schema, again.read(length)) != digest:
+            if batch_digest(schema, again.read(length)) != digest and not _given_up(source, record):
                 raise CorruptLogError(f"the batch at byte {offset} of {target} does not carry its sum after the copy")
     aside = target_sums.with_name(f".{target_sums.name}.{os.getpid()}.new")
     with aside.open("wb") as write_sums:
@@ -181,6 +181,19 @@ def _extend_batches(sums: Path, target_sums: Path) -> int:
         os.fsync(write_sums.fileno())
     os.rename(aside, target_sums)
     return count + len(fresh) * SUM_BYTES
+
+
+def _given_up(path: Path, record: bytes) -> bool:
+    """Whether a batch is damaged where it was first written, and stands in a later file of its name as well."""
+    offset, length, _, _, _, digest, _ = SUM.unpack(record)
+    with path.open("rb") as file:
+        schema = file.read(SCHEMA_ROOM)
+        schema = schema[: 8 + int.from_bytes(schema[4:8], "little")]
+        file.seek(offset)
+        if batch_digest(schema, file.read(length)) == digest:
+            return False
+    others = (sums for sums in path.parent.glob("*.sums") if sums.stem != path.stem)
+    return any(SUM.unpack(other)[5] == digest for sums in others for other in _records(sums))
 
 
 def _open_for_growth(path: Path) -> BinaryIO:

@@ -29,19 +29,8 @@ _SYNCS = ("os.fdatasync", "os.fsync")
 _SPACE = (*_WRITES, "os.posix_fallocate", "Path.write_bytes", "Path.mkdir", "os.rename")
 _OS = (
     *("open", "close", "write", "pwrite", "pread", "fdatasync", "fsync", "posix_fallocate", "ftruncate", "truncate"),
-    *(
-        "unlink",
-        "rename",
-        "fstat",
-        "fstatvfs",
-        "statvfs",
-        "dup",
-        "dup2",
-        "memfd_create",
-        "eventfd",
-        "readlink",
-        "rmdir",
-    ),
+    *("unlink", "rename", "fstat", "fstatvfs", "statvfs", "dup", "dup2", "memfd_create", "eventfd"),
+    *("readlink", "rmdir"),
 )
 _PATH = ("write_bytes", "read_bytes", "mkdir", "open")
 

@@ -13,7 +13,9 @@ import pytest
 
 from braid_hpc.log.batch_file import BatchFile, batch_digest
 from braid_hpc.log.layout import SUM_BYTES
-from braid_hpc.reading.sealed import read_batch, read_sums
+from braid_hpc.reading.sealed import read_batch, read_sums, sealed_files, stream_batch
+from braid_hpc.vocabulary.columns import BATCH_PLACE
+from tests.rank_logs import overwrite
 from tests.ranks import RunRanks
 
 
@@ -130,3 +132,87 @@ def test_the_files_are_for_owner_and_group(tmp_path: Path) -> None:
     for name in ("x.arrows", "x.sums"):
         assert os.stat(tmp_path / name).st_mode & 0o007 == 0
     assert (tmp_path / "x.sums").stat().st_size == SUM_BYTES
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the kernel bring no file of these names to the disk."""
+    real = os.fdatasync
+
+    def refuse(descriptor: int) -> None:
+        if os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")) in names:
+            raise OSError(5, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", refuse)
+
+
+@pytest.mark.parametrize("refused", ["x.arrows", "x.sums"])
+def test_after_a_refused_sync_batches_go_into_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """The one that was refused is tried there again, and later ones follow it."""
+    file = BatchFile(tmp_path / "x.arrows")
+    file.append(*small_batch(1), 1, 2, 100, sync=True)
+    refusing(monkeypatch, refused)
+    with pytest.raises(OSError, match="Input/output"):
+        file.append(*small_batch(2), 2, 3, 100, sync=True)
+    assert file.append(*small_batch(2), 2, 3, 100, sync=True).part == 2
+    assert file.path == tmp_path / "x-000002.arrows"
+    found = [
+        segment.first for path in sealed_files(tmp_path, "x") for segment in read_sums(path.with_suffix(".sums"))[0]
+    ]
+    assert found == ([1, 2] if refused == "x.arrows" else [1, 2, 2])
+    table = pa.ipc.open_stream(file.path.read_bytes()).read_all()
+    assert table["x"].to_pylist() == [2] * 100
+
+
+def test_batches_that_were_not_synced_are_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into a file of their own, on disk when the call returns; those that were on the disk before are not."""
+    file = BatchFile(tmp_path / "stream-0001.arrows")
+    file.append(*small_batch(1), 1, 2, 100, sync=False)
+    file.sync()
+    file.append(*small_batch(2), 2, 3, 100, sync=False)
+    refusing(monkeypatch, "stream-0001.arrows")
+    with pytest.raises(OSError, match="Input/output"):
+        file.sync()
+    assert file.append(*small_batch(3), 3, 4, 100, sync=False).part == 2
+    assert file.sync() == []
+    (again,) = read_sums(tmp_path / "stream-0001-000003.sums")[0]
+    assert (again.first, again.digest) == (2, batch_digest(*small_batch(2)))
+    # The event points at the first file, which may be gone with the disk's own copy.
+    payload = BATCH_PLACE.pack(*file_place(tmp_path / "stream-0001.sums", 1), 1)
+    (tmp_path / "stream-0001.arrows").unlink()
+    ipc, path, _ = stream_batch(tmp_path, 1, payload)
+    assert path.name == "stream-0001-000003.arrows"
+    assert pa.ipc.open_stream(ipc).read_all()["x"].to_pylist() == [2] * 100
+
+
+def file_place(sums: Path, which: int) -> tuple[int, int, bytes]:
+    segment = read_sums(sums)[0][which]
+    return segment.offset, segment.length, segment.digest
+
+
+def test_attempts_on_a_broken_disk_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would be a file; what was written before is there all the same."""
+    file = BatchFile(tmp_path / "x.arrows")
+    file.append(*small_batch(1), 1, 2, 100, sync=False)
+    refusing(monkeypatch, "x.arrows", *(f"x-{number:06d}.arrows" for number in range(2, 50)))
+    for _ in range(10):
+        with pytest.raises(OSError, match="Input/output"):
+            file.sync()
+        with pytest.raises(OSError, match="Input/output"):
+            file.append(*small_batch(2), 2, 3, 100, sync=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.arrows", "x.sums"]
+
+
+def test_what_the_kernel_dropped_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that is not what it was cannot be written again; that is said once."""
+    file = BatchFile(tmp_path / "x.arrows")
+    place = file.append(*small_batch(1), 1, 2, 100, sync=False)
+    refusing(monkeypatch, "x.arrows")
+    with pytest.raises(OSError, match="Input/output"):
+        file.sync()
+    overwrite(tmp_path / "x.arrows", place.offset + place.length - 20, bytes(16) + b"\x01")
+    (said,) = file.sync()
+    assert said.startswith("100 rows from 1 on could not be brought to the disk")
+    assert file.sync() == []
