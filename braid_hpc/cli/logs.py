@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from rich.text import Text
 
 from braid_hpc.cli.output import Command, emit, format_option, messages, stepper
@@ -111,7 +112,7 @@ def check(context: click.Context, logs: Path, form: str) -> None:
     _print(rows, form)
     notes = [f"{writer[:8]}: {message}" for writer, message in grouping.problems]
     notes += [f"{log.writer[:8]}: {note}" for log in found.values() for note in unknown_parts(log)]
-    notes += [note for log in found.values() for note in _world(log)]
+    notes += [note for log in found.values() for note in (*_world(log), *_clock_steps(log))]
     notes += _told(found, grouping.run)
     for note in [*(note for log in found.values() for note in _went_wrong(log)), *notes]:
         messages.print(Text(note), soft_wrap=True)
@@ -257,6 +258,23 @@ def _went_wrong(log: WriterLog) -> Iterator[str]:
         yield f"{log.writer[:8]}: {count} lost between {_time(first)} and {_time(last)}"
     for trouble in log.troubles:
         yield f"{log.writer[:8]}: {trouble}"
+
+
+#: What two pairs of clocks may differ by without anybody having set a clock (ns).
+_STEADY_NS = 1_000_000_000
+
+
+def _clock_steps(log: WriterLog) -> Iterator[str]:
+    """Say where somebody has set the wall clock during the run: times of events are off by that, never their order."""
+    pairs = log.clock_pairs
+    steps = np.diff(pairs[:, 1] - pairs[:, 0])
+    for where in np.flatnonzero(np.abs(steps) > _STEADY_NS).tolist():
+        way = "forth" if steps[where] > 0 else "back"
+        before, after = (_time(int(pairs[number, 1])) for number in (where, where + 1))
+        yield (
+            f"{log.writer[:8]}: the wall clock was set {way} by {abs(int(steps[where])) / 1e9:.0f} s "
+            f"between {before} and {after}"
+        )
 
 
 def _world(log: WriterLog) -> Iterator[str]:

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from braid_hpc.log.header import unpack_header
-from braid_hpc.log.layout import ENDED_NAME, FORMAT, HEADER_NAME, TAIL_PREFIX, TailKind
+from braid_hpc.log.layout import ENDED_NAME, FORMAT, HEADER_NAME, MAGIC, TAIL_PREFIX, TailKind
 from braid_hpc.reading.events import Array, Events
 from braid_hpc.reading.parts import Part
 from braid_hpc.reading.ranges import Ranges
@@ -254,9 +254,7 @@ class WriterLog:
         numpy.ndarray
             int64, nanoseconds since 1970 UTC, by the last clock pair before each.
         """
-        if self._pairs is None:
-            self._pairs = self._clock_pairs()
-        pairs = self._pairs
+        pairs = self.clock_pairs
         if len(times) > 1:
             low, high = np.searchsorted(pairs[:, 0], (times.min(), times.max()), side="right")
             if low == high:
@@ -265,7 +263,14 @@ class WriterLog:
         which = np.clip(np.searchsorted(pairs[:, 0], times, side="right") - 1, 0, None)
         return np.asarray(times - pairs[which, 0] + pairs[which, 1])
 
-    def _clock_pairs(self) -> Array:
+    @property
+    def clock_pairs(self) -> Array:
+        """When the writer looked at both clocks: shape (pairs, 2), int64, CLOCK_MONOTONIC and UTC ns, in order."""
+        if self._pairs is None:
+            self._pairs = self._find_pairs()
+        return self._pairs
+
+    def _find_pairs(self) -> Array:
         clock = self.header.get("clock") or {}
         pairs = [(int(clock.get("monotonic_ns", 0)), int(clock.get("utc_ns", 0)))]
         notes = self.notes
@@ -329,7 +334,18 @@ def _is_ours(path: Path, files: list[str]) -> bool:
             return bool(json.loads((path / HEADER_NAME).read_bytes()).get("format") == FORMAT)
         except (ValueError, OSError, AttributeError):
             pass
-    return len(path.name) == _WRITER_DIGITS and all(digit in "0123456789abcdef" for digit in path.name)
+    if len(path.name) == _WRITER_DIGITS and all(digit in "0123456789abcdef" for digit in path.name):
+        return True
+    # Renamed, and without its header: a tail says that it is one, and whose.
+    return any(_begins_as_tail(path / name) for name in files if name.startswith(TAIL_PREFIX))
+
+
+def _begins_as_tail(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
 
 
 def read_header(directory: Path) -> tuple[dict[str, Any], str | None]:
@@ -415,6 +431,14 @@ def read_writer(directory: Path) -> WriterLog:
             log.faults.append(f"{path.name}: {rows} not carry {'their' if len(scan.corrupt) > 1 else 'its'} check sum")
             log.unread.extend((number, number) for number in scan.corrupt)
         if scan.header is not None:
+            whose = scan.header.writer.hex()
+            if not header and not log.tails:
+                # The directory may have been renamed.
+                log.writer = whose
+            elif whose != log.writer:
+                corrupt = True
+                log.faults.append(f"{path.name}: it belongs to the log of writer {whose}")
+                continue
             log.tails += 1
             spans.append((scan.header.first, scan.header.after))
             notes.append(_take_part(log, Part.of(path, spans[-1], scan.events), scan.events))
