@@ -36,13 +36,18 @@ from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.vocabulary.codes import Code
 from tests.faults import test_damage as damage
 from tests.faults.oracle import COLUMNS, Counter, check_rows, fork_and_kill, text_of
+from tests.golden.make import make
 from tests.jobs import one
 from tests.rank_logs import small_tails
 
-whole = damage.whole
-
 Patch = pytest.MonkeyPatch
 Trial = Callable[[], None]
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """Give a closed log with sealed batches, a tail and a stream's own file."""
+    return make("sealed", tmp_path / "logs")
 
 
 def hold_when_flipped(
