@@ -6,6 +6,7 @@ parent says in its environment whose children they will be. Programs that are st
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import Any
@@ -76,7 +77,8 @@ def forget_parent(writer: str) -> None:
 
 def _tell_workers() -> None:
     if _open:
-        os.environ[PARENT] = msgspec.json.encode(_open[-1]).decode()
+        # That of the standard library: names need not be UTF-8, and it writes what is not as an escape.
+        os.environ[PARENT] = json.dumps(msgspec.to_builtins(_open[-1]))
     elif _given is not None:
         os.environ[PARENT] = _given
     else:
@@ -109,7 +111,7 @@ def parent_of_worker() -> Parent | None:
     if not text or not is_worker():
         return None
     try:
-        return msgspec.json.decode(text, type=Parent)
-    except msgspec.DecodeError:
+        return msgspec.convert(json.loads(text), Parent)
+    except (ValueError, msgspec.ValidationError):
         # Somebody else's variable: then it is a run of its own.
         return None

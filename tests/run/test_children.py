@@ -14,7 +14,7 @@ from braid_hpc.run.recorder import Run
 def named() -> str | None:
     """Give the writer that workers are told to belong to."""
     text = os.environ.get(PARENT)
-    return text.partition('"writer":"')[2][:32] if text else None
+    return text.partition('"writer": "')[2][:32] if text else None
 
 
 def test_workers_belong_to_the_run_opened_last(tmp_path: Path) -> None:
@@ -51,3 +51,15 @@ def test_only_workers_have_a_parent(tmp_path: Path) -> None:
     one = Run("one", log_dir=tmp_path)
     assert parent_of_worker() is None
     one.close()
+
+
+@pytest.mark.parametrize("odd", [os.fsdecode(b"caf\xe9"), "\ud800", "nul\0", "e\u0301"])
+def test_names_need_not_be_utf8(odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the job's nor that of its directory: the worker reads what the parent wrote."""
+    run = Run(odd, log_dir=tmp_path / odd.replace("\0", "").replace("\ud800", "\udce9"))
+    monkeypatch.setattr("braid_hpc.run.children.is_worker", lambda: True)
+    parent = parent_of_worker()
+    run.close()
+    assert parent is not None
+    assert (parent.writer, parent.job) == (run.writer.hex(), odd)
+    assert PARENT not in os.environ
