@@ -9,10 +9,12 @@ import click
 
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.output import Command, emit, format_option, store_option
+from braid_hpc.store.store import Store
+from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.references import format_reference
 
-__all__ = ["find"]
+__all__ = ["find", "tagged"]
 
 
 @click.command(
@@ -27,24 +29,56 @@ def find(conditions: tuple[str, ...], store: str | None, form: str) -> None:
     energy_keV=71.7 finds the number (written as an int or a float), moving=true the truth value,
     sample=Nickel the text; 'energy_keV="71.7"' finds the text 71.7. Any '=' may be the one between key and value.
     """
-    queries: list[str] = []
-    values: list[Any] = []
-    for text in conditions:
-        readings = _conditions(text)
-        queries.append(f"select id from tags where {' or '.join(f'({query})' for query, _ in readings)}")
-        values.extend(value for _, found in readings for value in found)
     with open_chosen(store) as opened:
-        table = opened.sql(
-            f"select kind, name, version, uid, time, digest from versions where id in ({' intersect '.join(queries)}) "
-            f"order by kind, name, version",
-            values,
-        )
+        table = _carrying(opened, conditions)
     rows = [
         (format_reference(row["kind"], row["name"], row["version"]), f"id:{row['uid']}", row["time"], row["digest"])
         for row in table
     ]
     if not emit(("ref", "id", "time", "digest"), rows, form):
         _nothing(conditions)
+
+
+def tagged(opened: Store, condition: str) -> list[str]:
+    """Return the versions that carry a tag with exactly one value.
+
+    Parameters
+    ----------
+    opened : Store
+        Where to look.
+    condition : str
+        ``KEY=VALUE``, as for ``braid find``.
+
+    Returns
+    -------
+    list of str
+        References.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no condition.
+    NotFoundError
+        If nothing carries it.
+    """
+    table = _carrying(opened, (condition,))
+    if not len(table):
+        _nothing((condition,))
+    return [f"id:{row['uid']}" for row in table]
+
+
+def _carrying(opened: Store, conditions: tuple[str, ...]) -> Table:
+    queries: list[str] = []
+    values: list[Any] = []
+    for text in conditions:
+        readings = _conditions(text)
+        queries.append(f"select id from tags where {' or '.join(f'({query})' for query, _ in readings)}")
+        values.extend(value for _, found in readings for value in found)
+    return opened.sql(
+        f"select kind, name, version, uid, time, digest from versions where id in ({' intersect '.join(queries)}) "
+        f"order by kind, name, version",
+        values,
+    )
 
 
 def _nothing(conditions: tuple[str, ...]) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,8 +16,9 @@ import xxhash
 from braid_hpc._version import __version__
 from braid_hpc.compaction.archive import Archive
 from braid_hpc.compaction.array_copies import ArrayCopies
-from braid_hpc.compaction.extract import Speaker
+from braid_hpc.compaction.extract import Facts, Speaker
 from braid_hpc.compaction.graph import build_graph
+from braid_hpc.compaction.judgements import write_judgements
 from braid_hpc.compaction.known import Known
 from braid_hpc.compaction.ledger import Ledger, damage, settle, write_writers
 from braid_hpc.compaction.problems import Problem
@@ -42,7 +44,7 @@ from braid_hpc.snapshots.schema import FORMAT, MAJOR, MINOR, TABLES, VIEWS
 from braid_hpc.vocabulary.codes import WriterState
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, StorageError
 
-__all__ = ["Compacted", "compact"]
+__all__ = ["Compacted", "compact", "compact_statements"]
 
 #: How often a compaction that lost the race for a number begins again from the winner's snapshot.
 ATTEMPTS = 5
@@ -126,12 +128,47 @@ def compact(
     for directory in directories:
         refuse_newer(directory)
     files = StoreFiles(store if store is not None else _default_store(directories))
+    return _merge(directories, files, progress or _silent)
+
+
+def compact_statements(store: str | os.PathLike[str]) -> Compacted:
+    """Take into a store what was stated beside it: its own logs, which no rank wrote.
+
+    Parameters
+    ----------
+    store : path-like
+        The store.
+
+    Returns
+    -------
+    Compacted
+        As from :func:`compact`.
+
+    Raises
+    ------
+    ConflictError, FormatTooNewError, StorageError
+        As :func:`compact`.
+    """
+    return _merge([], StoreFiles(store), _silent)
+
+
+def _merge(directories: list[Path], files: StoreFiles, progress: Callable[[str, int, int], None]) -> Compacted:
     for attempt in range(ATTEMPTS):
+        # Also what somebody stated whose own compaction did not come to its end.
+        stated = files.statement_logs()
+        known = {directory.resolve() for directory in directories}
+        every = [*directories, *(directory for directory in stated if directory.resolve() not in known)]
         try:
-            return _attempt(directories, files, progress or _silent)
+            result = _attempt(every, files, progress)
         except ConflictError:
             if attempt == ATTEMPTS - 1:
                 raise
+            continue
+        for directory in stated:
+            # Archived with the snapshot that took it.
+            if directory.name in result.states and result.states[directory.name].complete:
+                shutil.rmtree(directory, ignore_errors=True)
+        return result
     raise AssertionError("unreachable")
 
 
@@ -302,6 +339,7 @@ def _write_spoken(
 ) -> None:
     """Write everything but rows of streams, slice by slice: each is built on those before it as on earlier commits."""
     known = Known(out.connection, out.snapshot)
+    judging: list[Facts] = []
     for done, facts in enumerate(slices(taken)):
         progress("resolve", done, done + 1)
         graph = build_graph(facts, known)
@@ -309,7 +347,9 @@ def _write_spoken(
         out.write_info(facts)
         out.write_streams(facts, tables.place)
         known.settle(graph)
+        judging.extend(each for each in facts if each.judged)
     link_same_content(out, known)
+    write_judgements(out, judging)
 
 
 def _write_streams(

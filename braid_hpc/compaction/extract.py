@@ -14,9 +14,19 @@ from braid_hpc.reading.ranges import Ranges
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, Relation
 from braid_hpc.vocabulary.encoding import decode, decoder
-from braid_hpc.vocabulary.payloads import Begin, Called, Declaration, End, Links, Rejected, StreamSchema
+from braid_hpc.vocabulary.payloads import (
+    Begin,
+    Called,
+    Declaration,
+    End,
+    Invalidation,
+    Links,
+    Rejected,
+    Revalidation,
+    StreamSchema,
+)
 
-__all__ = ["SPOKEN", "Begun", "Declared", "Ended", "Facts", "Linked", "Place", "Speaker", "extract"]
+__all__ = ["SPOKEN", "Begun", "Declared", "Ended", "Facts", "Judged", "Linked", "Place", "Speaker", "extract"]
 
 _DECLARATION = decoder(Declaration)
 _BEGIN = decoder(Begin)
@@ -25,6 +35,7 @@ _CALLED = decoder(Called)
 _LINKS = decoder(Links)
 _STREAM = decoder(StreamSchema)
 _REJECTED = decoder(Rejected)
+_JUDGED: dict[int, Any] = {Code.INVALIDATE: decoder(Invalidation), Code.REVALIDATE: decoder(Revalidation)}
 
 _EMPTY = b"\x80"
 
@@ -71,6 +82,15 @@ class Ended:
 
 
 @dataclass(slots=True)
+class Judged:
+    """A statement that something does not hold, or that it does."""
+
+    sequence: int
+    about: Invalidation | Revalidation
+    time: int
+
+
+@dataclass(slots=True)
 class Linked:
     """Further edges of something that was declared or begun before."""
 
@@ -104,6 +124,7 @@ class Facts:
     streams: list[tuple[int, str, StreamSchema, int]] = field(default_factory=list)
     info: list[tuple[int, str, Any]] = field(default_factory=list)
     rejected: list[tuple[int, Rejected]] = field(default_factory=list)
+    judged: list[Judged] = field(default_factory=list)
     undecodable: list[tuple[int, str]] = field(default_factory=list)
     unknown: list[tuple[int, int]] = field(default_factory=list)
 
@@ -141,6 +162,8 @@ SPOKEN = (
     Code.GENERATE,
     Code.STREAM,
     Code.REJECTED,
+    Code.INVALIDATE,
+    Code.REVALIDATE,
 )
 
 
@@ -369,6 +392,8 @@ def _take(facts: Facts, speaker: Speaker, events: Events, row: int, sequence: in
         facts.info.append((sequence, name, decode(payload)))
     elif code == Code.REJECTED:
         facts.rejected.append((sequence, _REJECTED.decode(payload)))
+    elif code in _JUDGED:
+        facts.judged.append(Judged(sequence, _JUDGED[code].decode(payload), time))
 
 
 _RELATIONS: dict[int, Relation] = {

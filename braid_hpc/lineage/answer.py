@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.lineage.missing import Missing, missing_logs
-from braid_hpc.lineage.walk import CASCADED, walk
+from braid_hpc.lineage.validity import Judgement
+from braid_hpc.lineage.walk import walk
 from braid_hpc.store.resolve import Node, resolve
 from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND
@@ -16,7 +17,7 @@ from braid_hpc.vocabulary.errors import InvalidInputError
 if TYPE_CHECKING:
     from braid_hpc.store.store import Store
 
-__all__ = ["Lineage", "LineageEdge", "LineageNode", "Missing", "ask", "invalid_among"]
+__all__ = ["Lineage", "LineageEdge", "LineageNode", "Missing", "ask"]
 
 #: Lines of the tree that a notebook shows.
 SHOWN_LINES = 200
@@ -38,6 +39,8 @@ class LineageNode:
         Edges on the shortest way from the root.
     valid : bool
         Whether no statement that holds has invalidated it or something it descends from.
+    cause : str or None
+        Why it is not valid: the cause of the first such statement.
     """
 
     ref: str
@@ -46,6 +49,7 @@ class LineageNode:
     version: int
     distance: int
     valid: bool
+    cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +161,9 @@ class Lineage:
         return f"<pre>{html.escape(chr(10).join(lines[:SHOWN_LINES]))}</pre>{note}"
 
 
-def ask(store: Store, reference: str, *, down: bool, depth: int | None, at: int) -> Lineage:
+def ask(
+    store: Store, reference: str, *, down: bool, depth: int | None, at: int, invalid: dict[int, Judgement]
+) -> Lineage:
     """Walk from a reference and put the answer together.
 
     Parameters
@@ -172,6 +178,8 @@ def ask(store: Store, reference: str, *, down: bool, depth: int | None, at: int)
         How many edges at most.
     at : int
         Snapshot number.
+    invalid : dict of int to Judgement
+        From :func:`braid_hpc.lineage.validity.invalid_nodes`.
 
     Returns
     -------
@@ -194,10 +202,12 @@ def ask(store: Store, reference: str, *, down: bool, depth: int | None, at: int)
     starts = [root.id, *(each.id for each in siblings)]
     found = walk(connection, starts, down=down, depth=depth, at=at, index=store.adjacency)
     nodes = _nodes(connection, found.distance)
-    invalid = invalid_among(connection, list(found.distance), at)
     refs = {identity: node.ref for identity, node in nodes.items()}
     listed = [
-        LineageNode(node.ref, node.kind, node.name, node.version, found.distance[identity], identity not in invalid)
+        LineageNode(
+            *(node.ref, node.kind, node.name, node.version, found.distance[identity], identity not in invalid),
+            cause=invalid[identity].cause if identity in invalid else None,
+        )
         for identity, node in nodes.items()
     ]
     listed.sort(key=lambda node: (node.distance, node.ref != root.ref, node.kind, node.name, node.version))
@@ -226,34 +236,3 @@ def _nodes(connection: Any, distance: dict[int, int]) -> dict[int, Node]:
         "select id, uid, kind, name, version from nodes where id in (select unnest(?::bigint[]))", [list(distance)]
     ).fetchall()
     return {row[0]: Node(*row) for row in rows}
-
-
-def invalid_among(connection: Any, ids: list[int], at: int) -> set[int]:
-    """Return those of some nodes that a statement has invalidated, directly or through an ancestor.
-
-    Parameters
-    ----------
-    connection : duckdb.DuckDBPyConnection
-        Open on a store.
-    ids : list of int
-        Dense ids.
-    at : int
-        Snapshot number.
-
-    Returns
-    -------
-    set of int
-        A part of `ids`.
-    """
-    stated = connection.execute(
-        "select id, arg_max(cascade, (time, sequence)) from invalidations where snapshot <= ? group by id, cause "
-        "having not arg_max(revoked, (time, sequence))",
-        [at],
-    ).fetchall()
-    if not stated:
-        return set()
-    cascading = [identity for identity, cascade in stated if cascade]
-    reached = set()
-    if cascading:
-        reached = set(walk(connection, cascading, down=True, depth=None, at=at, relations=CASCADED).distance)
-    return (reached | {identity for identity, _ in stated}) & set(ids)

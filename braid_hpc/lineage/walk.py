@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from braid_hpc.snapshots.adjacency import RELATIONS, Adjacency, Half
 from braid_hpc.vocabulary.codes import Relation
 
-__all__ = ["CASCADED", "FOLLOWED", "Walk", "walk"]
+__all__ = ["CASCADED", "FOLLOWED", "Walk", "filled_nodes", "walk"]
 
 #: The relations that carry provenance from one thing to another; others are followed only when named.
 FOLLOWED = (Relation.DERIVED, Relation.USED, Relation.GENERATED, Relation.SAME_CONTENT)
@@ -50,7 +50,7 @@ def walk(
     depth: int | None = None,
     relations: tuple[Relation, ...] = FOLLOWED,
     index: Adjacency | None = None,
-    barred: Collection[int] = (),
+    barred: Collection[int] | None = None,
     edges: bool = True,
 ) -> Walk:
     """Follow edges from some nodes.
@@ -71,8 +71,8 @@ def walk(
         Which edges are followed.
     index : Adjacency, optional
         Of the snapshot that the connection is open on; without it, each level is a query.
-    barred : collection of int
-        Nodes that are not entered.
+    barred : collection of int, optional
+        Nodes that are not entered; without it those of :func:`filled_nodes`, which must be among them.
     edges : bool
         Whether the edges are wanted, or the nodes alone.
 
@@ -81,12 +81,28 @@ def walk(
     Walk
         Every node once, though the graph may hold cycles.
     """
-    filled = [row[0] for row in connection.execute("select id from filled where snapshot <= ?", [at]).fetchall()]
-    # Of what a placeholder stood for, the edges lead to the record itself since it was seen.
-    closed = {*filled, *barred}.difference(starts)
+    closed = {*(filled_nodes(connection, at) if barred is None else barred)}.difference(starts)
     if index is not None:
         return _over_index(index, list(starts), down, depth, index.allowed(relations, at), closed, edges)
     return _over_tables(connection, list(starts), down, depth, at, relations, closed, edges)
+
+
+def filled_nodes(connection: Any, at: int) -> set[int]:
+    """Return the placeholders whose records were seen: edges lead to the records themselves since then.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on a store.
+    at : int
+        Snapshot number.
+
+    Returns
+    -------
+    set of int
+        Dense ids.
+    """
+    return {row[0] for row in connection.execute("select id from filled where snapshot <= ?", [at]).fetchall()}
 
 
 # ---------------------------------------------------------------------------------------------------- by the index

@@ -126,6 +126,14 @@ class NullRun(_Base):
     def tag(self, record: Any, key: str, value: Any) -> None:
         """Do nothing."""
 
+    def invalidate(self, record: Any, **about: Any) -> str:
+        """Do nothing; return no id."""
+        return ""
+
+    def revalidate(self, record: Any, **about: Any) -> str:
+        """Do nothing; return no id."""
+        return ""
+
     def activity(self, name: str, **about: Any) -> Any:
         """Return an activity that is not recorded."""
         return NullActivity(self, name)

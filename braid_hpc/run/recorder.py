@@ -1,8 +1,8 @@
 """The run: what a program records on one rank.
 
 What it does stands in rooms of its own, each made on the one before: :mod:`~braid_hpc.run.refusals`,
-:mod:`~braid_hpc.run.links`, :mod:`~braid_hpc.run.declarations`, :mod:`~braid_hpc.run.doing`. Here are its beginning,
-its streams, its levels and its end.
+:mod:`~braid_hpc.run.links`, :mod:`~braid_hpc.run.declarations`, :mod:`~braid_hpc.run.doing`,
+:mod:`~braid_hpc.run.judging`. Here are its beginning, its streams, its levels and its end.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from braid_hpc.run.activities import current_activity, outcome_of
 from braid_hpc.run.arrays import RunArrays
 from braid_hpc.run.calls import begin_calls, begin_long_calls
 from braid_hpc.run.children import Parent, announce_parent, forget_parent, parent_of_worker
-from braid_hpc.run.doing import Doing
 from braid_hpc.run.guard import shown, strict, tell
-from braid_hpc.run.launcher import find_launch
+from braid_hpc.run.judging import Judging
+from braid_hpc.run.launcher import Launch, find_launch
 from braid_hpc.run.process import describe_process, imported_packages, mpi_library, world_size
 from braid_hpc.run.streams import Stream, stream_type
 from braid_hpc.vocabulary.codes import Code, Outcome
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 
-class Run(Doing):
+class Run(Judging):
     """One rank's part of a run; made by :class:`braid_hpc.job` or :func:`braid_hpc.start`.
 
     None of its recording calls raises, waits for another rank, or communicates. Input that cannot be recorded is
@@ -50,9 +50,12 @@ class Run(Doing):
         From the launcher's variables; None without a launcher.
     """
 
-    def __init__(self, name: str, *, log_dir: Any = None, store: Any = None, ordinal: int = 0) -> None:
-        launch = find_launch()
-        parent = parent_of_worker()
+    def __init__(
+        self, name: str, *, log_dir: Any = None, store: Any = None, ordinal: int = 0, alone: bool = False
+    ) -> None:
+        # Alone also where a launcher is: what is said after a run belongs to none of its ranks.
+        launch = Launch() if alone else find_launch()
+        parent = None if alone else parent_of_worker()
         self.name = name
         self.rank, self.size = launch.rank, launch.size
         self._when_closed: Callable[[Run], None] | None = None

@@ -26,6 +26,7 @@ __all__ = ["KEEP", "StoreFiles"]
 #: Snapshot files that stay: the newest, and the one before it for a reader that has just looked up its name.
 KEEP = 2
 
+_WRITER = re.compile("[0-9a-f]{32}")
 _SNAPSHOT = re.compile(r"([1-9][0-9]*)\.duckdb")
 _LOCK = re.compile(r"building-(([1-9][0-9]*)-[0-9a-f]+)\.lock")
 
@@ -90,6 +91,20 @@ class StoreFiles:
             It need not exist: walks are then taken over the tables.
         """
         return self.directory / f"{number}.adjacency"
+
+    def statement_logs(self) -> list[Path]:
+        """Return the logs of statements that were made beside the store, after the runs.
+
+        Returns
+        -------
+        list of Path
+            Directories of writers; those that a snapshot holds are removed by the compaction that took them.
+        """
+        try:
+            names = os.listdir(self.archive)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(self.archive / name for name in names if _WRITER.fullmatch(name))
 
     def newest(self) -> Path:
         """Return the file to read.

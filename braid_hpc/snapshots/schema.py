@@ -83,8 +83,13 @@ create table run_info (
     run varchar not null, writer varchar not null, key varchar not null, value varchar not null,
     snapshot integer not null);
 
-create table invalidations (
-    id bigint not null, cause varchar not null, cascade boolean not null, revoked boolean not null,
+create table invalidation_rows (
+    uid varchar not null, id bigint, kind varchar, name varchar, said varchar, cause varchar not null,
+    cascade boolean not null, time timestamp_ns not null, writer varchar not null, sequence bigint not null,
+    snapshot integer not null);
+
+create table revalidation_rows (
+    uid varchar not null, id bigint, kind varchar, name varchar, said varchar, despite varchar,
     time timestamp_ns not null, writer varchar not null, sequence bigint not null, snapshot integer not null);
 
 create table problem_rows (
@@ -184,6 +189,27 @@ create view nodes as
     select id, uid, kind, name, version, run, snapshot from version_rows
     union all
     select id, uid, 'activity' as kind, name, version, run, snapshot from activity_rows;
+
+create view stated_invalidations as
+    select uid, id, cause, cascade, time, writer, sequence, snapshot from invalidation_rows where id is not null
+    union all
+    select i.uid, v.id, i.cause, i.cascade, i.time, i.writer, i.sequence, greatest(i.snapshot, v.snapshot)
+    from invalidation_rows i join versions v on i.name = v.name and (i.kind is null or i.kind = v.kind)
+        and v.time <= i.time and not v.placeholder;
+
+create view stated_revalidations as
+    select uid, id, despite, time, writer, sequence, snapshot from revalidation_rows where id is not null
+    union all
+    select r.uid, v.id, r.despite, r.time, r.writer, r.sequence, greatest(r.snapshot, v.snapshot)
+    from revalidation_rows r join versions v on r.name = v.name and (r.kind is null or r.kind = v.kind)
+        and v.time <= r.time and not v.placeholder;
+
+create view invalidations as
+    select i.uid, i.id, n.kind, n.name, n.version, i.cause, i.cascade, i.time,
+        exists (from stated_revalidations r where r.id = i.id and r.despite is null
+            and (r.time, r.uid) > (i.time, i.uid)) as revoked,
+        w.header ->> '$.user' as "user", i.writer, i.sequence, i.snapshot
+    from stated_invalidations i join nodes n using (id) left join writers w on w.writer = i.writer;
 
 create view streams as
     select stream, min(place) as place, arg_min(columns, (snapshot, writer, number)) as columns,

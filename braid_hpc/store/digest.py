@@ -32,8 +32,10 @@ _QUERIES = {
     "streams": "select s.stream, n.uid, s.run, s.writer, s.number, s.columns, s.units from stream_rows s "
     "left join nodes n on n.id = s.id",
     "run_info": "select run, writer, key, value from run_info",
-    "invalidations": "select n.uid, i.cause, i.cascade, i.revoked, i.time, i.writer, i.sequence from invalidations i "
-    "join nodes n using (id)",
+    "invalidations": "select distinct i.uid, n.uid as target, i.cause, i.cascade, i.time, i.writer, i.sequence "
+    "from stated_invalidations i join nodes n using (id)",
+    "revalidations": "select distinct r.uid, n.uid as target, r.despite, r.time, r.writer, r.sequence "
+    "from stated_revalidations r join nodes n using (id)",
     "problems": "select code, message, run, writer, sequence, given, place from problems",
 }
 

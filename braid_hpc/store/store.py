@@ -24,11 +24,15 @@ from braid_hpc.vocabulary.errors import (
     ReadOnlyError,
     StorageError,
 )
+from braid_hpc.vocabulary.references import format_reference
+from braid_hpc.vocabulary.times import nanoseconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from braid_hpc.lineage.answer import Lineage
+    from braid_hpc.lineage.validity import Judgement
 
 __all__ = ["Store", "open_store"]
 
@@ -89,6 +93,7 @@ class Store:
         files = StoreFiles(path)
         self.path: Path = files.path
         self._files = files
+        self._judged: dict[tuple[int, int | None], dict[int, Judgement]] = {}
         self._arrays = ArrayFiles(files.arrays)
         try:
             newest, self._connection = _connect_newest(files)
@@ -231,6 +236,7 @@ class Store:
         down: bool = False,
         depth: int | None = None,
         at: int | None = None,
+        as_of: Any = None,
     ) -> Lineage:
         """Ask what fed a record or an activity, or what came of it.
 
@@ -244,6 +250,8 @@ class Store:
             How many edges to follow at most; without it all.
         at : int, optional
             A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time, as for :meth:`judgements`: what was valid then.
 
         Returns
         -------
@@ -255,18 +263,19 @@ class Store:
         NotFoundError, ConflictError
             If the reference names nothing, or several things.
         InvalidInputError
-            If the reference or the depth is not one.
+            If the reference, the depth or a time is not one.
         """
         from braid_hpc.lineage.answer import ask
 
-        return ask(self, reference, down=down, depth=depth, at=self._at(at))
+        invalid = self.judgements(at=at, as_of=as_of)
+        return ask(self, reference, down=down, depth=depth, at=self._at(at), invalid=invalid)
 
-    def impact(self, reference: str, *, depth: int | None = None, at: int | None = None) -> Lineage:
+    def impact(self, reference: str, *, depth: int | None = None, at: int | None = None, as_of: Any = None) -> Lineage:
         """Ask what came of a record or an activity; :meth:`lineage` the other way.
 
         Parameters
         ----------
-        reference, depth, at
+        reference, depth, at, as_of
             As for :meth:`lineage`.
 
         Returns
@@ -279,7 +288,7 @@ class Store:
         NotFoundError, ConflictError, InvalidInputError
             As :meth:`lineage`.
         """
-        return self.lineage(reference, down=True, depth=depth, at=at)
+        return self.lineage(reference, down=True, depth=depth, at=at, as_of=as_of)
 
     @functools.cached_property
     def adjacency(self) -> Adjacency | None:
@@ -293,24 +302,187 @@ class Store:
             return None
         return found if found.snapshot == self.snapshot else None
 
-    def invalid(self, ids: list[int], *, at: int | None = None) -> set[int]:
+    def invalid(self, ids: list[int], *, at: int | None = None, as_of: Any = None) -> set[int]:
         """Return those of some nodes that are not valid any more.
 
         Parameters
         ----------
         ids : list of int
             Dense ids.
-        at : int, optional
-            A snapshot number.
+        at, as_of
+            As for :meth:`judgements`.
 
         Returns
         -------
         set of int
             Invalidated by a statement, or descended from something that is.
-        """
-        from braid_hpc.lineage.answer import invalid_among
 
-        return invalid_among(self._connected, ids, self._at(at))
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`judgements`.
+        """
+        return self.judgements(at=at, as_of=as_of).keys() & set(ids)
+
+    def judgements(self, *, at: int | None = None, as_of: Any = None) -> dict[int, Judgement]:
+        """Return everything that is invalid, with the first statement that made it so.
+
+        Parameters
+        ----------
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what had been stated by then. A text in ISO 8601, UTC if it names no zone; an int is nanoseconds
+            since 1970.
+
+        Returns
+        -------
+        dict of int to Judgement
+            By dense id.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such snapshot, or `as_of` is no time.
+        """
+        from braid_hpc.lineage.validity import invalid_nodes
+
+        key = self._at(at), nanoseconds(as_of)
+        if key not in self._judged:
+            self._judged[key] = invalid_nodes(self._connected, at=key[0], as_of=key[1], index=self.adjacency)
+        return self._judged[key]
+
+    # ------------------------------------------------------------------ statements
+
+    def invalidate(
+        self, references: str | Iterable[str], *, cause: str, cascade: bool = True, all_versions: bool = False
+    ) -> list[str]:
+        """State that records or activities are not to be relied on.
+
+        The statement goes into a log beside the store and from there into its next snapshot, on which this handle
+        is afterwards. Everything that came of it, or will, is invalid; what it came from is not touched.
+
+        Parameters
+        ----------
+        references : str or iterable of str
+            What is wrong; without a version, the newest.
+        cause : str
+            Why, for people.
+        cascade : bool
+            Whether the statements reach what came of it.
+        all_versions : bool
+            Every version of these names up to now.
+
+        Returns
+        -------
+        list of str
+            Id of each statement.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`get`; also InvalidInputError if `cause` is no text. Nothing is stated then.
+        StorageError
+            If the statement cannot be written.
+
+        See Also
+        --------
+        revalidate : take it back.
+        lineage, impact : whose nodes say whether they are valid, and why not.
+        """
+        if not isinstance(cause, str) or not cause:
+            raise InvalidInputError(f"the cause of an invalidation is a text, not {cause!r}")
+        targets = self._targets(references, all_versions=all_versions)
+        about = {"cause": cause, "cascade": cascade, "all_versions": all_versions}
+        return self._state(lambda run: [run.invalidate(target, **about) for target in targets])
+
+    def revalidate(
+        self, references: str | Iterable[str], *, despite: str | None = None, all_versions: bool = False
+    ) -> list[str]:
+        """Take back the statements that records or activities are not to be relied on.
+
+        Parameters
+        ----------
+        references : str or iterable of str
+            What the statements stand on.
+        despite : str, optional
+            Id of one statement, or its beginning: these records hold in spite of it, wherever it stands, and do not
+            pass it on.
+        all_versions : bool
+            Every version of these names up to now.
+
+        Returns
+        -------
+        list of str
+            Id of each statement.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`get`; NotFoundError also if there is no statement to take back. Nothing is stated then.
+        StorageError
+            If the statement cannot be written.
+
+        See Also
+        --------
+        invalidate : what is taken back.
+        """
+        targets = self._targets(references, all_versions=all_versions)
+        if despite is not None:
+            despite = self._statement(despite)
+        else:
+            self._must_be_stated(references, all_versions=all_versions)
+        about = {"despite": despite, "all_versions": all_versions}
+        return self._state(lambda run: [run.revalidate(target, **about) for target in targets])
+
+    def _targets(self, references: str | Iterable[str], *, all_versions: bool) -> list[str]:
+        texts = [references] if isinstance(references, str) else list(references)
+        nodes = [self.get(text) for text in texts]
+        if not nodes:
+            raise InvalidInputError("no record is named: give references such as 'data:scan@1'")
+        return [format_reference(n.kind, n.name) if all_versions else f"id:{n.uid}" for n in nodes]
+
+    def _must_be_stated(self, references: str | Iterable[str], *, all_versions: bool) -> None:
+        standing = {row["id"] for row in self.sql("select id from invalidations where not revoked")}
+        names = {(row["kind"], row["name"]) for row in self.sql("select kind, name from invalidations")}
+        judged = self.judgements()
+        for text in [references] if isinstance(references, str) else references:
+            node = self.get(text)
+            if (all_versions and (node.kind, node.name) in names) or node.id in standing:
+                continue
+            found = judged.get(node.id)
+            hint = "" if found is None else f"; it is invalid by statement id:{found.uid} ({found.cause}): name that"
+            raise NotFoundError(f"no statement stands on {node.ref}{hint}")
+
+    def _statement(self, text: str) -> str:
+        rows = self.sql(
+            "select distinct uid from invalidations where starts_with(uid, ?)", [text.removeprefix("id:").lower()]
+        )
+        if len(rows) != 1:
+            raise NotFoundError(f"{text} is the id of {len(rows) or 'no'} statements: see the view 'invalidations'")
+        return str(rows["uid"][0])
+
+    def _state(self, say: Callable[[Any], list[str]]) -> list[str]:
+        from braid_hpc.store.statements import state
+
+        made = state(self._files, say)
+        self.refresh()
+        return made
+
+    def refresh(self) -> None:
+        """Move this handle to the newest snapshot.
+
+        Raises
+        ------
+        NotFoundError, InvalidInputError, FormatTooNewError, StorageError
+            As :func:`open_store`; the handle then stays where it is.
+        """
+        fresh = Store(self.path)
+        self._connection, fresh._connection = fresh._connection, self._connected
+        self.snapshot = fresh.snapshot
+        self._judged.clear()
+        self.__dict__.pop("adjacency", None)
+        fresh.close()
 
     def same_content(self, reference: str) -> Table:
         """Return every version whose bytes are those of one version, whatever it is called.

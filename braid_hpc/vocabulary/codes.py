@@ -62,6 +62,10 @@ class Code(IntEnum):
     """A call whose input was refused; kept with its message and the caller's line."""
     TROUBLE = 42
     """What the log could not do in the background, once for each kind."""
+    INVALIDATE = 50
+    """A statement that something is not to be relied on, and why."""
+    REVALIDATE = 51
+    """A statement that takes such statements back, or that something holds in spite of one."""
 
 
 class Relation(StrEnum):

@@ -23,10 +23,12 @@ __all__ = [
     "Close",
     "Declaration",
     "End",
+    "Invalidation",
     "Link",
     "Links",
     "Loss",
     "Rejected",
+    "Revalidation",
     "StreamSchema",
     "Trouble",
 ]
@@ -166,6 +168,46 @@ class Called(msgspec.Struct, omit_defaults=True):
     error: str | None = None
     result: Any = None
     generated: list[Link] = []
+
+
+class Invalidation(msgspec.Struct, omit_defaults=True):
+    """Payload of INVALIDATE.
+
+    Attributes
+    ----------
+    target : Link
+        What is not to be relied on; a text without a version means the version that this writer declared or used
+        last.
+    cause : str
+        Why.
+    cascade : bool
+        Whether it reaches everything that came of it.
+    all_versions : bool
+        Every version of that name up to now.
+    """
+
+    target: Link
+    cause: str
+    cascade: bool = True
+    all_versions: bool = False
+
+
+class Revalidation(msgspec.Struct, omit_defaults=True):
+    """Payload of REVALIDATE.
+
+    Attributes
+    ----------
+    target : Link
+        What the statements stand on that are taken back.
+    despite : str or None
+        Id of one statement, or the beginning of it: `target`, and what comes of it alone, holds in spite of that one.
+    all_versions : bool
+        Every version of that name up to now.
+    """
+
+    target: Link
+    despite: str | None = None
+    all_versions: bool = False
 
 
 class Close(msgspec.Struct, omit_defaults=True):

@@ -89,7 +89,7 @@ def test_the_plain_form_is_the_documented_one(store: Store) -> None:
     """Key by key, in the documented order, references as text; and it is JSON."""
     plain = store.lineage("model:net").to_dict()
     assert list(plain) == ["root", "direction", "nodes", "edges", "complete", "missing"]
-    assert list(plain["nodes"][0]) == ["ref", "kind", "name", "version", "distance", "valid"]
+    assert list(plain["nodes"][0]) == ["ref", "kind", "name", "version", "distance", "valid", "cause"]
     assert list(plain["edges"][0]) == ["child", "parent", "relation"]
     assert plain["nodes"][0] == {
         "ref": "model:net@3",
@@ -98,6 +98,7 @@ def test_the_plain_form_is_the_documented_one(store: Store) -> None:
         "version": 3,
         "distance": 0,
         "valid": True,
+        "cause": None,
     }
     assert (plain["direction"], plain["complete"], plain["missing"]) == ("up", True, [])
     refs = {node["ref"] for node in plain["nodes"]}

@@ -1,0 +1,108 @@
+"""What is valid: computed from the statements, never stored (``docs/invalidation.md``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from braid_hpc.lineage.walk import CASCADED, filled_nodes, walk
+from braid_hpc.snapshots.adjacency import Adjacency
+
+__all__ = ["Judgement", "invalid_nodes"]
+
+#: Later than any time that a store holds, in nanoseconds since 1970.
+FOREVER = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A statement that something is not to be relied on.
+
+    Attributes
+    ----------
+    uid : str
+        Its id, 32 hexadecimal digits.
+    node : int
+        Dense id of what it stands on.
+    cause : str
+        Why.
+    time : int
+        When it was made, nanoseconds since 1970 UTC.
+    cascade : bool
+        Whether it reaches what came of it.
+    """
+
+    uid: str
+    node: int
+    cause: str
+    time: int
+    cascade: bool
+
+
+def invalid_nodes(
+    connection: Any, *, at: int, as_of: int | None = None, index: Adjacency | None = None
+) -> dict[int, Judgement]:
+    """Return everything that is invalid, each with the first statement that made it so.
+
+    A node is invalid if a statement that was not taken back stands on it, or on something that it came from by
+    derivation, use or generation. A statement does not pass a node that holds in spite of it.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on a store.
+    at : int
+        Snapshot number: what the store knew then.
+    as_of : int, optional
+        Nanoseconds since 1970 UTC: what had been stated by then.
+    index : Adjacency, optional
+        Of the snapshot that the connection is open on.
+
+    Returns
+    -------
+    dict of int to Judgement
+        By dense id; of several statements the one with the earliest (time, id).
+    """
+    given = {"at": at, "as_of": FOREVER if as_of is None else as_of}
+    until = "snapshot <= $at and epoch_ns(time) <= $as_of"
+    rows = connection.execute(
+        f"select uid, id, cause, epoch_ns(time), cascade from stated_invalidations i where {until} and not exists ("
+        f"from (from stated_revalidations where {until}) r where r.id = i.id and r.despite is null "
+        f"and (r.time, r.uid) > (i.time, i.uid)) order by time, uid",
+        given,
+    ).fetchall()
+    if not rows:
+        return {}
+    barriers, filled = _barriers(connection, until, given), filled_nodes(connection, at)
+    found: dict[int, Judgement] = {}
+    # Whatever a statement without a barrier has reached, it has reached all that came of it: no later one need enter.
+    reached: set[int] = set()
+    for row in rows:
+        judgement = Judgement(*row)
+        barred = {node for node, despite in barriers if judgement.uid.startswith(despite)}
+        if judgement.node in barred:
+            continue
+        nodes = {judgement.node}
+        if judgement.cascade and judgement.node not in reached:
+            nodes |= walk(
+                connection,
+                [judgement.node],
+                down=True,
+                at=at,
+                relations=CASCADED,
+                index=index,
+                barred=barred | reached | filled,
+                edges=False,
+            ).distance.keys()
+            if not barred:
+                reached |= nodes
+        for node in nodes:
+            found.setdefault(node, judgement)
+    return found
+
+
+def _barriers(connection: Any, until: str, given: dict[str, Any]) -> list[tuple[int, str]]:
+    rows: list[tuple[int, str]] = connection.execute(
+        f"select id, despite from stated_revalidations where {until} and despite is not null", given
+    ).fetchall()
+    return rows

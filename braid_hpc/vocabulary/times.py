@@ -1,0 +1,48 @@
+"""Times as people give them: nanoseconds since 1970, UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from braid_hpc.vocabulary.errors import InvalidInputError
+
+__all__ = ["nanoseconds"]
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+def nanoseconds(time: Any) -> int | None:
+    """Return a time in nanoseconds since 1970 UTC.
+
+    Parameters
+    ----------
+    time : datetime, str, int or None
+        A text is ISO 8601; without a zone, both a text and a datetime are UTC. An int is taken as it is.
+
+    Returns
+    -------
+    int or None
+        None for None.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no time.
+
+    Examples
+    --------
+    >>> nanoseconds("2026-11-21 10:30:00.5+00:00")
+    1795257000500000000
+    """
+    if time is None or (isinstance(time, int) and not isinstance(time, bool)):
+        return time
+    try:
+        moment = datetime.fromisoformat(time) if isinstance(time, str) else time
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        whole = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND
+    except (TypeError, ValueError, AttributeError):
+        raise InvalidInputError(
+            f"{time!r} is not a time: give one such as '2026-11-21T10:30:00', which is UTC if it names no zone"
+        ) from None
+    return whole * 1000
