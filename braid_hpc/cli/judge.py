@@ -13,7 +13,13 @@ from braid_hpc.vocabulary.errors import InvalidInputError
 __all__ = ["invalidate", "revalidate"]
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "braid invalidate data:scan --cause 'the beam was off' --dry-run",
+        "braid invalidate --tag energy_keV=71.7 --cause 'the monochromator had moved'",
+    ],
+)
 @click.argument("references", nargs=-1, metavar="REF...")
 @click.option("--cause", required=True, help="Why, for people.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Every version that carries exactly this.")
@@ -51,7 +57,10 @@ def invalidate(
     emit(("ref", "kind", "before"), rows, form, title="would become invalid" if dry_run else "invalid")
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=["braid revalidate data:scan", "braid revalidate model:braggnn@3 --despite 21861fe6"],
+)
 @click.argument("references", nargs=-1, required=True, metavar="REF...")
 @click.option("--despite", metavar="ID", help="Hold in spite of this one statement, wherever that stands.")
 @click.option("--all-versions", is_flag=True, help="Every version of these names up to now.")

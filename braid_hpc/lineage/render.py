@@ -51,7 +51,7 @@ def tree(answer: Lineage) -> str:
         here, there = (edge.parent, edge.child) if down else (edge.child, edge.parent)
         near[here].append((there, edge.relation))
     distance = {node.ref: node.distance for node in answer.nodes}
-    invalid = {node.ref for node in answer.nodes if not node.valid}
+    invalid = {node.ref: node.cause for node in answer.nodes if not node.valid}
     lines: list[str] = []
     opened: set[str] = set()
     stack: list[tuple[str, str, str, str]] = [
@@ -59,9 +59,9 @@ def tree(answer: Lineage) -> str:
     ]
     while stack:
         ref, word, prefix, branch = stack.pop()
-        mark = " (invalid)" if ref in invalid else ""
+        mark = f" (invalid: {_on_one_line(invalid[ref] or '')})" if ref in invalid else ""
         again = ref in opened and bool(near[ref])
-        shown = ref.replace("\n", "⏎").replace("\r", "⏎")
+        shown = _on_one_line(ref)
         lines.append(f"{prefix}{branch}{f'{word} ' if word else ''}{shown}{mark}{' ^' if again else ''}")
         if ref in opened:
             continue
@@ -73,6 +73,10 @@ def tree(answer: Lineage) -> str:
             stack.append((there, _WORDS[answer.direction].get(relation, relation), inner, last))
     lines.extend(_notes(answer))
     return "\n".join(lines)
+
+
+def _on_one_line(text: str) -> str:
+    return text.replace("\n", "⏎").replace("\r", "⏎")
 
 
 def _notes(answer: Lineage) -> list[str]:
