@@ -59,7 +59,8 @@ def tree(answer: Lineage) -> str:
     ]
     while stack:
         ref, word, prefix, branch = stack.pop()
-        mark = f" (invalid: {_on_one_line(invalid[ref] or '')})" if ref in invalid else ""
+        cause = f": {_on_one_line(text)}" if (text := invalid.get(ref)) else ""
+        mark = f" (invalid{cause})" if ref in invalid else ""
         again = ref in opened and bool(near[ref])
         shown = _on_one_line(ref)
         lines.append(f"{prefix}{branch}{f'{word} ' if word else ''}{shown}{mark}{' ^' if again else ''}")

@@ -134,6 +134,7 @@ def test_lineage_as_json_is_exactly_the_documented_shape(program: Program, store
         [],
     )
     types = {"ref": str, "kind": str, "name": str, "version": int, "distance": int, "valid": bool}
+    types["cause"] = type(None)
     for node in answer["nodes"]:
         assert {key: type(value) for key, value in node.items()} == types
     for edge in answer["edges"]:
