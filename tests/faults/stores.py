@@ -32,7 +32,7 @@ def check_leftovers(store: Path) -> None:
     files = StoreFiles(store)
     snapshots = files.snapshots()
     assert 0 < len(snapshots) <= KEEP
-    expected = {f"{number}.duckdb" for number in snapshots} | {"logs", "arrays"}
+    expected = {f"{number}.{what}" for number in snapshots for what in ("duckdb", "adjacency")} | {"logs", "arrays"}
     found = {path.name for path in files.directory.iterdir()}
     assert found | {"arrays"} == expected, found ^ expected
     archives = {name for (name,) in rows(store, "select archive from main.snapshots")}

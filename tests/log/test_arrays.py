@@ -405,6 +405,7 @@ def test_on_a_full_disk_arrays_are_lost_and_counted_and_recording_resumes(tmp_pa
             run.array("later", np.full(150_000, 99, "f8"))
         log = checked(read_only_log(room))
         back = read_arrays(log)
+        declared = [row.name for row in said(log, Code.DECLARE)]
     assert stored < 12 << 20
     assert log.state is WriterState.LOSSY
     lost = {fault.split()[1].partition(":")[2] for fault in log.faults}
@@ -412,7 +413,7 @@ def test_on_a_full_disk_arrays_are_lost_and_counted_and_recording_resumes(tmp_pa
     assert lost | back.keys() == {f"a{n}" for n in range(12)} | {"later"}
     assert lost & back.keys() == set()
     assert all(same(back[name], np.full(150_000, int(name[1:]), "f8")) for name in back if name != "later")
-    assert [row.name for row in said(log, Code.DECLARE)][-2:] == ["after", "later"]
+    assert declared[-2:] == ["after", "later"]
     assert all("no space is left" in fault for fault in log.faults)
 
 
