@@ -76,9 +76,15 @@ def one(logs: Path, name: str = "job") -> Job:
 def deliver(folder: Path, to: Path) -> Path:
     """Copy a rank's log as it is now, as a copy from its node would: what was delivered before is replaced."""
     target = to / folder.name
-    if target.exists():
-        shutil.rmtree(target)
-    return Path(shutil.copytree(folder, target))
+    for _ in range(100):
+        if target.exists():
+            shutil.rmtree(target)
+        try:
+            return Path(shutil.copytree(folder, target))
+        except (shutil.Error, FileNotFoundError):
+            # A tail was sealed and removed meanwhile.
+            continue
+    raise AssertionError(f"{folder} changes faster than it is copied")
 
 
 def made(logs: Path, store: Path) -> Store:

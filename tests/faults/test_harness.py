@@ -31,6 +31,7 @@ from braid_hpc.log.writer import RankLog
 from braid_hpc.reading import sealed, tails, writer_log
 from braid_hpc.reading.batches import check_batches
 from braid_hpc.reading.events import Events
+from braid_hpc.reading.ranges import Ranges
 from braid_hpc.reading.writer_log import WriterLog, read_writer
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.vocabulary.codes import Code
@@ -72,6 +73,8 @@ def damage_read(directory: Path) -> WriterLog:
     """Read a log as the trials of damage do."""
     log = read_writer(directory)
     check_batches(log)
+    # Read now, for the file is about to change.
+    assert log.events is not None
     return log
 
 
@@ -109,7 +112,7 @@ class _SameBytes(bytes):
 
 def no_batch_sum(patch: Patch) -> None:
     """Believe batches without their sums."""
-    patch.setattr(sealed, "batch_digest", lambda schema, batch: _SameBytes())
+    patch.setattr(sealed, "xxh3_128_digest", lambda data: _SameBytes())
 
 
 def no_record_check(patch: Patch) -> None:
@@ -171,6 +174,7 @@ def test_rows_in_a_tail_and_a_batch_would_count_twice(tmp_path: Path, monkeypatc
 
     def join(parts: list[Events]) -> Events:
         # As it is, without the line that takes each sequence once.
+        parts = [part for part in parts if len(part)] or [Events.empty()]
         bases = np.cumsum([0, *(len(part.heap) for part in parts[:-1])])
         start = np.concatenate([part.start + base for part, base in zip(parts, bases, strict=True)])
         columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
@@ -178,6 +182,7 @@ def test_rows_in_a_tail_and_a_batch_would_count_twice(tmp_path: Path, monkeypatc
         both = Events(columns, heap, start, np.concatenate([part.length for part in parts]))
         return both.take(np.argsort(columns["sequence"], kind="stable"))
 
+    monkeypatch.setattr(Ranges, "__sub__", lambda self, other: self)
     monkeypatch.setattr(Events, "join", staticmethod(join))
     with pytest.raises(AssertionError):
         check_rows(tmp_path / "logs", 149)
@@ -199,7 +204,7 @@ class WordFirst(MappedTail):
         row = ROW.pack(time.monotonic_ns(), subject, object, name, other, code, flags, 0, start, len(payload), 0)
         self._next, self._free = slot + 1, start + len(payload)
         at = PAGE + slot * ROW_BYTES
-        self._words[(at >> 3) + 7] = check_word(self._first + slot, xxh3_64_intdigest(row + payload))
+        self._words[slot] = check_word(self._first + slot, xxh3_64_intdigest(row + payload))
         pause()
         self._map[at : at + 56] = row
         self._map[self._heap + start : self._heap + start + len(payload)] = payload

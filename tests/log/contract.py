@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from braid_hpc.log.layout import MAJOR, TailHeader, TailKind
+from braid_hpc.log.layout import MAJOR, TailHeader
 from braid_hpc.log.tail import Tail
 from braid_hpc.reading.events import Events
 from braid_hpc.reading.tails import read_tail
@@ -279,14 +279,14 @@ class TailContract:
     # ---- the rest of the protocol
 
     def test_a_loss_is_noted_without_harm(self, make: Make) -> None:
-        """A mapped tail keeps count and range in its header; a tail of frames leaves that to a row of its own."""
+        """Its header keeps count and range, also that of a tail of frames."""
         tail = make()
         tail.append(1, 0, 1, 0, 0, 0, b"one")
         tail.note_loss(3, -5, 9)
         tail.note_loss(4, -5, 11)
         tail.append(1, 0, 2, 0, 0, 0, b"two")
         assert read(tail)["subject"].tolist() == [1, 2]
-        assert read_tail(tail.path).loss == ((4, -5, 11) if tail.header.kind == TailKind.MAPPED else None)
+        assert read_tail(tail.path).loss == (4, -5, 11)
 
     def test_sync_changes_nothing(self, make: Make) -> None:
         """It may be called at any time."""
