@@ -101,7 +101,8 @@ def inside(what: str, arguments: list[str]) -> dict[str, Any]:
     if what == "floor":
         return measured_floor(int(arguments[0]), Path(arguments[1]))
     from braid_hpc.reading.batches import check_batches
-    from braid_hpc.reading.writer_log import find_writers, read_writer
+    from braid_hpc.reading.directories import find_writers
+    from braid_hpc.reading.survey import read_writer
 
     def check() -> None:
         for directory in find_writers(arguments[0]):

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from braid_hpc.log import writer as writing
-from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
+from braid_hpc.reading.directories import find_writers
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.run.recorder import Run
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.encoding import decode

@@ -17,9 +17,11 @@ from braid_hpc.cli.output import Command, emit, format_option, messages, stepper
 from braid_hpc.reading.arrays import check_arrays
 from braid_hpc.reading.batches import check_batches
 from braid_hpc.reading.copies import join_copies
+from braid_hpc.reading.directories import find_writers
 from braid_hpc.reading.h5reader import ArrayReader
 from braid_hpc.reading.newer import refuse_newer, unknown_parts
-from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, WriterState
 
 __all__ = ["check", "compact"]

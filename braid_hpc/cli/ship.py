@@ -9,8 +9,8 @@ import click
 
 from braid_hpc.cli.output import Command, emit, format_option, messages
 from braid_hpc.log.ship import ship_writer
+from braid_hpc.reading.directories import find_writers
 from braid_hpc.reading.newer import refuse_newer
-from braid_hpc.reading.writer_log import find_writers
 from braid_hpc.vocabulary.errors import CorruptLogError, StorageError
 
 __all__ = ["ship"]

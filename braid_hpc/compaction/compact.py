@@ -29,8 +29,10 @@ from braid_hpc.compaction.stream_rows import StreamReader
 from braid_hpc.compaction.stream_store import StreamTables
 from braid_hpc.compaction.write import Writer
 from braid_hpc.reading.copies import join_copies
+from braid_hpc.reading.directories import find_writers, read_header
 from braid_hpc.reading.newer import refuse_newer
-from braid_hpc.reading.writer_log import WriterLog, find_writers, read_header, read_writer
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.snapshots.adjacency import write_adjacency
 from braid_hpc.snapshots.connect import (
     check_growable,

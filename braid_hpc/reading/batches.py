@@ -19,7 +19,7 @@ __all__ = ["check_batches"]
 def check_batches(log: WriterLog) -> None:
     """Verify every batch that a log's events point at, and every sum beside them.
 
-    :func:`braid_hpc.reading.writer_log.read_writer` reads events and not what they point at; compaction reads each
+    :func:`braid_hpc.reading.survey.read_writer` reads events and not what they point at; compaction reads each
     batch when it needs it.
 
     Parameters

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from braid_hpc.log.layout import MAJOR, MINOR, PAGE, TAIL_HEADER, TAIL_PREFIX, TailHeader
 from braid_hpc.log.seal import EVENT_COLUMNS
+from braid_hpc.reading.directories import read_header
 from braid_hpc.reading.events import Events
 from braid_hpc.reading.parts import CODES
 from braid_hpc.reading.sealed import schema_message
-from braid_hpc.reading.writer_log import WriterLog, read_header
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError
 

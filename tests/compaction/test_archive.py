@@ -12,7 +12,8 @@ import pytest
 
 from braid_hpc.compaction.archive import Archive
 from braid_hpc.compaction.compact import compact
-from braid_hpc.reading.writer_log import WriterLog, read_writer
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from tests.jobs import Job, one, rows
 from tests.rank_logs import small_tails
 

@@ -10,7 +10,8 @@ from xxhash import xxh3_64_intdigest
 
 from braid_hpc.compaction.extract import Facts, extract
 from braid_hpc.log.layout import PAGE, ROW_BYTES, TailHeader, check_word
-from braid_hpc.reading.writer_log import WriterLog, read_writer
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, Relation
 from tests.jobs import Job, one
 

@@ -15,7 +15,8 @@ from braid_hpc.compaction.compact import compact
 from braid_hpc.compaction.ledger import Ledger, settle
 from braid_hpc.log.layout import PAGE, ROW_BYTES
 from braid_hpc.reading.ranges import Ranges
-from braid_hpc.reading.writer_log import WriterLog, read_writer
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from tests.jobs import Job, one, rows
 from tests.rank_logs import overwrite
 

@@ -18,8 +18,8 @@ import braid_hpc
 from braid_hpc.cli.app import braid
 from braid_hpc.cli.program import USAGE
 from braid_hpc.log.places import SITE_VARIABLES
+from braid_hpc.reading.directories import find_writers
 from braid_hpc.reading.newer import HEADER_MEMBERS
-from braid_hpc.reading.writer_log import find_writers
 from braid_hpc.run import launcher
 from braid_hpc.snapshots.schema import PUBLIC_VIEWS
 from braid_hpc.vocabulary import errors, payloads

@@ -22,8 +22,10 @@ from braid_hpc.log.places import FileSystem
 from braid_hpc.log.tail import FrameTail
 from braid_hpc.reading.arrays import check_arrays
 from braid_hpc.reading.batches import check_batches
+from braid_hpc.reading.directories import find_writers
 from braid_hpc.reading.h5reader import ArrayReader
-from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, WriterState
 from braid_hpc.vocabulary.errors import NotFoundError
 from tests.faults.oracle import COLUMNS, rows_of, text_of

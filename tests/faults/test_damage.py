@@ -17,7 +17,8 @@ from braid_hpc.reading.arrays import check_arrays
 from braid_hpc.reading.batches import check_batches
 from braid_hpc.reading.events import COLUMNS
 from braid_hpc.reading.h5reader import ArrayReader
-from braid_hpc.reading.writer_log import WriterLog, read_writer
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.run import arrays as run_arrays
 from braid_hpc.vocabulary.codes import Code, WriterState
 from braid_hpc.vocabulary.encoding import encode

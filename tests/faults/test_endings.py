@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
+from braid_hpc.reading.directories import find_writers
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, Outcome, WriterState
 from tests.faults.campaign import seeds, trial
 from tests.faults.oracle import rows_of, text_of

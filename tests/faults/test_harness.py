@@ -28,11 +28,12 @@ from braid_hpc.log.layout import PAGE, ROW, ROW_BYTES, check_word, pack_sum
 from braid_hpc.log.seal import seal_tails
 from braid_hpc.log.tail import MappedTail
 from braid_hpc.log.writer import RankLog
-from braid_hpc.reading import sealed, tails, writer_log
+from braid_hpc.reading import directories, sealed, tails
 from braid_hpc.reading.batches import check_batches
 from braid_hpc.reading.events import Events
 from braid_hpc.reading.ranges import Ranges
-from braid_hpc.reading.writer_log import WriterLog, read_writer
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.vocabulary.codes import Code
 from tests.faults import test_damage as damage
@@ -128,7 +129,7 @@ def no_header_check(patch: Patch) -> None:
         header.pop("check", None)
         return header
 
-    patch.setattr(writer_log, "unpack_header", unpack)
+    patch.setattr(directories, "unpack_header", unpack)
 
 
 @pytest.mark.parametrize(

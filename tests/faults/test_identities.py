@@ -13,7 +13,8 @@ from pathlib import Path
 
 from braid_hpc.compaction.compact import compact
 from braid_hpc.log.header import pack_header, unpack_header
-from braid_hpc.reading.writer_log import find_writers, read_writer
+from braid_hpc.reading.directories import find_writers
+from braid_hpc.reading.survey import read_writer
 from braid_hpc.store.store import Store
 from tests.faults.campaign import many
 from tests.faults.stores import say

@@ -37,8 +37,9 @@ from braid_hpc.reading.batches import check_batches
 from braid_hpc.reading.events import COLUMNS
 from braid_hpc.reading.h5reader import ArrayReader
 from braid_hpc.reading.sealed import read_batch, read_stream_batch, read_sums, schema_message
+from braid_hpc.reading.survey import read_writer
 from braid_hpc.reading.tails import read_tail
-from braid_hpc.reading.writer_log import WriterLog, read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.run.recorder import Run
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.vocabulary.codes import Code, WriterState

@@ -11,9 +11,11 @@ import pytest
 
 from braid_hpc.compaction.compact import compact
 from braid_hpc.reading.arrays import check_arrays
+from braid_hpc.reading.directories import find_writers
 from braid_hpc.reading.h5reader import ArrayReader
 from braid_hpc.reading.sealed import stream_batch
-from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.columns import BATCH_IN_FILE

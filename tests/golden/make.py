@@ -27,8 +27,9 @@ from braid_hpc.log import writer as writing
 from braid_hpc.log.keeper import Keeper
 from braid_hpc.log.layout import MAJOR, MINOR
 from braid_hpc.log.places import FileSystem
+from braid_hpc.reading.directories import find_writers
 from braid_hpc.reading.dump import dump
-from braid_hpc.reading.writer_log import find_writers, read_writer
+from braid_hpc.reading.survey import read_writer
 from tests.golden.program import CASES
 from tests.ranks import LAUNCHER_VARIABLES
 

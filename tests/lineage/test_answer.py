@@ -12,6 +12,8 @@ import pytest
 
 import braid_hpc as braid
 from braid_hpc.compaction.compact import compact
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.codes import WriterState
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
@@ -155,14 +157,11 @@ def test_every_incomplete_rank_is_named(tmp_path: Path) -> None:
 
 def test_a_rank_that_lost_events_says_when(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The range of the losses is in the answer, in UTC."""
-    from braid_hpc.reading import writer_log
-
     logs = tmp_path / "logs"
     job = workflow(logs, 2)
-    read = writer_log.read_writer
 
-    def lossy(directory: Path) -> writer_log.WriterLog:
-        log = read(directory)
+    def lossy(directory: Path) -> WriterLog:
+        log = read_writer(directory)
         if log.writer == job[1].writer.hex():
             log.lost = [(3, 1_700_000_000_000_000_000, 1_700_000_001_000_000_000)]
             log.state = WriterState.LOSSY

@@ -14,7 +14,9 @@ from braid_hpc.log.header import pack_header, unpack_header
 from braid_hpc.log.layout import ENDED_NAME
 from braid_hpc.log.ship import ship_writer
 from braid_hpc.log.writer import RankLog
-from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
+from braid_hpc.reading.directories import find_writers
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, WriterState
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from braid_hpc.log.keeper import Keeper
 from braid_hpc.log.writer import RankLog
-from braid_hpc.reading.writer_log import read_writer
+from braid_hpc.reading.survey import read_writer
 from braid_hpc.vocabulary.codes import Code
 from tests.rank_logs import small_tails
 from tests.ranks import RunRanks, wait_for
@@ -86,7 +86,7 @@ def test_a_program_may_close_all_descriptors(run_ranks: RunRanks) -> None:
     from pathlib import Path
     from braid_hpc.log import writer
     from braid_hpc.log.writer import RankLog
-    from braid_hpc.reading.writer_log import read_writer
+    from braid_hpc.reading.survey import read_writer
 
     log = RankLog(Path("logs"), {})
     log.append(31)
@@ -115,7 +115,7 @@ def test_descriptors_beyond_those_of_select(run_ranks: RunRanks) -> None:
     files = [os.dup(0) for _ in range(1100)]
     from braid_hpc.log import writer
     from braid_hpc.log.writer import RankLog
-    from braid_hpc.reading.writer_log import read_writer
+    from braid_hpc.reading.survey import read_writer
     writer.FIRST_TAIL = writer.LATER_TAILS = (64, 8192)
     log = RankLog(Path("logs"), {})
     for step in range(300):

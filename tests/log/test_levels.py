@@ -11,7 +11,7 @@ import pytest
 
 import braid_hpc as braid
 from braid_hpc.log.tail import MappedTail
-from braid_hpc.reading.writer_log import read_writer
+from braid_hpc.reading.survey import read_writer
 from braid_hpc.vocabulary.codes import WriterState
 from braid_hpc.vocabulary.errors import InvalidInputError
 from tests.rank_logs import small_tails, tmpfs

@@ -13,7 +13,8 @@ from braid_hpc.log.layout import PAGE, ROW_BYTES
 from braid_hpc.log.sealable import frames_as_table, remove, verified
 from braid_hpc.log.tail import FrameTail, MappedTail
 from braid_hpc.log.writer import RankLog
-from braid_hpc.reading.writer_log import WriterLog, read_writer
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, WriterState
 from tests.log.contract import WRITER
 from tests.rank_logs import overwrite, small_tails

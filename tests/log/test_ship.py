@@ -10,7 +10,7 @@ import pytest
 import braid_hpc as braid
 from braid_hpc.log.ship import ship_writer
 from braid_hpc.log.writer import LATER_TAILS
-from braid_hpc.reading.writer_log import read_writer
+from braid_hpc.reading.survey import read_writer
 from braid_hpc.vocabulary.codes import WriterState
 from braid_hpc.vocabulary.errors import CorruptLogError, StorageError
 

@@ -23,7 +23,9 @@ from braid_hpc.log import writer as writing
 from braid_hpc.log.choice import why_python
 from braid_hpc.log.tail import FrameTail
 from braid_hpc.log.writer import RankLog
-from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
+from braid_hpc.reading.directories import find_writers
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, WriterState
 from braid_hpc.vocabulary.errors import StorageError
 from tests.rank_logs import read_logs, read_only_log, said, small_tails, tmpfs

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from braid_hpc.reading.writer_log import find_writers
+from braid_hpc.reading.directories import find_writers
 from tests.golden.make import make, versions
 from tests.golden.program import LARGE_ROWS
 

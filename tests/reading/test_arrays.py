@@ -17,10 +17,12 @@ import braid_hpc as braid
 from braid_hpc.log.array_pools import CHUNK
 from braid_hpc.reading import h5child
 from braid_hpc.reading.arrays import check_arrays, logged_arrays
+from braid_hpc.reading.directories import find_writers
 from braid_hpc.reading.dump import dump
 from braid_hpc.reading.h5child import QuietFile, lookup3
 from braid_hpc.reading.h5reader import PATIENCE, ArrayReader
-from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import WriterState
 from braid_hpc.vocabulary.errors import CorruptLogError, MissingExtraError
 from tests.recorded_arrays import read_array, same

@@ -11,8 +11,9 @@ import pytest
 from braid_hpc.compaction.compact import compact
 from braid_hpc.log.layout import PAGE, ROW_BYTES
 from braid_hpc.reading.copies import join_copies
+from braid_hpc.reading.survey import read_writer
 from braid_hpc.reading.tails import read_tail
-from braid_hpc.reading.writer_log import WriterLog, read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import WriterState
 from tests.jobs import count, digests, one
 from tests.rank_logs import overwrite, small_tails

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from braid_hpc.reading.dump import dump
-from braid_hpc.reading.writer_log import read_writer
+from braid_hpc.reading.survey import read_writer
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.errors import InvalidInputError
 from tests.jobs import Job, one

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from braid_hpc.log.layout import MAJOR, MINOR
-from braid_hpc.reading.writer_log import find_writers
+from braid_hpc.reading.directories import find_writers
 from braid_hpc.vocabulary.codes import Code
 from tests.golden.make import digests_of, lines_of, make, versions
 from tests.golden.program import CASES

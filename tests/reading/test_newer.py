@@ -14,7 +14,8 @@ from braid_hpc.log.header import unpack_header, write_header
 from braid_hpc.log.layout import pack_sum
 from braid_hpc.reading.newer import HEADER_MEMBERS, refuse_newer, unknown_codes, unknown_parts
 from braid_hpc.reading.sealed import schema_message
-from braid_hpc.reading.writer_log import WriterLog, read_writer
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import WriterState
 from braid_hpc.vocabulary.errors import FormatTooNewError
 from tests.jobs import one, rows

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from braid_hpc.reading.writer_log import read_writer
+from braid_hpc.reading.survey import read_writer
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.errors import CorruptLogError, NotFoundError
 from tests.jobs import Job, deliver, one

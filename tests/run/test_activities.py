@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import braid_hpc as braid
-from braid_hpc.reading.writer_log import read_writer
+from braid_hpc.reading.survey import read_writer
 from braid_hpc.run.activities import current_activity, describe_value, outcome_of
 from braid_hpc.run.handles import Record
 from braid_hpc.vocabulary.codes import Code, Outcome

@@ -22,7 +22,9 @@ import pytest
 import braid_hpc as braid
 from braid_hpc.compaction.extract import extract
 from braid_hpc.log.choice import compiled_module
-from braid_hpc.reading.writer_log import WriterLog, find_writers, read_writer
+from braid_hpc.reading.directories import find_writers
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.run import activities
 from braid_hpc.run.activities import current_activity
 from braid_hpc.run.calls import pending_calls

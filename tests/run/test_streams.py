@@ -24,7 +24,8 @@ import braid_hpc as braid
 from braid_hpc.log.choice import why_python
 from braid_hpc.log.layout import SUM_BYTES
 from braid_hpc.reading.sealed import read_stream_batch, read_sums
-from braid_hpc.reading.writer_log import WriterLog, read_writer
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.run.handles import NO_ROWS
 from braid_hpc.run.streams import INLINE_BYTES, Stream
 from braid_hpc.vocabulary.codes import Code

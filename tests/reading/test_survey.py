@@ -19,11 +19,13 @@ import braid_hpc as braid
 from braid_hpc.log.header import write_header
 from braid_hpc.log.layout import PAGE, ROW_BYTES
 from braid_hpc.log.writer import RankLog
+from braid_hpc.reading.directories import find_writers, read_header
 from braid_hpc.reading.sealed import read_stream_batch
-from braid_hpc.reading.writer_log import WriterLog, find_writers, read_header, read_writer
+from braid_hpc.reading.survey import read_writer
+from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, WriterState
 from braid_hpc.vocabulary.columns import BATCH_IN_FILE
-from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError, NotFoundError
+from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError
 from tests.rank_logs import overwrite, said, small_tails
 from tests.ranks import wait_for
 
@@ -235,29 +237,6 @@ def test_a_copied_and_renamed_log_is_the_same_writer(directory: Path) -> None:
     shutil.copytree(directory, copy)
     assert content(read_writer(copy)) == content(read_writer(directory))
     assert find_writers(directory.parent) == sorted([directory, copy])
-
-
-# ---------------------------------------------------------------------------------------------- finding
-
-
-def test_logs_are_found_below_any_directory(directory: Path, tmp_path: Path) -> None:
-    """A writer's own, the log directory, and a directory of one for each node; other folders are passed over."""
-    (tmp_path / "logs" / "node-7").mkdir()
-    other = tmp_path / "logs" / "node-7" / ("f" * 32)
-    shutil.copytree(directory, other)
-    (tmp_path / "logs" / "mine").mkdir()
-    (tmp_path / "logs" / "mine" / "tail-recursion.py").touch()
-    (tmp_path / "logs" / "mine" / "header.json").write_text('{"format": "something else"}')
-    assert find_writers(directory) == [directory]
-    assert find_writers(str(tmp_path / "logs")) == find_writers(tmp_path) == sorted([directory, other])
-
-
-def test_no_logs_are_an_error(tmp_path: Path) -> None:
-    """Which says what was looked for, and where."""
-    with pytest.raises(NotFoundError, match="is not a directory"):
-        find_writers(tmp_path / "missing")
-    with pytest.raises(NotFoundError, match="no rank logs in"):
-        find_writers(tmp_path)
 
 
 # ---------------------------------------------------------------------------------------------- states and times
