@@ -104,7 +104,7 @@ def _no_file(file: Path) -> NoReturn:
 def show(reference: str, store: str | None, form: str) -> None:
     """Show one version or activity: REFERENCE is [kind:]name[@version] or id:<hex>."""
     with open_chosen(store) as opened:
-        facts = describe(opened, reference)
+        facts = opened.describe(reference)
     if form == "json":
         click.echo(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
         return
@@ -118,68 +118,6 @@ def _lines(value: Any) -> list[str]:
     if isinstance(value, list):
         return [str(item) for item in value]
     return [] if value is None else [str(value)]
-
-
-def describe(store: Store, reference: str) -> dict[str, Any]:
-    """Return all that a store says of one node.
-
-    Parameters
-    ----------
-    store : Store
-        Open.
-    reference : str
-        A version or an activity.
-
-    Returns
-    -------
-    dict
-        Plain values; what does not apply is left out.
-
-    Raises
-    ------
-    NotFoundError, ConflictError, InvalidInputError
-        As :meth:`Store.get`.
-    """
-    node = store.get(reference)
-    table = "activities" if node.kind == "activity" else "versions"
-    columns = store.sql(f"select * exclude (id, snapshot) from {table} where id = ?", [node.id]).to_pylist()[0]
-    facts: dict[str, Any] = {"ref": node.ref, "id": f"id:{node.uid}"}
-    facts.update({key: value for key, value in columns.items() if value is not None and key not in ("uid", "name")})
-    for name in ("value", "params", "result"):
-        if isinstance(facts.get(name), str):
-            facts[name] = json.loads(facts[name])
-    tags = store.sql("select key, type, text from tags where id = ? order by key, text", [node.id])
-    values: dict[str, list[Any]] = {}
-    for row in tags:
-        values.setdefault(row["key"], []).append(_typed(row["type"], row["text"]))
-    # What was said twice, and differently, is shown with both.
-    facts["tags"] = {key: given[0] if len(given) == 1 else given for key, given in values.items()}
-    facts["uris"] = store.sql("select uri from uris where id = ? order by position, uri", [node.id])["uri"]
-    for name, near, far in (("parents", "child", "parent"), ("children", "parent", "child")):
-        edges = store.sql(
-            f"select e.relation, n.kind, n.name, n.version from edges e join nodes n on n.id = e.{far} "
-            f"where e.{near} = ? order by all",
-            [node.id],
-        )
-        facts[name] = [
-            f"{format_reference(row['kind'], row['name'], row['version'])} ({row['relation']})" for row in edges
-        ]
-    ranks = store.sql(
-        "select distinct w.rank, w.run from occurrences o join writers w using (writer) where o.id = ? order by all",
-        [node.id],
-    )
-    facts["declared by"] = [f"rank {row['rank']} of run {row['run'][:8]}" for row in ranks]
-    return {key: value for key, value in facts.items() if value not in (None, [], {})}
-
-
-def _typed(kind: str, text: str) -> Any:
-    if kind == "int":
-        return int(text)
-    if kind == "float":
-        return float(text)
-    if kind == "bool":
-        return text == "true"
-    return json.loads(text) if kind == "json" else text
 
 
 class Depth(click.ParamType[int | str]):

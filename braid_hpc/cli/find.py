@@ -1,16 +1,15 @@
-"""``braid find``: versions by their tags."""
+"""``braid find``: versions by their tags and their uris."""
 
 from __future__ import annotations
 
-import re
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from braid_hpc.cli.ask import open_chosen
+from braid_hpc.cli.conditions import parse_condition
 from braid_hpc.cli.output import Command, emit, format_option, store_option
 from braid_hpc.store.store import Store
-from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.references import format_reference
 
@@ -18,25 +17,45 @@ __all__ = ["find", "tagged"]
 
 
 @click.command(
-    cls=Command, examples=["braid find energy_keV=71.7", "braid find sample=Nickel moving=true --format json"]
+    cls=Command,
+    examples=[
+        "braid find energy_keV=71.7",
+        "braid find sample=Nickel moving=true --kind data --format json",
+        "braid find --text energy_keV=71.7",
+        "braid find --uri doi:10.17038/XSD/1344262",
+    ],
 )
-@click.argument("conditions", nargs=-1, required=True, metavar="KEY=VALUE...")
+@click.argument("conditions", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--text", "as_text", is_flag=True, help="Values are text, also where they read as something else.")
+@click.option("--uri", "uris", multiple=True, help="A place or an identifier.")
+@click.option("--kind", default=None, help="Only records of this kind.")
 @store_option
 @format_option
-def find(conditions: tuple[str, ...], store: str | None, form: str) -> None:
-    """Find versions that carry all of some tags.
+def find(
+    conditions: tuple[str, ...], as_text: bool, uris: tuple[str, ...], kind: str | None, store: str | None, form: str
+) -> None:
+    """Find versions that carry all of some tags, or lie at a place.
 
-    energy_keV=71.7 finds the number (written as an int or a float), moving=true the truth value,
-    sample=Nickel the text; 'energy_keV="71.7"' finds the text 71.7. Any '=' may be the one between key and value.
+    energy_keV=71.7 finds the number (an int or a float that is equal), moving=true the truth value, sample=Nickel
+    the text. The text 71.7 is another question: 'energy_keV="71.7"', or --text. A key that holds an equals sign
+    stands in double quotes: '"a=b"=3'.
     """
+    if not conditions and not uris and kind is None:
+        raise InvalidInputError("nothing is asked for: give KEY=VALUE, --uri or --kind")
+    asked = [parse_condition(text, as_text=as_text) for text in conditions]
     with open_chosen(store) as opened:
-        table = _carrying(opened, conditions)
+        tables = [opened.find({key: value}, uri=uris, kind=kind) for key, value in asked] or [
+            opened.find(uri=uris, kind=kind)
+        ]
+    # One by one, because a key may be asked for twice.
+    every = [set(table["id"]) for table in tables]
     rows = [
         (format_reference(row["kind"], row["name"], row["version"]), f"id:{row['uid']}", row["time"], row["digest"])
-        for row in table
+        for row in tables[0]
+        if all(row["id"] in ids for ids in every)
     ]
     if not emit(("ref", "id", "time", "digest"), rows, form):
-        _nothing(conditions)
+        _nothing((*conditions, *(f"the uri {uri}" for uri in uris), *([] if kind is None else [f"the kind {kind}"])))
 
 
 def tagged(opened: Store, condition: str) -> list[str]:
@@ -61,53 +80,12 @@ def tagged(opened: Store, condition: str) -> list[str]:
     NotFoundError
         If nothing carries it.
     """
-    table = _carrying(opened, (condition,))
+    key, value = parse_condition(condition)
+    table = opened.find({key: value})
     if not len(table):
         _nothing((condition,))
-    return [f"id:{row['uid']}" for row in table]
-
-
-def _carrying(opened: Store, conditions: tuple[str, ...]) -> Table:
-    queries: list[str] = []
-    values: list[Any] = []
-    for text in conditions:
-        readings = _conditions(text)
-        queries.append(f"select id from tags where {' or '.join(f'({query})' for query, _ in readings)}")
-        values.extend(value for _, found in readings for value in found)
-    return opened.sql(
-        f"select kind, name, version, uid, time, digest from versions where id in ({' intersect '.join(queries)}) "
-        f"order by kind, name, version",
-        values,
-    )
+    return [f"id:{uid}" for uid in table["uid"]]
 
 
 def _nothing(conditions: tuple[str, ...]) -> NoReturn:
     raise NotFoundError(f"nothing carries {' and '.join(conditions)}")
-
-
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)")
-
-
-def _conditions(text: str) -> list[tuple[str, list[Any]]]:
-    """Return every way to read a condition: keys and values may hold equals signs."""
-    splits = [(text[:at], text[at + 1 :]) for at, letter in enumerate(text) if letter == "=" and at]
-    if not splits:
-        raise InvalidInputError(f"{text!r} is not a condition: write KEY=VALUE")
-    return [_condition(key, value) for key, value in splits]
-
-
-def _condition(key: str, value: str) -> tuple[str, list[Any]]:
-    if len(value) > 1 and value[0] == value[-1] == '"':
-        return "key = ? and type = 'str' and text = ?", [key, value[1:-1]]
-    if value in ("true", "false"):
-        return "key = ? and (boolean = ? or (type = 'str' and text = ?))", [key, value == "true", value]
-    if re.fullmatch(r"[+-]?\d+", value):
-        # Both ways: a hugeint compares exactly, a float is what was written as one.
-        return "key = ? and (integer::varchar = ? or (type = 'float' and real = ?))", [
-            key,
-            str(int(value)),
-            float(value),
-        ]
-    if _NUMBER.fullmatch(value):
-        return "key = ? and type in ('int', 'float') and real = ?", [key, float(value)]
-    return "key = ? and type = 'str' and text = ?", [key, value]

@@ -11,7 +11,7 @@ from braid_hpc.vocabulary.arrays import array_bytes
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identity import Content, content_of_file
 
-__all__ = ["HASH_LIMIT", "Described", "describe", "local_path"]
+__all__ = ["HASH_LIMIT", "Described", "describe", "given_content", "local_path"]
 
 #: Files up to this size are read and hashed when they are declared; of larger ones size, time and inode stand in.
 HASH_LIMIT = 64 << 20
@@ -73,7 +73,7 @@ def describe(
             found.uris.append(each)
     if array is not None:
         found.content, found.dtype, found.shape = _array_content(array)
-    found.content = _given(digest, size) or found.content or files
+    found.content = given_content(digest, size) or found.content or files
     if found.content is not None and size is not None and found.content.size is None:
         found.content = Content(found.content.digest, int(size), found.content.weak)
     return found
@@ -134,7 +134,26 @@ def _file_content(path: Path) -> Content | None:
         return None
 
 
-def _given(digest: Any, size: Any) -> Content | None:
+def given_content(digest: Any, size: Any) -> Content | None:
+    """Return the content that a caller knows.
+
+    Parameters
+    ----------
+    digest : str, bytes or None
+        ``"<algorithm>:<hex>"``, bare hexadecimal digits, or bytes.
+    size : int or None
+        Bytes.
+
+    Returns
+    -------
+    Content or None
+        None without a digest.
+
+    Raises
+    ------
+    InvalidInputError
+        If one of them is of the wrong type.
+    """
     if digest is None:
         return None
     if isinstance(digest, (bytes, bytearray, memoryview)):

@@ -69,7 +69,7 @@ class Declaring(Linking):
         return self._declare(kind, name, about)
 
     def fact(self, name: str, value: Any = None, **about: Any) -> Record:
-        """Declare a fact: something with no parents inside the workflow.
+        """Declare a fact: something with no parents inside the workflow, and that no activity generates.
 
         Parameters
         ----------
@@ -197,12 +197,15 @@ class Declaring(Linking):
             RECORDS.remember(about["array"], record)
         return record
 
-    def _store_declaration(self, kind: str, name: str, declaration: Declaration, activity: Activity | None) -> Record:
+    def _store_declaration(
+        self, kind: str, name: str, declaration: Declaration, activity: Activity | None, *, made: bool = True
+    ) -> Record:
         log = self._log
         if activity is None:
             activity = current_activity()
         owner, foreign = 0, 0
-        if activity is not None and activity.run is self and activity.open:
+        # A fact was not made by what runs where it is stated.
+        if made and kind != "fact" and activity is not None and activity.run is self and activity.open:
             owner, foreign = activity.sequence, self._foreign(activity)
         payload = encode(declaration)
         sequence = log.append(Code.DECLARE, log.intern(name), owner, foreign, log.intern(kind), 0, payload)
@@ -222,12 +225,15 @@ class Declaring(Linking):
         Raises
         ------
         InvalidInputError
-            Only under ``BRAID_STRICT=1``: if one of them is no record, or `child` would be its own parent.
+            Only under ``BRAID_STRICT=1``: if one of them is no record, or `child` is a fact, or would be its own
+            parent.
         """
         links = self._good_links("parents", parents)
         handle = must_be_record(child)
         if not handle or not links:
             return
+        if handle.kind == "fact":
+            _no_parents(handle.name)
         if any(link == handle.sequence for link in links) and handle.writer == self._log.writer:
             raise InvalidInputError(f"{handle.kind}:{handle.name} cannot be derived from itself")
         self._log.append(

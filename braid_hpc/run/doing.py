@@ -177,6 +177,8 @@ class Doing(Declaring):
             # The object itself: a view of a known array is a result of its own.
             record = part if isinstance(part, Record) else RECORDS.find(part, views=False)
             made_inside = record is not None and (record.writer != act.writer or record.sequence > act.mark)
+            if record is not None and made_inside and record.kind == "fact":
+                continue
             if record is not None and made_inside:
                 records.append(record)
             elif not isinstance(part, Record) and type(part).__weakrefoffset__:

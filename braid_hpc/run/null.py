@@ -120,6 +120,14 @@ class NullRun(_Base):
         """Return a false handle."""
         return self.record(kind, name)
 
+    def external(self, uri: Any, *, kind: str = "data", **about: Any) -> Any:
+        """Return a false handle."""
+        return self.record(kind, str(about.get("name") or uri))
+
+    def statement(self, name: str, **about: Any) -> Any:
+        """Return a false handle."""
+        return self.record("statement", name)
+
     def derive(self, child: Any, parents: Any) -> None:
         """Do nothing."""
 

@@ -12,6 +12,7 @@ from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
 from braid_hpc.snapshots.connect import connect_asking, refuse_two_stores, snapshot_number
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.arrays import ArrayFiles, StoredArray, find_array
+from braid_hpc.store.asking import Asking
 from braid_hpc.store.digest import table_digests
 from braid_hpc.store.resolve import Node, resolve
 from braid_hpc.store.tables import Table
@@ -67,7 +68,7 @@ def open_store(path: str | os.PathLike[str] | None = None) -> Store:
     return Store(chosen)
 
 
-class Store:
+class Store(Asking):
     """A snapshot of a store, read-only; compactions that publish later ones do not disturb it.
 
     Parameters

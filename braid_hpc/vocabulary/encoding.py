@@ -20,6 +20,9 @@ __all__ = ["MAX_DEPTH", "check_tags", "decode", "decoder", "encode", "encode_can
 BIG_INTEGER = 1
 MAX_DEPTH = 64
 
+#: Integers of more bits are refused: Python itself does not print numbers of any length.
+MAX_BITS = 4096
+
 _T = TypeVar("_T")
 
 
@@ -45,6 +48,8 @@ _CANONICAL = msgspec.msgpack.Encoder(enc_hook=_hook, order="sorted")
 
 def _ext_hook(code: int, data: memoryview) -> Any:
     if code == BIG_INTEGER:
+        if len(data) > MAX_BITS // 8 + 1:
+            raise msgspec.DecodeError(f"an integer of {len(data)} bytes")
         return int.from_bytes(data, "little", signed=True)
     return msgspec.msgpack.Ext(code, bytes(data))
 
@@ -61,6 +66,7 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, int):
         if -(1 << 63) <= value < (1 << 64):
             return int(value)
+        _not_too_wide(value)
         return msgspec.msgpack.Ext(BIG_INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True))
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
@@ -69,6 +75,11 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item, depth + 1) for item in value]
     return value
+
+
+def _not_too_wide(value: int) -> None:
+    if value.bit_length() > MAX_BITS:
+        raise InvalidInputError(f"an integer of {value.bit_length():,} bits is too wide: keep it as text or in a file")
 
 
 def encode(value: Any) -> bytes:
@@ -88,7 +99,7 @@ def encode(value: Any) -> bytes:
     Raises
     ------
     InvalidInputError
-        If the value holds something that cannot be kept, or is nested too deeply.
+        If the value holds something that cannot be kept, an integer of more than 4096 bits, or is nested too deeply.
     """
     return _encode(_ENCODER, value)
 
@@ -187,7 +198,8 @@ def check_tags(tags: Any) -> dict[str, Any] | None:
     Raises
     ------
     InvalidInputError
-        If `tags` is not a mapping, is nested too deeply, or has a key that is not text or is there twice.
+        If `tags` is not a mapping, is nested too deeply, has a key that is not text or is there twice, or an integer
+        of more than 4096 bits.
     """
     if not tags:
         return None
@@ -215,6 +227,8 @@ def _flatten(prefix: str, items: Any, flat: dict[str, Any], depth: int) -> None:
 
 
 def _scalar(value: Any) -> Any:
+    if isinstance(value, int):
+        _not_too_wide(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if getattr(value, "shape", None) == () and hasattr(value, "item"):

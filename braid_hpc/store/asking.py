@@ -1,0 +1,145 @@
+"""Questions that are answered with SQL alone: what carries this, what is said of that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from braid_hpc.store import finding, stated
+from braid_hpc.store.stated import Statement, TestChange
+from braid_hpc.store.tables import Table
+
+if TYPE_CHECKING:
+    from braid_hpc.store.store import Store
+
+__all__ = ["Asking"]
+
+
+class Asking:
+    """What a store is asked of tags, uris and statements."""
+
+    def find(
+        self,
+        tags: Mapping[str, Any] | None = None,
+        *,
+        uri: str | Iterable[str] | None = None,
+        kind: str | None = None,
+    ) -> Table:
+        """Find versions by their tags, their uris and their kind; all of it has to hold.
+
+        Parameters
+        ----------
+        tags : mapping, optional
+            Key to value, by the value's type: 71.7 is not "71.7", and True is not 1. An int and a float that are
+            equal are the same number, at any size.
+        uri : str or iterable of str, optional
+            Places or identifiers, in any spelling that is the same by the standard of its scheme
+            (:func:`braid_hpc.vocabulary.identifiers.canonical`).
+        kind : str, optional
+            Their kind.
+
+        Returns
+        -------
+        Table
+            ``id``, ``kind``, ``name``, ``version``, ``uid``, ``time``, ``digest``; no rows if nothing was found.
+
+        Raises
+        ------
+        InvalidInputError
+            If nothing is asked for.
+        """
+        return finding.find(cast("Store", self), tags, uri=uri, kind=kind)
+
+    def describe(self, reference: str) -> dict[str, Any]:
+        """Return all that is known of one version or activity, as ``braid show`` prints it.
+
+        Parameters
+        ----------
+        reference : str
+            A version or an activity.
+
+        Returns
+        -------
+        dict
+            ``ref``, ``id``, ``kind``, ``tags`` (typed as they were given), ``uris`` (in order), ``parents``,
+            ``children``, ``valid`` and what else there is; what does not apply is left out.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`get`.
+        """
+        return finding.describe(cast("Store", self), reference)
+
+    def tests(self, reference: str, *, all_versions: bool = False) -> list[Statement]:
+        """Return the tests that were stated about a record.
+
+        Parameters
+        ----------
+        reference : str
+            A version; without a number the newest.
+        all_versions : bool
+            Every version of that name.
+
+        Returns
+        -------
+        list of Statement
+            By name, version and time; without statements that say neither ``passed=True`` nor ``passed=False``.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`get`.
+
+        See Also
+        --------
+        braid_hpc.Run.statement : makes them.
+        newly_failing : what changed between two versions.
+        """
+        return stated.tests_about(cast("Store", self), reference, all_versions=all_versions)
+
+    def compare_tests(self, reference: str, *, against: str) -> list[TestChange]:
+        """Return every test of two versions, with what it says of each.
+
+        Parameters
+        ----------
+        reference : str
+            A version.
+        against : str
+            An older one.
+
+        Returns
+        -------
+        list of TestChange
+            By name.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`get`.
+        """
+        return stated.compare(cast("Store", self), reference, against)
+
+    def newly_failing(self, reference: str, *, against: str) -> list[TestChange]:
+        """Return the tests that do not pass on a version, and that did not fail on an older one.
+
+        A test that passed on the older one, was not made there, or cannot be relied on there counts.
+
+        Parameters
+        ----------
+        reference : str
+            A version.
+        against : str
+            An older one.
+
+        Returns
+        -------
+        list of TestChange
+            By name; see :attr:`TestChange.newly_failing`.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`get`.
+        """
+        return [change for change in self.compare_tests(reference, against=against) if change.newly_failing]

@@ -1,0 +1,209 @@
+"""Tests that were stated about versions, and what newly fails between two of them (``docs/statements.md``)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from braid_hpc.run.stating import PASSED, STATEMENT
+from braid_hpc.vocabulary.references import format_reference
+
+if TYPE_CHECKING:
+    from braid_hpc.store.resolve import Node
+    from braid_hpc.store.store import Store
+
+__all__ = ["Statement", "TestChange", "compare", "tests_about", "verdict"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A test that was stated about a version.
+
+    Attributes
+    ----------
+    name : str
+        Of the test.
+    ref : str
+        Of the statement, which is a record too.
+    about : str
+        The version it is about.
+    passed : bool
+        What it says.
+    value : object
+        What was found.
+    valid : bool
+        Whether it can be relied on: not, where what it is about, or what it came from otherwise, cannot.
+    cause : str or None
+        Why not.
+    run : str or None
+        The run it was made in.
+    rank : int or None
+        The rank.
+    time : datetime
+        When, UTC.
+    """
+
+    name: str
+    ref: str
+    about: str
+    passed: bool
+    value: Any
+    valid: bool
+    cause: str | None
+    run: str | None
+    rank: int | None
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TestChange:
+    """What a test says of two versions.
+
+    Attributes
+    ----------
+    name : str
+        Of the test.
+    before, now : str
+        ``passed``, ``failed``, ``invalid`` (it was made, and cannot be relied on) or ``absent`` (it was not made).
+    statements : list of Statement
+        Those of the newer version that count.
+    """
+
+    __test__ = False  # to pytest, which takes the name for a test's
+
+    name: str
+    before: str
+    now: str
+    statements: list[Statement]
+
+    @property
+    def newly_failing(self) -> bool:
+        """Whether it fails or is invalid now, and neither failed before nor was as it is now."""
+        return self.now in ("failed", "invalid") and self.before not in ("failed", self.now)
+
+
+def tests_about(store: Store, reference: str, *, all_versions: bool) -> list[Statement]:
+    """Return the tests about a version; see :meth:`braid_hpc.Store.tests`.
+
+    Parameters
+    ----------
+    store : Store
+        Open.
+    reference, all_versions
+        As there.
+
+    Returns
+    -------
+    list of Statement
+        As there.
+
+    Raises
+    ------
+    NotFoundError, ConflictError, InvalidInputError
+        As :meth:`Store.get`.
+    """
+    return _about(store, store.get(reference), all_versions=all_versions)
+
+
+def _about(store: Store, node: Node, *, all_versions: bool) -> list[Statement]:
+    rows = store.sql(
+        """
+        select s.id, s.name, s.version, a.kind as about_kind, a.name as about_name, a.version as about_version,
+            t.passed, s.value, o.run, w.rank, s.time
+        from versions s
+        join (select id, bool_and(boolean) as passed from tags where key = $passed and type = 'bool' group by id) t
+            on t.id = s.id
+        join edges e on e.child = s.id and e.relation = 'wasDerivedFrom'
+        join nodes a on a.id = e.parent
+        left join (select id, arg_min(run, (time, writer, sequence)) as run,
+            arg_min(writer, (time, writer, sequence)) as writer from occurrences group by id) o on o.id = s.id
+        left join writers w on w.writer = o.writer
+        where s.kind = $kind and (a.id = $id or ($all and a.kind = $about and a.name = $name))
+        order by s.name, a.version, s.time, s.id
+        """,
+        {
+            "passed": PASSED,
+            "kind": STATEMENT,
+            "id": node.id,
+            "all": all_versions,
+            "about": node.kind,
+            "name": node.name,
+        },
+    )
+    judged = store.judgements()
+    return [
+        Statement(
+            row["name"],
+            format_reference(STATEMENT, row["name"], row["version"]),
+            format_reference(row["about_kind"], row["about_name"], row["about_version"]),
+            row["passed"],
+            None if row["value"] is None else json.loads(row["value"]),
+            row["id"] not in judged,
+            judged[row["id"]].cause if row["id"] in judged else None,
+            row["run"],
+            row["rank"],
+            row["time"],
+        )
+        for row in rows
+    ]
+
+
+def compare(store: Store, reference: str, against: str) -> list[TestChange]:
+    """Return every test of two versions; see :meth:`braid_hpc.Store.compare_tests`.
+
+    Parameters
+    ----------
+    store : Store
+        Open.
+    reference, against : str
+        Two versions.
+
+    Returns
+    -------
+    list of TestChange
+        By name.
+
+    Raises
+    ------
+    NotFoundError, ConflictError, InvalidInputError
+        As :meth:`Store.get`.
+    """
+    now, before = (_by_name(tests_about(store, each, all_versions=False)) for each in (reference, against))
+    return [
+        TestChange(name, verdict(before.get(name, [])), verdict(now.get(name, [])), now.get(name, []))
+        for name in sorted({*now, *before})
+    ]
+
+
+def _by_name(statements: list[Statement]) -> dict[str, list[Statement]]:
+    """Return what counts of each test: a later run that makes it again stands for the earlier ones."""
+    found: dict[str, list[Statement]] = {}
+    for statement in statements:
+        found.setdefault(statement.name, []).append(statement)
+    for name, made in found.items():
+        last = max(made, key=lambda each: each.time)
+        found[name] = [each for each in made if each.run == last.run]
+    return found
+
+
+def verdict(statements: list[Statement]) -> str:
+    """Return what some statements of one test come to.
+
+    Parameters
+    ----------
+    statements : list of Statement
+        That count.
+
+    Returns
+    -------
+    str
+        ``absent``, ``invalid`` if none can be relied on, ``failed`` if one of those that can failed, else ``passed``.
+    """
+    if not statements:
+        return "absent"
+    relied_on = [each.passed for each in statements if each.valid]
+    if not relied_on:
+        return "invalid"
+    return "passed" if all(relied_on) else "failed"
