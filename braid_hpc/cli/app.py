@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from braid_hpc._version import __version__
-from braid_hpc.cli import ask, demo, doctor, find, judge, logs, ship
+from braid_hpc.cli import ask, demo, doctor, find, judge, logs, ship, stated
 from braid_hpc.cli.program import USAGE
 
 __all__ = ["braid"]
@@ -54,6 +54,7 @@ for command in (
     ask.show,
     ask.lineage,
     find.find,
+    stated.tests,
     judge.invalidate,
     judge.revalidate,
     ask.sql,
