@@ -156,6 +156,7 @@ class Depth(click.ParamType[int | str]):
         "braid lineage fact:config/scan-7 --down",
         "braid lineage model:braggnn@3 --depth 2 --at 1 --format json",
         "braid lineage model:braggnn --format dot",
+        "braid lineage model:net --kind data",
     ],
 )
 @click.argument("reference")
@@ -164,6 +165,7 @@ class Depth(click.ParamType[int | str]):
 @click.option(
     "--depth", type=Depth(), default="all", show_default=True, metavar="N|all", help="How many edges to follow."
 )
+@click.option("--kind", "kinds", multiple=True, help="Show only these kinds; all are walked through.")
 @click.option("--at", type=int, default=None, metavar="SNAPSHOT", help="What the store knew at that snapshot.")
 @click.option(
     "--format",
@@ -173,12 +175,15 @@ class Depth(click.ParamType[int | str]):
     show_default=True,
     help="How the answer is drawn.",
 )
-def lineage(reference: str, store: str | None, down: bool, depth: int | str, at: int | None, form: str) -> None:
+def lineage(
+    reference: str, store: str | None, down: bool, depth: int | str, kinds: tuple[str, ...], at: int | None, form: str
+) -> None:
     """Show what fed REFERENCE ([kind:]name[@version] or id:<hex>), or what came of it."""
     from braid_hpc.lineage import render
 
     with open_chosen(store) as opened:
-        answer = opened.lineage(reference, down=down, depth=None if depth == "all" else int(depth), at=at)
+        hops = None if depth == "all" else int(depth)
+        answer = opened.lineage(reference, down=down, depth=hops, at=at, kinds=kinds or None)
     if form == "json":
         click.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=2))
     else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.lineage.missing import Missing, missing_logs
+from braid_hpc.lineage.shown import edges_among
 from braid_hpc.lineage.validity import Judgement
 from braid_hpc.lineage.walk import walk
 from braid_hpc.store.resolve import Node, resolve
@@ -74,11 +75,15 @@ class Lineage:
     nodes : list of LineageNode
         By distance; the root is the first.
     edges : list of LineageEdge
-        Among these nodes.
+        Among these nodes; see :func:`braid_hpc.lineage.shown.edges_among` for those of an answer of some kinds.
     missing : list of Missing
         Logs of the runs involved that are not complete.
     others : list of str
         Where no version was named, further ones that were as new as the root; of an activity, all others of its name.
+    kinds : list of str or None
+        The kinds that were asked for; the root is shown whatever its kind. None if all are.
+    left_out : int
+        How many nodes were walked through and are not shown, being of other kinds.
     """
 
     root: str
@@ -87,6 +92,8 @@ class Lineage:
     edges: list[LineageEdge]
     missing: list[Missing] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    kinds: list[str] | None = None
+    left_out: int = 0
 
     @property
     def complete(self) -> bool:
@@ -119,6 +126,8 @@ class Lineage:
         }
         if self.others:
             plain["others"] = self.others
+        if self.kinds is not None:
+            plain.update(kinds=self.kinds, left_out=self.left_out)
         return plain
 
     def tree(self) -> str:
@@ -162,7 +171,14 @@ class Lineage:
 
 
 def ask(
-    store: Store, reference: str, *, down: bool, depth: int | None, at: int, invalid: dict[int, Judgement]
+    store: Store,
+    reference: str,
+    *,
+    down: bool,
+    depth: int | None,
+    at: int,
+    invalid: dict[int, Judgement],
+    kinds: frozenset[str] | None = None,
 ) -> Lineage:
     """Walk from a reference and put the answer together.
 
@@ -180,6 +196,8 @@ def ask(
         Snapshot number.
     invalid : dict of int to Judgement
         From :func:`braid_hpc.lineage.validity.invalid_nodes`.
+    kinds : frozenset of str, optional
+        Only nodes of these kinds are shown; all are walked through.
 
     Returns
     -------
@@ -202,6 +220,11 @@ def ask(
     starts = [root.id, *(each.id for each in siblings)]
     found = walk(connection, starts, down=down, depth=depth, at=at, index=store.adjacency)
     nodes = _nodes(connection, found.distance)
+    every = len(nodes)
+    stated = found.edges
+    if kinds is not None:
+        nodes = {identity: node for identity, node in nodes.items() if node.kind in kinds or identity in starts}
+        stated = edges_among(found, nodes, down=down)
     refs = {identity: node.ref for identity, node in nodes.items()}
     listed = [
         LineageNode(
@@ -211,7 +234,7 @@ def ask(
         for identity, node in nodes.items()
     ]
     listed.sort(key=lambda node: (node.distance, node.ref != root.ref, node.kind, node.name, node.version))
-    edges = [LineageEdge(refs[child], refs[parent], relation) for child, parent, relation in found.edges]
+    edges = [LineageEdge(refs[child], refs[parent], relation) for child, parent, relation in stated]
     return Lineage(
         root.ref,
         "down" if down else "up",
@@ -219,6 +242,8 @@ def ask(
         sorted(edges, key=lambda edge: (edge.child, edge.parent, edge.relation)),
         missing_logs(connection, list(found.distance), root, down=down, at=at),
         [other.ref for other in others],
+        None if kinds is None else sorted(kinds),
+        every - len(nodes),
     )
 
 

@@ -238,6 +238,7 @@ class Store(Asking):
         depth: int | None = None,
         at: int | None = None,
         as_of: Any = None,
+        kinds: str | Iterable[str] | None = None,
     ) -> Lineage:
         """Ask what fed a record or an activity, or what came of it.
 
@@ -253,6 +254,9 @@ class Store(Asking):
             A snapshot number: what the store knew then.
         as_of : datetime, str or int, optional
             A time, as for :meth:`judgements`: what was valid then.
+        kinds : str or iterable of str, optional
+            Only these kinds are shown, ``["data"]`` for example, and the root. All are walked through: what data a
+            model was trained on is answered through any number of models.
 
         Returns
         -------
@@ -264,19 +268,29 @@ class Store(Asking):
         NotFoundError, ConflictError
             If the reference names nothing, or several things.
         InvalidInputError
-            If the reference, the depth or a time is not one.
+            If the reference, the depth, a time or a kind is not one.
         """
         from braid_hpc.lineage.answer import ask
+        from braid_hpc.lineage.shown import check_kinds
 
+        shown = check_kinds(kinds)
         invalid = self.judgements(at=at, as_of=as_of)
-        return ask(self, reference, down=down, depth=depth, at=self._at(at), invalid=invalid)
+        return ask(self, reference, down=down, depth=depth, at=self._at(at), invalid=invalid, kinds=shown)
 
-    def impact(self, reference: str, *, depth: int | None = None, at: int | None = None, as_of: Any = None) -> Lineage:
+    def impact(
+        self,
+        reference: str,
+        *,
+        depth: int | None = None,
+        at: int | None = None,
+        as_of: Any = None,
+        kinds: str | Iterable[str] | None = None,
+    ) -> Lineage:
         """Ask what came of a record or an activity; :meth:`lineage` the other way.
 
         Parameters
         ----------
-        reference, depth, at, as_of
+        reference, depth, at, as_of, kinds
             As for :meth:`lineage`.
 
         Returns
@@ -289,7 +303,7 @@ class Store(Asking):
         NotFoundError, ConflictError, InvalidInputError
             As :meth:`lineage`.
         """
-        return self.lineage(reference, down=True, depth=depth, at=at, as_of=as_of)
+        return self.lineage(reference, down=True, depth=depth, at=at, as_of=as_of, kinds=kinds)
 
     @functools.cached_property
     def adjacency(self) -> Adjacency | None:
