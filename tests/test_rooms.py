@@ -24,6 +24,7 @@ LEAVES = ("kernels", "_version")
 #: What one module may import although it lies to the right, with the reason.
 EXCEPTIONS = {
     ("store.store", "lineage.answer"): "Store.lineage and Store.impact are asked of the store, and answered there",
+    ("store.store", "lineage.component"): "so is Store.graph",
     ("store.store", "lineage.shown"): "and of which kinds",
     ("store.store", "lineage.validity"): "so is what is valid",
 }

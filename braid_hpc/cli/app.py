@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from braid_hpc._version import __version__
-from braid_hpc.cli import ask, demo, doctor, find, judge, logs, ship, stated
+from braid_hpc.cli import ask, create, demo, doctor, draw, find, judge, listing, logs, ship, stated
 from braid_hpc.cli.program import USAGE
 
 __all__ = ["braid"]
@@ -47,18 +47,20 @@ def run() -> None:
 
 
 for command in (
+    create.create,
     logs.compact,
     logs.check,
     ship.ship,
     ask.log,
     ask.show,
     ask.lineage,
+    draw.graph,
     find.find,
     stated.tests,
     judge.invalidate,
     judge.revalidate,
     ask.sql,
-    ask.print_records,
+    listing.print_records,
     ask.status,
     demo.demo,
     doctor.doctor,

@@ -13,9 +13,8 @@ import click
 from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import NotFoundError
-from braid_hpc.vocabulary.references import format_reference
 
-__all__ = ["lineage", "log", "open_chosen", "print_records", "show", "sql", "status"]
+__all__ = ["lineage", "log", "open_chosen", "show", "sql", "status"]
 
 _HERE = "prov.duckdb"
 
@@ -203,37 +202,6 @@ def sql(query: str, store: str | None, form: str) -> None:
     with open_chosen(store) as opened:
         table = opened.sql(query)
         emit(table.columns, (list(row.values()) for row in table), form)
-
-
-@click.command("print", cls=Command, examples=["braid print", "braid print --format ndjson"])
-@store_option
-@format_option
-def print_records(store: str | None, form: str) -> None:
-    """Print every version with its parents, uris and tags, and whether it is valid."""
-    with open_chosen(store) as opened:
-        table = opened.sql(
-            """
-            select v.kind, v.name, v.version, v.time,
-                (select list(p.kind || ':' || p.name || '@' || p.version order by p.kind, p.name, p.version)
-                    from edges e join nodes p on p.id = e.parent where e.child = v.id) as parents,
-                (select list(u.uri order by u.position, u.uri) from uris u where u.id = v.id) as uris,
-                (select list(t.key || '=' || t.text order by t.key, t.text) from tags t where t.id = v.id) as tags, v.id
-            from versions v order by v.id
-            """
-        )
-        invalid = opened.invalid(table["id"])
-    rows = [
-        (
-            format_reference(row["kind"], row["name"], row["version"]),
-            row["time"],
-            row["parents"] or [],
-            row["uris"] or [],
-            row["tags"] or [],
-            row["id"] not in invalid,
-        )
-        for row in table
-    ]
-    emit(("ref", "time", "parents", "uris", "tags", "valid"), rows, form)
 
 
 @click.command(cls=Command, examples=["braid status", "braid status --ranks --store scan.duckdb"])

@@ -46,7 +46,7 @@ from braid_hpc.snapshots.schema import FORMAT, MAJOR, MINOR, TABLES, VIEWS
 from braid_hpc.vocabulary.codes import WriterState
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, StorageError
 
-__all__ = ["Compacted", "compact", "compact_statements"]
+__all__ = ["Compacted", "compact", "compact_statements", "create_empty"]
 
 #: How often a compaction that lost the race for a number begins again from the winner's snapshot.
 ATTEMPTS = 5
@@ -154,6 +154,29 @@ def compact_statements(store: str | os.PathLike[str]) -> Compacted:
     return _merge([], StoreFiles(store), _silent)
 
 
+def create_empty(files: StoreFiles) -> Compacted:
+    """Publish a first snapshot with nothing in it.
+
+    Parameters
+    ----------
+    files : StoreFiles
+        Of a store that does not exist.
+
+    Returns
+    -------
+    Compacted
+        As from :func:`compact`.
+
+    Raises
+    ------
+    ConflictError
+        If somebody else was faster.
+    StorageError
+        If the store cannot be written.
+    """
+    return _attempt([], files, _silent, empty=True)
+
+
 def _merge(directories: list[Path], files: StoreFiles, progress: Callable[[str, int, int], None]) -> Compacted:
     for attempt in range(ATTEMPTS):
         # Also what somebody stated whose own compaction did not come to its end.
@@ -189,8 +212,12 @@ def _default_store(directories: list[Path]) -> str:
     )
 
 
-def _attempt(directories: list[Path], files: StoreFiles, progress: Callable[[str, int, int], None]) -> Compacted:
+def _attempt(
+    directories: list[Path], files: StoreFiles, progress: Callable[[str, int, int], None], *, empty: bool = False
+) -> Compacted:
     numbers = files.snapshots()
+    if empty and files.exists():
+        raise ConflictError(f"{files.path} is there already: it stays as it is")
     if files.exists():
         # Before anything is written beside it.
         check_growable(files.newest(), files.path)
@@ -208,7 +235,7 @@ def _attempt(directories: list[Path], files: StoreFiles, progress: Callable[[str
                     raise ConflictError(f"{files.path} is not what it was a moment ago")
                 refuse_two_stores(files, files.snapshot(base) if numbers else files.path, inside)
             files.sweep(base, {tag for (tag,) in connection.execute("select archive from snapshots").fetchall()})
-            result = _commit(connection, directories, files, copies, files.tag(aside), progress)
+            result = _commit(connection, directories, files, copies, files.tag(aside), progress, empty=empty)
             if result.new:
                 write_adjacency(connection, files.index_of(aside), result.snapshot)
         finally:
@@ -254,8 +281,10 @@ def _commit(
     copies: ArrayCopies,
     tag: str,
     progress: Callable[[str, int, int], None],
+    *,
+    empty: bool,
 ) -> Compacted:
-    """Write what is new within one transaction; return what that was."""
+    """Write what is new within one transaction; return what that was. An `empty` snapshot is one with nothing new."""
     snapshot = int(tag.partition("-")[0])
     logs = _read(directories, progress)
     ledger = Ledger.read(connection)
@@ -271,7 +300,7 @@ def _commit(
     states = {writer: log.state for writer, log in logs.items()}
     touched = {grouping.run[writer] for writer in logs}
     absent = absent_ranks(headers, {writer: run for writer, run in grouping.run.items() if run in touched})
-    if not taken:
+    if not taken and not empty:
         return Compacted(files.path, snapshot - 1, new=False, states=states, absent=absent)
     progress("resolve", 0, 1)
     connection.execute("begin transaction")

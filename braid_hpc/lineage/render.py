@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from braid_hpc.lineage.missing import UNRESOLVED
 from braid_hpc.lineage.shown import INFLUENCED
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND
 
 if TYPE_CHECKING:
-    from braid_hpc.lineage.answer import Lineage
+    from braid_hpc.lineage.answer import Lineage, LineageEdge, LineageNode
 
-__all__ = ["dot", "mermaid", "tree"]
+__all__ = ["Drawn", "dot", "mermaid", "tree"]
 
 _WORDS = {
     "up": {
@@ -111,13 +111,29 @@ def _notes(answer: Lineage) -> list[str]:
 _ENTITIES = {letter: f"#{ord(letter)};" for letter in '"#&<>`\\'} | {"\n": "⏎", "\r": "⏎"}
 
 
-def mermaid(answer: Lineage) -> str:
+class Drawn(Protocol):
+    """What can be drawn: nodes, and edges among them."""
+
+    @property
+    def nodes(self) -> list[LineageNode]:
+        """The nodes."""
+        ...
+
+    @property
+    def edges(self) -> list[LineageEdge]:
+        """The edges, by references."""
+        ...
+
+
+def mermaid(answer: Drawn, *, note: str | None = None) -> str:
     """Draw an answer as a Mermaid flow chart.
 
     Parameters
     ----------
-    answer : Lineage
+    answer : Lineage or Graph
         The answer.
+    note : str, optional
+        Drawn as a node of its own, without edges.
 
     Returns
     -------
@@ -131,18 +147,23 @@ def mermaid(answer: Lineage) -> str:
         left, right = ("([", "])") if node.kind == "activity" else ("[", "]")
         lines.append(f'    {names[node.ref]}{left}"{text}"{right}{"" if node.valid else ":::invalid"}')
     lines.extend(f"    {names[edge.parent]} -->|{edge.relation}| {names[edge.child]}" for edge in answer.edges)
+    if note is not None:
+        lines.append(f'    note["{note}"]:::note')
+        lines.append("    classDef note stroke-dasharray:2,font-style:italic")
     if any(not node.valid for node in answer.nodes):
         lines.append("    classDef invalid stroke:#b00,stroke-dasharray:4")
     return "\n".join(lines)
 
 
-def dot(answer: Lineage) -> str:
+def dot(answer: Drawn, *, note: str | None = None) -> str:
     """Draw an answer in Graphviz' language.
 
     Parameters
     ----------
-    answer : Lineage
+    answer : Lineage or Graph
         The answer.
+    note : str, optional
+        As for :func:`mermaid`.
 
     Returns
     -------
@@ -163,5 +184,7 @@ def dot(answer: Lineage) -> str:
         style = "" if node.valid else ', color="#bb0000", style=dashed'
         lines.append(f'    {names[node.ref]} [label="{text}"{shape}{style}];')
     lines.extend(f'    {names[e.parent]} -> {names[e.child]} [label="{e.relation}"];' for e in answer.edges)
+    if note is not None:
+        lines.append(f'    note [label="{note}", shape=note, style=dashed];')
     lines.append("}")
     return "\n".join(lines)

@@ -114,7 +114,7 @@ def tags_of(store: Store, ids: list[int]) -> dict[int, dict[str, Any]]:
         Key to str, int, float or bool; to a list of these where a key was given several values.
     """
     rows = store.sql(
-        "select id, key, type, text from tags where list_contains(?::bigint[], id) order by id, key, text", [ids]
+        "select id, key, type, text from tags where id in (select unnest(?::bigint[])) order by id, key, text", [ids]
     )
     found: dict[int, dict[str, list[Any]]] = {}
     for row in rows:

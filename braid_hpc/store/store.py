@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from braid_hpc.lineage.answer import Lineage
+    from braid_hpc.lineage.component import Graph
     from braid_hpc.lineage.validity import Judgement
 
 __all__ = ["Store", "open_store"]
@@ -304,6 +305,36 @@ class Store(Asking):
             As :meth:`lineage`.
         """
         return self.lineage(reference, down=True, depth=depth, at=at, as_of=as_of, kinds=kinds)
+
+    def graph(
+        self, reference: str | None = None, *, limit: int | None = 500, at: int | None = None, as_of: Any = None
+    ) -> Graph:
+        """Return everything that hangs together with a record or an activity, for drawing.
+
+        Parameters
+        ----------
+        reference : str, optional
+            Where to start; without it the whole store.
+        limit : int, optional
+            How many nodes at most, the nearest ones; None for all. What is beyond it is counted, and the drawings
+            say so.
+        at, as_of
+            As for :meth:`lineage`.
+
+        Returns
+        -------
+        Graph
+            With ``mermaid()``, ``dot()`` and ``to_dict()``.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`lineage`; InvalidInputError also if `limit` is no number from 1.
+        """
+        from braid_hpc.lineage.component import draw
+
+        invalid = self.judgements(at=at, as_of=as_of)
+        return draw(self, reference, limit=limit, at=self._at(at), invalid=invalid)
 
     @functools.cached_property
     def adjacency(self) -> Adjacency | None:

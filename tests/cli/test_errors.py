@@ -22,6 +22,7 @@ ASKING = {
     "lineage": ["model:net"],
     "find": ["n=3"],
     "tests": ["model:net"],
+    "graph": [],
     "sql": ["select 1"],
     "print": [],
     "status": [],

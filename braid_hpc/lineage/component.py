@@ -1,0 +1,229 @@
+"""Everything that hangs together with a node, in whatever direction, for drawing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braid_hpc.lineage.answer import LineageEdge, LineageNode
+from braid_hpc.lineage.missing import Missing, missing_logs
+from braid_hpc.lineage.render import dot, mermaid
+from braid_hpc.lineage.walk import FOLLOWED, edges_of, filled_nodes
+from braid_hpc.snapshots.adjacency import Adjacency
+from braid_hpc.store.resolve import Node, resolve
+from braid_hpc.vocabulary.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from braid_hpc.lineage.validity import Judgement
+    from braid_hpc.store.store import Store
+
+__all__ = ["LIMIT", "Graph", "draw"]
+
+#: Nodes that are drawn unless another limit is given: more cannot be looked at, and Mermaid draws no more.
+LIMIT = 500
+
+_RELATIONS = [str(relation) for relation in FOLLOWED]
+_EDGES = (
+    "(select child, parent, relation, snapshot from edge_rows "
+    "union all select child, parent, 'same-content', snapshot from content_rows)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A part of a store for drawing.
+
+    Attributes
+    ----------
+    root : str or None
+        What was asked for; None for the whole store.
+    nodes : list of LineageNode
+        Those nearest to the root first, by edges in whatever direction; of a whole store in the order of commits.
+    edges : list of LineageEdge
+        All that a lineage follows, among these nodes.
+    left_out : int
+        How many further nodes hang together with these, and are beyond the limit.
+    missing : list of Missing
+        Logs of the runs involved that are not complete.
+    """
+
+    root: str | None
+    nodes: list[LineageNode]
+    edges: list[LineageEdge]
+    left_out: int = 0
+    missing: list[Missing] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every log that could add to the graph is complete."""
+        return not self.missing
+
+    @property
+    def note(self) -> str | None:
+        """What a drawing says of nodes that are left out; None if there are none."""
+        return f"{self.left_out:,} more are not drawn" if self.left_out else None
+
+    def mermaid(self) -> str:
+        """Return the graph as a Mermaid flow chart.
+
+        Returns
+        -------
+        str
+            Arrows go from parent to child; invalid nodes are of a class of their own, and what is left out is a node.
+        """
+        return mermaid(self, note=self.note)
+
+    def dot(self) -> str:
+        """Return the graph in Graphviz' language.
+
+        Returns
+        -------
+        str
+            A ``digraph``, as :meth:`mermaid`.
+        """
+        return dot(self, note=self.note)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the graph as plain values.
+
+        Returns
+        -------
+        dict
+            ``root``, ``nodes``, ``edges``, ``left_out``, ``complete``, ``missing``; references are strings.
+        """
+        return {
+            "root": self.root,
+            "nodes": [{name: getattr(node, name) for name in LineageNode.__slots__} for node in self.nodes],
+            "edges": [{name: getattr(edge, name) for name in LineageEdge.__slots__} for edge in self.edges],
+            "left_out": self.left_out,
+            "complete": self.complete,
+            "missing": [{name: getattr(each, name) for name in Missing.__slots__} for each in self.missing],
+        }
+
+
+def draw(store: Store, reference: str | None, *, limit: int | None, at: int, invalid: dict[int, Judgement]) -> Graph:
+    """Collect what hangs together with a node, or all there is.
+
+    Parameters
+    ----------
+    store : Store
+        Open.
+    reference : str or None
+        A version or an activity; None for the whole store.
+    limit : int or None
+        How many nodes at most; None for all.
+    at : int
+        Snapshot number.
+    invalid : dict of int to Judgement
+        From :func:`braid_hpc.lineage.validity.invalid_nodes`.
+
+    Returns
+    -------
+    Graph
+        With the number of nodes that are beyond the limit.
+
+    Raises
+    ------
+    NotFoundError, ConflictError
+        If the reference names nothing, or several things.
+    InvalidInputError
+        If the reference or the limit is not one.
+    """
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise InvalidInputError(f"a limit is a number from 1, or nothing for all: not {limit!r}")
+    connection, index = store._connected, store.adjacency
+    closed = filled_nodes(connection, at)
+    if reference is None:
+        root = None
+        rows = connection.execute("select id from nodes where snapshot <= ? order by id", [at]).fetchall()
+        distance = {identity: 0 for (identity,) in rows if identity not in closed}
+    else:
+        root = resolve(connection, reference, at)[0]
+        closed.discard(root.id)
+        distance = _over_index(index, root.id, at, closed) if index else _over_tables(connection, root.id, at, closed)
+    every = list(distance)
+    shown = every if limit is None else every[:limit]
+    return _graph(connection, root, distance, shown, at, invalid)
+
+
+def _graph(
+    connection: Any,
+    root: Node | None,
+    distance: dict[int, int],
+    shown: list[int],
+    at: int,
+    invalid: dict[int, Judgement],
+) -> Graph:
+    nodes = {
+        row[0]: Node(*row)
+        for row in connection.execute(
+            "select id, uid, kind, name, version from nodes where id in (select unnest(?::bigint[]))", [shown]
+        ).fetchall()
+    }
+    edges = connection.execute(
+        f"with shown as (select unnest($shown::bigint[]) as id) select distinct child, parent, relation from {_EDGES} "
+        "where snapshot <= $at and list_contains($relations, relation) "
+        "and child in (from shown) and parent in (from shown) order by all",
+        {"shown": shown, "at": at, "relations": _RELATIONS},
+    ).fetchall()
+    refs = {identity: node.ref for identity, node in nodes.items()}
+    drawn = []
+    for identity in shown:
+        node, judgement = nodes[identity], invalid.get(identity)
+        about = (node.ref, node.kind, node.name, node.version, distance[identity], judgement is None)
+        drawn.append(LineageNode(*about, cause=None if judgement is None else judgement.cause))
+    return Graph(
+        None if root is None else root.ref,
+        drawn,
+        [LineageEdge(refs[child], refs[parent], relation) for child, parent, relation in edges],
+        len(distance) - len(shown),
+        _missing(connection, list(distance), root, at),
+    )
+
+
+def _missing(connection: Any, ids: list[int], root: Node | None, at: int) -> list[Missing]:
+    """Return the logs that may hide ancestors or descendants."""
+    anyone = root or Node(0, "", "", "", 0)
+    found = missing_logs(connection, ids, anyone, down=False, at=at)
+    return list(dict.fromkeys([*found, *(missing_logs(connection, ids, root, down=True, at=at) if root else ())]))
+
+
+def _over_index(index: Adjacency, start: int, at: int, closed: set[int]) -> dict[int, int]:
+    """Follow edges in both directions, a level at a time."""
+    allowed = index.allowed(FOLLOWED, at)
+    seen = np.zeros(index.nodes + 1, np.bool_)
+    seen[[node for node in closed if node <= index.nodes]] = True
+    distance = {start: 0}
+    frontier: NDArray[np.int64] = np.array([start] if start <= index.nodes else [], np.int64)
+    seen[frontier] = True
+    level = 0
+    while len(frontier):
+        level += 1
+        ahead = []
+        for half in (index.up, index.down):
+            _, places = edges_of(half.offsets, frontier)
+            ahead.append(half.far[places][allowed[half.mark[places]]])
+        found = np.unique(np.concatenate(ahead)).astype(np.int64)
+        frontier = found[~seen[found]]
+        seen[frontier] = True
+        distance.update(dict.fromkeys(frontier.tolist(), level))
+    return distance
+
+
+def _over_tables(connection: Any, start: int, at: int, closed: set[int]) -> dict[int, int]:
+    query = (
+        f"with near as (select unnest($here::bigint[]) as id), "
+        f"followed as (from {_EDGES} where snapshot <= $at and list_contains($which, relation)) "
+        "select parent from followed where child in (from near) "
+        "union select child from followed where parent in (from near) order by 1"
+    )
+    distance, frontier, level = {start: 0}, [start], 0
+    while frontier:
+        level += 1
+        rows = connection.execute(query, {"here": frontier, "at": at, "which": _RELATIONS}).fetchall()
+        frontier = [node for (node,) in rows if node not in distance and node not in closed]
+        distance.update(dict.fromkeys(frontier, level))
+    return distance
