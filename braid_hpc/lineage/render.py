@@ -107,8 +107,8 @@ def _notes(answer: Lineage) -> list[str]:
     return notes
 
 
-#: Letters that mean something within a label of Mermaid.
-_ENTITIES = {letter: f"#{ord(letter)};" for letter in '"#&<>`\\'} | {"\n": "⏎", "\r": "⏎"}
+#: Letters that mean something within a label of Mermaid; directives (``%%{..}%%``) are taken out of quotes even.
+_ENTITIES = {letter: f"#{ord(letter)};" for letter in '"#&<>`\\%$'} | {"\n": "⏎", "\r": "⏎"}
 
 
 class Drawn(Protocol):

@@ -77,6 +77,36 @@ def test_ssx(tmp_path: Path) -> None:
         assert related(store, "data:integrated/03", down=True) == {"structure:structure@1"}
 
 
+def invalid(store: braid.Store) -> set[str]:
+    """Give what is invalid, by the drawing of the whole store."""
+    return {node.ref for node in store.graph().nodes if not node.valid}
+
+
+def test_slac_when_the_scan_is_bad(tmp_path: Path) -> None:
+    """The scan and the model fall, configuration and simulation stay; taken back, all holds."""
+    with recorded(slac, tmp_path) as store:
+        store.invalidate("data:scan", cause="beam off")
+        assert invalid(store) == {"data:scan@1", "model:model@1"}
+        assert {node.ref for node in store.lineage("model:model").nodes if node.valid} == {"fact:cfg@1", "data:sim@1"}
+        store.revalidate("data:scan")
+        assert invalid(store) == set()
+
+
+def test_ssx_when_a_setting_or_an_integration_is_wrong(tmp_path: Path) -> None:
+    """process.phil takes 13 along: itself, 10 integrated files, prime.phil and the structure. Of one file: two fall."""
+    with recorded(ssx, tmp_path) as store:
+        store.invalidate("fact:process.phil", cause="wrong resolution limit")
+        integrated = {f"data:integrated/{number:02}@1" for number in range(SERIES)}
+        fallen = {"fact:process.phil@1", "data:prime.phil@1", "structure:structure@1"} | integrated
+        assert invalid(store) == fallen
+        assert len(fallen) == 13
+        assert store.describe("fact:beamline.json")["valid"]
+        assert {judgement.cause for judgement in store.judgements().values()} == {"wrong resolution limit"}
+        store.revalidate("fact:process.phil")
+        store.invalidate("data:integrated/03", cause="ice rings")
+        assert invalid(store) == {"data:integrated/03@1", "structure:structure@1"}
+
+
 @pytest.mark.parametrize("driver", [slac, ssx])
 def test_recorded_twice_it_is_still_one_graph_of_each_run(driver: Callable[[braid.Run], None], tmp_path: Path) -> None:
     """A second run makes versions of its own of what it made; what it was made from is counted once per run too."""

@@ -52,6 +52,27 @@ def test_counts_are_exact(tmp_path: Path, shape: tuple[int, ...], size: int) -> 
         assert occurrences == [(sum(declared),)]
 
 
+def test_what_falls_in_a_load_is_counted_too(tmp_path: Path) -> None:
+    """A model takes all experiments along; the last configuration, which no model uses, those that depend on it."""
+    _, _, cycles, e, _, _ = shape = (4, 2, 3, 5, 1, 1)
+    with Job(tmp_path / "logs", 2) as job:
+        for rank in range(2):
+            generate(job[rank], Ranks(rank, 2), Shape(*shape))
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        model = rows(store, "select uid from versions where kind = 'model' order by name limit 1")[0][0]
+        store.invalidate(f"id:{model}", cause="diverged")
+        assert len(store.judgements()) == 1 + cycles * e
+        store.revalidate(f"id:{model}")
+        assert len(store.judgements()) == 0
+        unused = "select id from versions where kind = 'fact' and id not in (select parent from edges e join versions "
+        (last,) = rows(store, f"{unused} v on v.id = e.child where v.kind = 'model') order by name desc limit 1")[0]
+        depending = count(store, "edges", f"parent = {last}")
+        store.invalidate(rows(store, f"select 'id:' || uid from nodes where id = {last}")[0][0], cause="wrong")
+        assert len(store.judgements()) == 1 + depending
+        assert 0 < depending < cycles * e
+        assert sum(not node.valid for node in store.graph(limit=None).nodes) == 1 + depending
+
+
 @pytest.mark.mpi_matrix
 def test_counts_are_exact_on_real_ranks(run_ranks: RunRanks, tmp_path: Path) -> None:
     shape = (5, 2, 6, 7, 2, 3)

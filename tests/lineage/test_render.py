@@ -25,6 +25,8 @@ ODD = [
     "`code`",
     "end",
     "50%",
+    "%%{init: {}}%%",
+    "$$x$$",
     "[x](y)",
 ]
 
@@ -115,7 +117,7 @@ def read_mermaid(text: str) -> tuple[dict[str, str], set[tuple[str, str, str]]]:
             assert (found[2], found[4]) in (("[", "]"), ("([", "])"))
             assert found[1] not in nodes
             # Within quotes a '#' begins an entity, which a ';' ends; nothing else has a meaning.
-            assert re.fullmatch(r"(?:[^#\"<>`\\&]|#\d+;)*", found[3]), line
+            assert re.fullmatch(r"(?:[^#\"<>`\\&%$]|#\d+;)*", found[3]), line
             nodes[found[1]] = re.sub(r"#(\d+);", lambda entity: chr(int(entity[1])), found[3])
         elif found := EDGE.fullmatch(line):
             assert found[1] in nodes
