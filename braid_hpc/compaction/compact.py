@@ -14,6 +14,7 @@ from typing import Any
 import xxhash
 
 from braid_hpc._version import __version__
+from braid_hpc.compaction.actions import write_actions
 from braid_hpc.compaction.archive import Archive
 from braid_hpc.compaction.array_copies import ArrayCopies
 from braid_hpc.compaction.extract import Facts, Speaker
@@ -371,6 +372,7 @@ def _write_spoken(
     """Write everything but rows of streams, slice by slice: each is built on those before it as on earlier commits."""
     known = Known(out.connection, out.snapshot)
     judging: list[Facts] = []
+    acting: list[Facts] = []
     for done, facts in enumerate(slices(taken)):
         progress("resolve", done, done + 1)
         graph = build_graph(facts, known)
@@ -379,8 +381,10 @@ def _write_spoken(
         out.write_streams(facts, tables.place)
         known.settle(graph)
         judging.extend(each for each in facts if each.judged)
+        acting.extend(each for each in facts if each.acted)
     link_same_content(out, known)
     write_judgements(out, judging)
+    write_actions(out, acting)
 
 
 def _write_streams(

@@ -15,6 +15,9 @@ from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, Relation
 from braid_hpc.vocabulary.encoding import decode, decoder
 from braid_hpc.vocabulary.payloads import (
+    Action,
+    Attachment,
+    Attempt,
     Begin,
     Called,
     Declaration,
@@ -22,11 +25,12 @@ from braid_hpc.vocabulary.payloads import (
     Invalidation,
     Links,
     Rejected,
+    Result,
     Revalidation,
     StreamSchema,
 )
 
-__all__ = ["SPOKEN", "Begun", "Declared", "Ended", "Facts", "Judged", "Linked", "Place", "Speaker", "extract"]
+__all__ = ["SPOKEN", "Acted", "Begun", "Declared", "Ended", "Facts", "Judged", "Linked", "Place", "Speaker", "extract"]
 
 _DECLARATION = decoder(Declaration)
 _BEGIN = decoder(Begin)
@@ -36,6 +40,12 @@ _LINKS = decoder(Links)
 _STREAM = decoder(StreamSchema)
 _REJECTED = decoder(Rejected)
 _JUDGED: dict[int, Any] = {Code.INVALIDATE: decoder(Invalidation), Code.REVALIDATE: decoder(Revalidation)}
+_ACTED: dict[int, Any] = {
+    Code.ACTION: decoder(Action),
+    Code.ATTACH: decoder(Attachment),
+    Code.ATTEMPT: decoder(Attempt),
+    Code.RESULT: decoder(Result),
+}
 
 _EMPTY = b"\x80"
 
@@ -91,6 +101,16 @@ class Judged:
 
 
 @dataclass(slots=True)
+class Acted:
+    """What is said of an action: what it is, what it is attached to, that it is begun, how it ended."""
+
+    sequence: int
+    about: Action | Attachment | Attempt | Result
+    subject: int
+    time: int
+
+
+@dataclass(slots=True)
 class Linked:
     """Further edges of something that was declared or begun before."""
 
@@ -125,6 +145,7 @@ class Facts:
     info: list[tuple[int, str, Any]] = field(default_factory=list)
     rejected: list[tuple[int, Rejected]] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
+    acted: list[Acted] = field(default_factory=list)
     undecodable: list[tuple[int, str]] = field(default_factory=list)
     unknown: list[tuple[int, int]] = field(default_factory=list)
 
@@ -164,6 +185,10 @@ SPOKEN = (
     Code.REJECTED,
     Code.INVALIDATE,
     Code.REVALIDATE,
+    Code.ACTION,
+    Code.ATTACH,
+    Code.ATTEMPT,
+    Code.RESULT,
 )
 
 
@@ -394,6 +419,8 @@ def _take(facts: Facts, speaker: Speaker, events: Events, row: int, sequence: in
         facts.rejected.append((sequence, _REJECTED.decode(payload)))
     elif code in _JUDGED:
         facts.judged.append(Judged(sequence, _JUDGED[code].decode(payload), time))
+    elif code in _ACTED:
+        facts.acted.append(Acted(sequence, _ACTED[code].decode(payload), subject, time))
 
 
 _RELATIONS: dict[int, Relation] = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from braid_hpc.compaction.extract import Facts, Judged
+from braid_hpc.compaction.extract import Acted, Facts, Judged
 from braid_hpc.compaction.links import place_of
 from braid_hpc.compaction.problems import Problem
 from braid_hpc.compaction.rows import BIGINT, TEXT, TIME
@@ -21,7 +21,7 @@ from braid_hpc.vocabulary.identity import key_digest
 from braid_hpc.vocabulary.payloads import Invalidation
 from braid_hpc.vocabulary.references import parse_reference
 
-__all__ = ["judgement_uid", "write_judgements"]
+__all__ = ["Said", "Target", "find_target", "judgement_uid", "said_of", "write_judgements"]
 
 
 def judgement_uid(writer: str, sequence: int) -> str:
@@ -43,7 +43,7 @@ def judgement_uid(writer: str, sequence: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class Target:
     """What a statement stands on: a node, or every version of a name; neither where it is not known yet."""
 
     id: int | None = None
@@ -52,11 +52,12 @@ class _Target:
 
     @property
     def open(self) -> bool:
+        """Whether it is not known."""
         return self.id is None and self.name is None
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class Said:
     """Who said it, and when: what a reference without a version means follows from that."""
 
     run: str
@@ -96,8 +97,8 @@ def write_judgements(out: Writer, judging: list[Facts]) -> None:
     for facts in judging:
         for judged in facts.judged:
             table, about = _row(judged)
-            said = _said(facts, judged)
-            target = _target(out.connection, said, all_versions=judged.about.all_versions)
+            said = said_of(facts, judged)
+            target = find_target(out.connection, said, all_versions=judged.about.all_versions)
             rows[table].append(_written(said, target, about))
             if target.open:
                 message = f"{said.text!r} was judged: no record of that reference is known"
@@ -115,7 +116,7 @@ def _row(judged: Judged) -> tuple[str, tuple[Any, ...]]:
     return "revalidation_rows", (about.despite,)
 
 
-def _written(said: _Said, target: _Target, about: tuple[Any, ...]) -> tuple[Any, ...]:
+def _written(said: Said, target: Target, about: tuple[Any, ...]) -> tuple[Any, ...]:
     uid = judgement_uid(said.writer, said.sequence)
     where = (said.time, said.writer, said.sequence)
     return (uid, target.id, target.kind, target.name, said.text, *about, *where)
@@ -132,20 +133,34 @@ def _look_again(out: Writer, table: str) -> None:
     found = []
     for run, writer, sequence, time, text, *rest in rows:
         # Not in the store: what it held when the run began, it held then.
-        said = _Said(run, writer, sequence, time, 0, text)
-        target = _target(out.connection, said, all_versions=False)
+        said = Said(run, writer, sequence, time, 0, text)
+        target = find_target(out.connection, said, all_versions=False)
         if not target.open:
             found.append(_written(said, target, tuple(rest)))
     out.rows(table, _TABLES[table], found)
 
 
-def _said(facts: Facts, judged: Judged) -> _Said:
-    link = judged.about.target
+def said_of(facts: Facts, judged: Judged | Acted) -> Said:
+    """Return who said something of a record, and when.
+
+    Parameters
+    ----------
+    facts : Facts
+        In which it stands.
+    judged : Judged or Acted
+        What was said, with a target.
+
+    Returns
+    -------
+    Said
+        For :func:`find_target`.
+    """
+    link = getattr(judged.about, "target", None)
     link = link[0] if isinstance(link, (list, tuple)) and link else link
     place = place_of(facts.writer, link)
     text = link if isinstance(link, str) else f"{_HANDLE}{place[0]}:{place[1]}" if place is not None else repr(link)
     begin = int((facts.log.header.get("clock") or {}).get("utc_ns", 0))
-    return _Said(facts.run, facts.writer, judged.sequence, judged.time, begin, text)
+    return Said(facts.run, facts.writer, judged.sequence, judged.time, begin, text)
 
 
 # ---------------------------------------------------------------------------------------------------- what is meant
@@ -187,21 +202,36 @@ _OF_STORE = f"""
 """
 
 
-def _target(connection: Any, said: _Said, *, all_versions: bool) -> _Target:
-    """Return what a statement stands on."""
+def find_target(connection: Any, said: Said, *, all_versions: bool) -> Target:
+    """Return what a statement stands on.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Of the commit.
+    said : Said
+        The statement.
+    all_versions : bool
+        Whether it stands on every version of a name.
+
+    Returns
+    -------
+    Target
+        Open where it is not known.
+    """
     if said.text.startswith(_HANDLE):
         writer, _, sequence = said.text.removeprefix(_HANDLE).rpartition(":")
         return _one(connection, _OF_HANDLE, {"writer": writer, "sequence": int(sequence)})
     try:
         reference = parse_reference(said.text)
     except InvalidInputError:
-        return _Target()
+        return Target()
     if reference.identity is not None:
         query = "select id from nodes where starts_with(uid, $uid) limit 2"
         return _one(connection, query, {"uid": reference.identity})
     named = {"kind": reference.kind, "name": reference.name}
     if all_versions:
-        return _Target(None, reference.kind, reference.name)
+        return Target(None, reference.kind, reference.name)
     if reference.version is not None:
         query = f"select id from nodes n where {_NAMED} and n.version = $version limit 2"
         return _one(connection, query, {**named, "version": reference.version})
@@ -214,6 +244,6 @@ def _target(connection: Any, said: _Said, *, all_versions: bool) -> _Target:
     return target
 
 
-def _one(connection: Any, query: str, given: dict[str, Any]) -> _Target:
+def _one(connection: Any, query: str, given: dict[str, Any]) -> Target:
     rows = connection.execute(query, given).fetchall()
-    return _Target(rows[0][0]) if len(rows) == 1 else _Target()
+    return Target(rows[0][0]) if len(rows) == 1 else Target()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.run.activities import Activity, current_activity
+from braid_hpc.run.attaching import Attaching
 from braid_hpc.run.contents import describe
 from braid_hpc.run.guard import caller, recording, shown, strict, tell
 from braid_hpc.run.handles import RECORDS, Record
-from braid_hpc.run.links import Linking, must_be_record
+from braid_hpc.run.links import must_be_record
 from braid_hpc.vocabulary.codes import Code, check_kind, is_kind
 from braid_hpc.vocabulary.encoding import check_tags, encode, encode_canonical
 from braid_hpc.vocabulary.errors import InvalidInputError
@@ -22,10 +23,10 @@ __all__ = ["Declaring"]
 
 _DECLARED = frozenset(
     {"uri", "path", "array", "digest", "size", "dtype", "shape", "unit", "value", "derived_from", "tags"}
-) | {"same_on_all_ranks"}
+) | {"same_on_all_ranks", "on_invalid"}
 
 
-class Declaring(Linking):
+class Declaring(Attaching):
     """What declares records, and says more of them later."""
 
     _arrays: RunArrays
@@ -60,6 +61,8 @@ class Declaring(Linking):
             Key to str, int, float or bool; nested mappings become dotted keys.
         same_on_all_ranks : bool
             A version without content is this rank's own, unless this says that all ranks declare the same one.
+        on_invalid : list of str, str, mapping, or list of these, optional
+            What ``braid actions run`` does when the record turns out not to hold, see :meth:`on_invalid`.
 
         Returns
         -------
@@ -104,6 +107,7 @@ class Declaring(Linking):
         derived_from: Any = None,
         tags: Any = None,
         kind: str = "data",
+        on_invalid: Any = None,
     ) -> Record:
         """Store an array in the log, and declare the record that it is the content of.
 
@@ -119,7 +123,7 @@ class Declaring(Linking):
             thread may write into it during the call.
         unit : str, optional
             Unit symbol.
-        derived_from, tags : optional
+        derived_from, tags, on_invalid : optional
             As for :meth:`record`.
         kind : str
             The record's kind.
@@ -130,7 +134,7 @@ class Declaring(Linking):
             The handle. An array that cannot be stored (a full disk, no h5py) is declared all the same, its loss is
             recorded and told once on the error output.
         """
-        about = {"unit": unit, "derived_from": derived_from, "tags": tags}
+        about = {"unit": unit, "derived_from": derived_from, "tags": tags, "on_invalid": on_invalid}
         return self._store_array(kind, name, array, about)
 
     def _store_array(
@@ -195,6 +199,10 @@ class Declaring(Linking):
         record = self._store_declaration(kind, name, declaration, activity)
         if about.get("array") is not None and record:
             RECORDS.remember(about["array"], record)
+        if about.get("on_invalid") is not None and record:
+            self._part(
+                f"on_invalid of {kind}:{name}", lambda given: self._attach(record.sequence, given), about["on_invalid"]
+            )
         return record
 
     def _store_declaration(

@@ -142,6 +142,13 @@ class NullRun(_Base):
         """Do nothing; return no id."""
         return ""
 
+    def action(self, given: Any) -> Any:
+        """Return a false handle."""
+        return self.record("action", "")
+
+    def on_invalid(self, record: Any, action: Any) -> None:
+        """Do nothing."""
+
     def activity(self, name: str, **about: Any) -> Any:
         """Return an activity that is not recorded."""
         return NullActivity(self, name)

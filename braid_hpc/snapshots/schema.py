@@ -92,6 +92,23 @@ create table revalidation_rows (
     uid varchar not null, id bigint, kind varchar, name varchar, said varchar, despite varchar,
     time timestamp_ns not null, writer varchar not null, sequence bigint not null, snapshot integer not null);
 
+create table action_rows (
+    uid varchar not null, name varchar, command varchar[] not null, entry varchar, timeout double,
+    time timestamp_ns not null, writer varchar not null, sequence bigint not null, snapshot integer not null);
+
+create table attachment_rows (
+    id bigint, said varchar not null, action_writer varchar not null, action_sequence bigint not null,
+    time timestamp_ns not null, writer varchar not null, sequence bigint not null, snapshot integer not null);
+
+create table attempt_rows (
+    statement varchar not null, record varchar not null, action varchar not null, time timestamp_ns not null,
+    writer varchar not null, sequence bigint not null, snapshot integer not null);
+
+create table result_rows (
+    attempt bigint not null, ok boolean not null, code integer, signal integer, error varchar, output varchar not null,
+    cut bigint not null, time timestamp_ns not null, writer varchar not null, sequence bigint not null,
+    snapshot integer not null);
+
 create table problem_rows (
     code varchar not null, message varchar not null, run varchar, writer varchar, sequence bigint,
     given varchar, place varchar, snapshot integer not null);
@@ -211,6 +228,22 @@ create view invalidations as
         w.header ->> '$.user' as "user", i.writer, i.sequence, i.snapshot
     from stated_invalidations i join nodes n using (id) left join writers w on w.writer = i.writer;
 
+create view actions as
+    select d.uid as action, n.id, n.uid, n.kind, n.name, n.version, any_value(d.name) as label,
+        any_value(d.command) as command, any_value(d.entry) as entry, any_value(d.timeout) as timeout,
+        min(greatest(a.snapshot, d.snapshot)) as snapshot
+    from attachment_rows a join action_rows d on d.writer = a.action_writer and d.sequence = a.action_sequence
+    join nodes n on n.id = a.id
+    group by d.uid, n.id, n.uid, n.kind, n.name, n.version;
+
+create view action_attempts as
+    select t.action, t.statement, n.id, t.record as uid, n.kind, n.name, n.version,
+        case when r.ok then 'ok' when not r.ok then 'failed' else 'interrupted' end as state, r.code, r.signal, r.error,
+        r.output, r.cut, t.time as begin_time, r.time as end_time, t.writer, t.sequence,
+        coalesce(greatest(t.snapshot, r.snapshot), t.snapshot) as snapshot
+    from attempt_rows t left join result_rows r on r.writer = t.writer and r.attempt = t.sequence
+    left join nodes n on n.uid = t.record;
+
 create view streams as
     select stream, min(place) as place, arg_min(columns, (snapshot, writer, number)) as columns,
         arg_min(units, (snapshot, writer, number)) as units, count(distinct run) as runs,
@@ -220,7 +253,9 @@ create view streams as
 create view problems as
     select code, message, run, writer, sequence, given, place, snapshot from problem_rows p
     where code <> 'unresolved' or not exists (
-        from edge_rows e where e.writer = p.writer and e.sequence = p.sequence and e.said = p.given);
+        from edge_rows e where e.writer = p.writer and e.sequence = p.sequence and e.said = p.given)
+        and not exists (
+        from attachment_rows a where a.writer = p.writer and a.sequence = p.sequence and a.id is not null);
 """
 
 #: What ``docs/store-format.md`` promises to keep by name.
@@ -236,6 +271,8 @@ PUBLIC_VIEWS = (
     "ranks",
     "streams",
     "invalidations",
+    "actions",
+    "action_attempts",
     "snapshots",
     "problems",
 )

@@ -36,6 +36,11 @@ _QUERIES = {
     "from stated_invalidations i join nodes n using (id)",
     "revalidations": "select distinct r.uid, n.uid as target, r.despite, r.time, r.writer, r.sequence "
     "from stated_revalidations r join nodes n using (id)",
+    "actions": "select uid, name, command, entry, timeout, time, writer, sequence from action_rows",
+    "attachments": "select n.uid, a.action_writer, a.action_sequence, a.time, a.writer, a.sequence "
+    "from attachment_rows a join nodes n using (id)",
+    "attempts": "select statement, record, action, time, writer, sequence from attempt_rows",
+    "results": "select attempt, ok, code, signal, error, output, cut, time, writer, sequence from result_rows",
     "problems": "select code, message, run, writer, sequence, given, place from problems",
 }
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from braid_hpc.lineage.answer import Lineage
     from braid_hpc.lineage.component import Graph
     from braid_hpc.lineage.validity import Judgement
+    from braid_hpc.store.due import ActionState
 
 __all__ = ["Store", "open_store"]
 
@@ -514,6 +515,24 @@ class Store(Asking):
         made = state(self._files, say)
         self.refresh()
         return made
+
+    def on_invalid(self, references: str | Iterable[str], action: Any) -> None:
+        """Attach an action to records; see :func:`braid_hpc.store.actions.attach`."""
+        from braid_hpc.store.actions import attach
+
+        attach(self, references, action)
+
+    def actions(self) -> list[ActionState]:
+        """Return every action that is attached to a record; see :func:`braid_hpc.store.due.list_actions`."""
+        from braid_hpc.store.due import list_actions
+
+        return list_actions(self)
+
+    def run_actions(self, **options: Any) -> list[ActionState]:
+        """Run the actions that are due; see :func:`braid_hpc.store.actions.run_actions`."""
+        from braid_hpc.store.actions import run_actions
+
+        return run_actions(self, **options)
 
     def refresh(self) -> None:
         """Move this handle to the newest snapshot.

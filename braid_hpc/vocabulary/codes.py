@@ -66,6 +66,14 @@ class Code(IntEnum):
     """A statement that something is not to be relied on, and why."""
     REVALIDATE = 51
     """A statement that takes such statements back, or that something holds in spite of one."""
+    ACTION = 60
+    """What may be done when a record turns out not to hold."""
+    ATTACH = 61
+    """It is to be done when that record turns out not to hold."""
+    ATTEMPT = 62
+    """It is begun: on which record, because of which statement."""
+    RESULT = 63
+    """How it ended; ``subject`` is the sequence of its ATTEMPT."""
 
 
 class Relation(StrEnum):

@@ -17,7 +17,10 @@ import msgspec
 __all__ = [
     "ARRAY_IN_FILE",
     "ARRAY_LOST",
+    "Action",
     "ArrayEntry",
+    "Attachment",
+    "Attempt",
     "Begin",
     "Called",
     "Close",
@@ -28,6 +31,7 @@ __all__ = [
     "Links",
     "Loss",
     "Rejected",
+    "Result",
     "Revalidation",
     "StreamSchema",
     "Trouble",
@@ -208,6 +212,75 @@ class Revalidation(msgspec.Struct, omit_defaults=True):
     target: Link
     despite: str | None = None
     all_versions: bool = False
+
+
+class Action(msgspec.Struct, omit_defaults=True):
+    """Payload of ACTION: a command or a function.
+
+    Attributes
+    ----------
+    command : list of str
+        Program and arguments, with placeholders; empty for a function.
+    entry : str or None
+        ``package.module:function``.
+    name : str or None
+        What people call it.
+    timeout : float or None
+        Seconds after which it is ended; None for what the caller of it says.
+    """
+
+    command: list[str] = []
+    entry: str | None = None
+    name: str | None = None
+    timeout: float | None = None
+
+
+class Attachment(msgspec.Struct):
+    """Payload of ATTACH.
+
+    Attributes
+    ----------
+    target : Link
+        The record, as in :class:`Invalidation`.
+    action : Link
+        Sequence of an ACTION of this writer, or 24 bytes.
+    """
+
+    target: Link
+    action: Link
+
+
+class Attempt(msgspec.Struct):
+    """Payload of ATTEMPT: ids of the action, of the version that is invalid, and of the statement that says so."""
+
+    action: str
+    record: str
+    statement: str
+
+
+class Result(msgspec.Struct, omit_defaults=True):
+    """Payload of RESULT.
+
+    Attributes
+    ----------
+    ok : bool
+        Whether it ended with exit code 0.
+    code, signal : int or None
+        Exit code, or the signal that ended it; neither if it could not be begun.
+    error : str or None
+        Why it is not ok.
+    output : str
+        What it printed, both outputs together: the first and the last of it.
+    cut : int
+        Bytes that were left out in the middle of it.
+    """
+
+    ok: bool
+    code: int | None = None
+    signal: int | None = None
+    error: str | None = None
+    output: str = ""
+    cut: int = 0
 
 
 class Close(msgspec.Struct, omit_defaults=True):

@@ -48,7 +48,9 @@ def _python(rest: list[str], files: set[str]) -> str | None:
 def _braid(group: click.Command, rest: list[str], files: set[str]) -> str | None:
     if isinstance(group, click.Group) and rest and rest[0] in group.commands:
         name = rest[0]
-        return _run(rest[1:], files) if name == "run" else _braid(group.commands[name], rest[1:], files)
+        return (
+            _run(rest[1:], files) if group is braid and name == "run" else _braid(group.commands[name], rest[1:], files)
+        )
     known = {"-h", "--help", *(option for parameter in group.params for option in parameter.opts)}
     if group is braid and rest and not rest[0].startswith("-"):
         return f"braid has no command {rest[0]}"

@@ -13,10 +13,11 @@ import numpy as np
 
 import braid_hpc as braid
 from braid_hpc.log import arrays as array_files
+from braid_hpc.run.attaching import record_attempt, record_result
 from braid_hpc.run.recorder import Run
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.encoding import encode
-from braid_hpc.vocabulary.payloads import Links
+from braid_hpc.vocabulary.payloads import Attempt, Links, Result
 
 __all__ = ["CASES", "LARGE_ROWS"]
 
@@ -37,6 +38,9 @@ def record_every_kind(run: Run) -> None:
     run.invalidate(frames, cause="the shutter was closed")
     run.invalidate("data:frames", cause="é", cascade=False)
     run.revalidate(frames)
+    run.on_invalid(frames, ["mv", "{uri}", "/quarantine"])
+    begun = record_attempt(run, Attempt("a" * 32, "b" * 32, "c" * 32))
+    record_result(run, begun, Result(ok=False, code=1, error="it ended with exit code 1", output="é", cut=7))
     run.derive(frames, ["fact:config", braid.Record(bytes(range(16)), 7, "data", "elsewhere")])
     run.model("net", digest="x:2", derived_from=frames.on_all_ranks())
     add(1, 2)
