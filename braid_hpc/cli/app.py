@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from braid_hpc._version import __version__
-from braid_hpc.cli import actions, ask, create, demo, doctor, draw, find, judge, listing, logs, ship, stated
+from braid_hpc.cli import actions, ask, create, demo, doctor, draw, find, globus, judge, listing, logs, ship, stated
 from braid_hpc.cli.program import USAGE
 
 __all__ = ["braid"]
@@ -60,6 +60,7 @@ for command in (
     judge.invalidate,
     judge.revalidate,
     actions.actions,
+    globus.globus,
     ask.sql,
     listing.print_records,
     ask.status,

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -119,7 +119,14 @@ def _lines(value: Any) -> list[str]:
     return [] if value is None else [str(value)]
 
 
-class Depth(click.ParamType[int | str]):
+if TYPE_CHECKING:
+    _DepthType = click.ParamType[int | str]
+else:
+    # Not generic before click 8.4, which Globus Compute does not take.
+    _DepthType = click.ParamType
+
+
+class Depth(_DepthType):
     """A number of edges, or ``all``."""
 
     name = "N|all"

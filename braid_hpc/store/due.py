@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.compaction.extract import extract
-from braid_hpc.reading.writer_log import read_writer
+from braid_hpc.reading.survey import read_writer
 from braid_hpc.store.runner_lock import is_held
 from braid_hpc.vocabulary.actions import Invalidated, substituted
 from braid_hpc.vocabulary.codes import Relation
