@@ -49,6 +49,8 @@ def arrays_of_every_sort(length: int = 40_000) -> dict[str, Any]:
         "four-dimensions": floats.reshape(2, 5, -1, 4),
         "scalar": np.float32(3.25),
         "no-dimensions": np.array(7, "i2"),
+        "big-endian-scalar": np.array(1.5, ">f8"),
+        "odd-bool": base[:length].view("?"),
         "empty": np.zeros((0, 3), "f4"),
         "empty-fields": np.zeros(0, FIELDS),
     }

@@ -71,7 +71,8 @@ def _known(dtype: np.dtype[Any]) -> bool:
         parts = [part[0] for part in dtype.fields.values()]
         # Without padding: HDF5 does not say what it does with bytes between the fields.
         return all(map(_known, parts)) and sum(part.itemsize for part in parts) == dtype.itemsize > 0
-    return (dtype.kind in "biuS" and dtype.itemsize > 0) or (dtype.kind, dtype.itemsize) in _REALS
+    # Not bool: of one that is neither 0 nor 1, HDF5's kind of it forgets the bits.
+    return (dtype.kind in "iuS" and dtype.itemsize > 0) or (dtype.kind, dtype.itemsize) in _REALS
 
 
 def _survives(dtype: np.dtype[Any]) -> bool:

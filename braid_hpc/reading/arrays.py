@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from braid_hpc.log.array_pools import ARRAYS_NAME
-from braid_hpc.vocabulary.arrays import array_digest
+from braid_hpc.vocabulary.arrays import EXTENSIONS, array_digest
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.encoding import decoder
 from braid_hpc.vocabulary.errors import CorruptLogError
@@ -46,13 +46,19 @@ def dtype_of(text: str) -> np.dtype[Any]:
     Returns
     -------
     numpy.dtype
-        The same.
+        The same; in place of one that needs the package ml_dtypes, where that is not installed, bytes of its length.
 
     Raises
     ------
     CorruptLogError
         If it is none.
     """
+    if text in EXTENSIONS:
+        try:
+            import ml_dtypes
+        except ImportError:
+            return np.dtype(f"V{EXTENSIONS[text]}")
+        return np.dtype(getattr(ml_dtypes, text, f"V{EXTENSIONS[text]}"))
     try:
         if text.startswith("["):
             return np.lib.format.descr_to_dtype(ast.literal_eval(text))

@@ -173,7 +173,8 @@ class StoredArray:
 
         dataset = self._files.dataset(self._file, self._dataset)
         try:
-            return np.asarray(dataset[index])
+            # An array also of a scalar: NumPy's scalars are in the byte order of the machine.
+            return np.asarray(dataset[index or ...])
         except IndexError:
             raise
         except (OSError, RuntimeError, ValueError, KeyError) as error:

@@ -12,7 +12,18 @@ from typing import Any
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identity import Content, content_of_bytes
 
-__all__ = ["ArrayBytes", "array_bytes", "array_digest", "digest_prefix", "dtype_text"]
+__all__ = ["EXTENSIONS", "ArrayBytes", "array_bytes", "array_digest", "digest_prefix", "dtype_text"]
+
+#: Bytes of an element of the dtypes that the package ml_dtypes adds to NumPy; they go by their names, because their
+#: ``dtype.str`` is that of other types.
+EXTENSIONS = {
+    "bfloat16": 2,
+    "bcomplex32": 4,
+    "complex32": 4,
+    **dict.fromkeys(("float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn", "float8_e3m4", "float8_e4m3"), 1),
+    **dict.fromkeys(("float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2"), 1),
+    **dict.fromkeys(("float8_e5m2fnuz", "float8_e8m0fnu", "int1", "int2", "int4", "uint1", "uint2", "uint4"), 1),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +35,8 @@ class ArrayBytes:
     data : memoryview
         uint8, one-dimensional; a view of the array itself where its memory is laid out like that.
     dtype : str
-        NumPy's ``dtype.str``; of a structured array its list of fields; of another buffer its format.
+        NumPy's ``dtype.str``; of a structured array its list of fields; of a dtype of ml_dtypes its name; of another
+        buffer its format.
     shape : list of int
         Lengths; empty for a scalar.
     """
@@ -84,9 +96,11 @@ def dtype_text(dtype: Any) -> str:
     -------
     str
         ``dtype.str``; of a structured dtype, whose ``str`` has no fields, the list that makes it
-        (:func:`numpy.lib.format.dtype_to_descr`).
+        (:func:`numpy.lib.format.dtype_to_descr`); of one of :data:`EXTENSIONS` its name.
     """
-    if getattr(dtype, "fields", None):
+    if dtype.name in EXTENSIONS:
+        return str(dtype.name)
+    if getattr(dtype, "fields", None) and not _has_extension(dtype):
         from numpy.lib.format import dtype_to_descr
 
         try:
@@ -95,6 +109,15 @@ def dtype_text(dtype: Any) -> str:
             # Fields that overlap have no such list; the bytes come back as bytes.
             pass
     return str(dtype.str)
+
+
+def _has_extension(dtype: Any) -> bool:
+    """Whether a field is of a type that the list of fields would not bring back; then bytes come back as bytes."""
+    if dtype.subdtype is not None:
+        return _has_extension(dtype.subdtype[0])
+    if dtype.fields is None:
+        return dtype.name in EXTENSIONS
+    return any(_has_extension(part[0]) for part in dtype.fields.values())
 
 
 def array_bytes(array: Any) -> ArrayBytes:
