@@ -199,7 +199,7 @@ def _about(store: Store, ids: set[int]) -> dict[int, Invalidated]:
     """Return what an action is told of each of some invalid records."""
     judged = store.judgements()
     chosen = [sorted(ids)]
-    only = "where list_contains(?::bigint[], id)"
+    only = "where id in (select unnest(?::bigint[]))"
     uris: dict[int, list[str]] = defaultdict(list)
     tags: dict[int, dict[str, Any]] = defaultdict(dict)
     for row in store.sql(f"select id, uri from uris {only} order by id, position, uri", chosen):
@@ -237,15 +237,18 @@ def _tag(row: dict[str, Any]) -> Any:
 
 def _order(store: Store, ids: set[int]) -> dict[int, int]:
     """Return the place of each node, parents before what came of them; where there is a cycle, by reference."""
+    chosen = "(select unnest($ids::bigint[]))"
     rows = store.sql(
-        "select child, parent from edges where list_contains(?::varchar[], relation)", [[str(each) for each in _PASSED]]
+        "select distinct child, parent from edges where list_contains($passed::varchar[], relation) "
+        f"and child in {chosen} and parent in {chosen}",
+        {"ids": sorted(ids), "passed": [str(each) for each in _PASSED]},
     )
     children, waiting = defaultdict(list), dict.fromkeys(ids, 0)
     for row in rows:
-        if row["child"] in ids and row["parent"] in ids:
-            children[row["parent"]].append(row["child"])
-            waiting[row["child"]] += 1
-    named = {row["id"]: (row["kind"], row["name"], row["version"]) for row in store.sql("from nodes")}
+        children[row["parent"]].append(row["child"])
+        waiting[row["child"]] += 1
+    found = store.sql(f"select id, kind, name, version from nodes where id in {chosen}", {"ids": sorted(ids)})
+    named = {row["id"]: (row["kind"], row["name"], row["version"]) for row in found}
     by_name = sorted(ids, key=lambda node: (named[node], node))
     ready = [(named[node], node) for node in by_name if not waiting[node]]
     place: dict[int, int] = {}

@@ -517,22 +517,71 @@ class Store(Asking):
         return made
 
     def on_invalid(self, references: str | Iterable[str], action: Any) -> None:
-        """Attach an action to records; see :func:`braid_hpc.store.actions.attach`."""
+        """Attach an action to records; see :func:`braid_hpc.store.actions.attach`.
+
+        Parameters
+        ----------
+        references : str or iterable of str
+            The records.
+        action : list of str, str, mapping, or list of these
+            A command, a function, or several of these.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError, StorageError
+            As :func:`braid_hpc.store.actions.attach`.
+        """
         from braid_hpc.store.actions import attach
 
         attach(self, references, action)
 
     def actions(self) -> list[ActionState]:
-        """Return every action that is attached to a record; see :func:`braid_hpc.store.due.list_actions`."""
+        """Return what is attached to records, and what has come of it; nothing is run.
+
+        Returns
+        -------
+        list of ActionState
+            As :func:`braid_hpc.store.due.list_actions`.
+        """
         from braid_hpc.store.due import list_actions
 
         return list_actions(self)
 
-    def run_actions(self, **options: Any) -> list[ActionState]:
-        """Run the actions that are due; see :func:`braid_hpc.store.actions.run_actions`."""
-        from braid_hpc.store.actions import run_actions
+    def run_actions(
+        self,
+        *,
+        retry: bool = False,
+        dry_run: bool = False,
+        timeout: float | None = None,
+        told: Callable[[ActionState], None] | None = None,
+    ) -> list[ActionState]:
+        """Run the actions that are due; see :func:`braid_hpc.store.actions.run_actions`.
 
-        return run_actions(self, **options)
+        Parameters
+        ----------
+        retry : bool
+            Whether those that failed or were interrupted are run again.
+        dry_run : bool
+            Only return what would be run.
+        timeout : float, optional
+            Seconds for an action without a limit of its own; an hour if nothing is said.
+        told : callable, optional
+            Is given each action before it is begun and when it has ended.
+
+        Returns
+        -------
+        list of ActionState
+            Those that were run, or would be, in order.
+
+        Raises
+        ------
+        ConflictError, InvalidInputError, StorageError
+            As :func:`braid_hpc.store.actions.run_actions`.
+        """
+        from braid_hpc.store.actions import TIMEOUT, run_actions
+
+        limit = TIMEOUT if timeout is None else timeout
+        return run_actions(self, retry=retry, dry_run=dry_run, timeout=limit, told=told)
 
     def refresh(self) -> None:
         """Move this handle to the newest snapshot.
