@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from braid_hpc.compaction.extract import extract
 from braid_hpc.reading.survey import read_writer
+from braid_hpc.store.finding import tags_of
 from braid_hpc.store.runner_lock import is_held
 from braid_hpc.vocabulary.actions import Invalidated, substituted
 from braid_hpc.vocabulary.codes import Relation
@@ -201,13 +202,9 @@ def _about(store: Store, ids: set[int]) -> dict[int, Invalidated]:
     chosen = [sorted(ids)]
     only = "where id in (select unnest(?::bigint[]))"
     uris: dict[int, list[str]] = defaultdict(list)
-    tags: dict[int, dict[str, Any]] = defaultdict(dict)
+    tags = tags_of(store, chosen[0])
     for row in store.sql(f"select id, uri from uris {only} order by id, position, uri", chosen):
         uris[row["id"]].append(row["uri"])
-    values = "id, key, type, text, integer, real, boolean"
-    said = f"select {values} from tag_rows {only} order by writer, sequence, key"
-    for row in store.sql(said, chosen):
-        tags[row["id"]][row["key"]] = _tag(row)
     return {
         row["id"]: Invalidated(
             format_reference(row["kind"], row["name"], row["version"]),
@@ -216,7 +213,7 @@ def _about(store: Store, ids: set[int]) -> dict[int, Invalidated]:
             row["version"],
             row["uid"],
             uris[row["id"]],
-            tags[row["id"]],
+            tags.get(row["id"], {}),
             judged[row["id"]].cause,
             judged[row["id"]].uid,
             judged[row["id"]].time,
@@ -224,15 +221,6 @@ def _about(store: Store, ids: set[int]) -> dict[int, Invalidated]:
         )
         for row in store.sql(f"select id, uid, kind, name, version from nodes {only}", chosen)
     }
-
-
-def _tag(row: dict[str, Any]) -> Any:
-    kind = row["type"]
-    if kind == "bool":
-        return row["boolean"]
-    if kind == "float":
-        return row["real"]
-    return int(row["text"]) if kind == "int" else row["text"]
 
 
 def _order(store: Store, ids: set[int]) -> dict[int, int]:

@@ -38,7 +38,7 @@ class Invalidated:
     uris : list of str
         Where its bytes are, in order.
     tags : dict
-        Its tags: str, int, float or bool by key. Of several values of one key, the one that was said last.
+        Its tags: str, int, float or bool by key; a list of these where a key was given several values.
     cause : str
         Why.
     statement : str
@@ -218,6 +218,8 @@ def _value(name: str, about: Invalidated) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(_text(each) for each in value)
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 

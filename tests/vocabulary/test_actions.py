@@ -12,7 +12,17 @@ from braid_hpc.vocabulary.actions import Invalidated, action_uid, check_action, 
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 
 SCAN = Invalidated(
-    "data:scan@2", "data", "scan; rm -rf /", 2, "0f", ["/a b", "/c"], {"keV": 71.7, "on": True}, "off", "5e", 0, "p"
+    "data:scan@2",
+    "data",
+    "scan; rm -rf /",
+    2,
+    "0f",
+    ["/a b", "/c"],
+    {"keV": 71.7, "n": [1, 2], "on": True},
+    "off",
+    "5e",
+    0,
+    "p",
 )
 
 
@@ -82,7 +92,7 @@ def test_placeholders_stand_for_what_is_known() -> None:
         "/a b",
         "71.7",
         "true",
-        "keV=71.7,on=true",
+        "keV=71.7,n=1,2,on=true",
         "off0f5e",
         "{}",
     ]
