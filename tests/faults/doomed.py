@@ -89,11 +89,14 @@ def start(what: str, place: Path, told: Path, seed: int, library: Path | None = 
     return pid
 
 
-def freeze(pid: int, told: Path, until: int, after: float) -> Told:
-    """Stop a process `after` seconds after it has told its first number, so that it promises nothing more."""
+def freeze(pid: int, told: Path, until: int, after: float, *, promised: bool = False) -> Told:
+    """Stop a process `after` seconds after it has told its first number, so that it promises nothing more.
+
+    Where it has to have `promised` something, it has as long as it needs for that.
+    """
     words = Told(told)
     deadline = time.monotonic() + 60
-    while words[1] < until and time.monotonic() < deadline:
+    while (words[1] < until or (promised and not words[0])) and time.monotonic() < deadline:
         time.sleep(0.0005)
     time.sleep(after)
     os.kill(pid, signal.SIGSTOP)

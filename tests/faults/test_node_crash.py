@@ -35,14 +35,16 @@ def crashing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
         yield made
 
 
-def crash(crashing: Disk, what: str, seed: int, after: float, library: Path | None = None) -> doomed.Told:
+def crash(
+    crashing: Disk, what: str, seed: int, after: float, library: Path | None = None, *, promised: bool = False
+) -> doomed.Told:
     """Let a process work, freeze it, crash its disk, and mount that again; return what it had told."""
     place = crashing.place / str(seed)
     place.mkdir()
     told = crashing.place.parent / f"{seed}.told"
     pid = doomed.start(what, place, told, seed, library)
     try:
-        words = doomed.freeze(pid, told, 1, after)
+        words = doomed.freeze(pid, told, 1, after, promised=promised)
         crashing.crash()
     finally:
         doomed.end(pid)
@@ -74,9 +76,8 @@ def test_what_was_synced_survives_a_crash(crashing: Disk) -> None:
     most = 0
     for seed in seeds(200, 2):
         with trial(seed) as chance:
-            words = crash(
-                crashing, "record", seed, chance.choice([0.02, chance.uniform(0, 0.2), chance.uniform(0, 1.5)])
-            )
+            after = chance.choice([0.02, chance.uniform(0, 0.2), chance.uniform(0, 1.5)])
+            words = crash(crashing, "record", seed, after, promised=not most)
             most = max(most, words[0])
             if words[0]:
                 (directory,) = find_writers(crashing.place / str(seed))
