@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import braid_hpc as braid
+from braid_hpc.store.finding import tags_of
 from braid_hpc.vocabulary.errors import InvalidInputError
 from tests.jobs import made, one
 
@@ -54,8 +55,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tags_come_back_as_what_they_were(store: Path) -> None:
     with braid.open(store) as opened:
+        ids = {row["name"]: row["id"] for row in opened.sql("from versions")}
+        tags = tags_of(opened, list(ids.values()))
         for name, value in VALUES.items():
-            found = opened.describe(f'data:"{name}"')["tags"]["k"]
+            found = tags[ids[name]]["k"]
             assert type(found) is type(value), name
             assert found == value or (math.isnan(found) and math.isnan(value)), name
         assert opened.describe("data:placed")["tags"] == {"site.name": "APS", "site.ring.mA": 102}
