@@ -5,7 +5,22 @@ from __future__ import annotations
 import click
 
 from braid_hpc._version import __version__
-from braid_hpc.cli import actions, ask, create, demo, doctor, draw, find, globus, judge, listing, logs, ship, stated
+from braid_hpc.cli import (
+    actions,
+    ask,
+    create,
+    demo,
+    doctor,
+    draw,
+    find,
+    globus,
+    judge,
+    listing,
+    logs,
+    ship,
+    stated,
+    versions,
+)
 from braid_hpc.cli.program import USAGE
 
 __all__ = ["braid"]
@@ -55,6 +70,9 @@ for command in (
     ask.show,
     ask.lineage,
     draw.graph,
+    versions.history,
+    versions.diff,
+    versions.checkout,
     find.find,
     stated.tests,
     judge.invalidate,

@@ -14,6 +14,7 @@ from braid_hpc.compaction.graph import Graph
 from braid_hpc.compaction.past import KEPT, Past
 from braid_hpc.compaction.problems import Problem
 from braid_hpc.compaction.rows import BIGINT, INTEGER, TEXT, TIME, Rows, as_json, clean, typed
+from braid_hpc.compaction.states import write_states
 from braid_hpc.compaction.versions import activity_uid, seen_of
 from braid_hpc.vocabulary.codes import Outcome
 
@@ -73,6 +74,7 @@ class Writer(Rows):
         for facts, declared in graph.occurrences:
             past.add((facts.writer, declared.sequence), seen_of(declared))
         self._write_occurrences(graph)
+        write_states(self, [declared.about for _, declared in graph.occurrences])
         self._write_ends(writers)
         self._write_edges(graph)
         self._write_tags(graph)

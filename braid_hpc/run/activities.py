@@ -170,9 +170,9 @@ class Activity:
         """Declare data that this activity generated; see :meth:`braid_hpc.Run.record`."""
         return self.run._declare("data", name, about, activity=self)
 
-    def model(self, name: str, **about: Any) -> Record:
-        """Declare a model state that this activity generated; see :meth:`braid_hpc.Run.record`."""
-        return self.run._declare("model", name, about, activity=self)
+    def model(self, name: str, *, state: Any = None, keep: bool | None = None, **about: Any) -> Record:
+        """Declare a version of a model that this activity generated; see :meth:`braid_hpc.Run.model`."""
+        return self.run._store_model(name, state, keep, about, activity=self)
 
     def array(self, name: str, array: Any, *, kind: str = "data", **about: Any) -> Record:
         """Store an array that this activity generated; see :meth:`braid_hpc.Run.array`."""

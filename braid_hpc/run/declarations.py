@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 from braid_hpc.run.activities import Activity, current_activity
 from braid_hpc.run.attaching import Attaching
 from braid_hpc.run.contents import describe
-from braid_hpc.run.guard import caller, recording, shown, strict, tell
+from braid_hpc.run.guard import recording, shown, strict
 from braid_hpc.run.handles import RECORDS, Record
 from braid_hpc.run.links import must_be_record
-from braid_hpc.vocabulary.codes import Code, check_kind, is_kind
+from braid_hpc.vocabulary.codes import Code, check_kind
 from braid_hpc.vocabulary.encoding import check_tags, encode, encode_canonical
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identity import content_of_value
 from braid_hpc.vocabulary.payloads import Declaration, Links
 
 if TYPE_CHECKING:
-    from braid_hpc.run.arrays import RunArrays
+    from braid_hpc.run.states import KeptState
 
 __all__ = ["Declaring"]
 
@@ -28,8 +28,6 @@ _DECLARED = frozenset(
 
 class Declaring(Attaching):
     """What declares records, and says more of them later."""
-
-    _arrays: RunArrays
 
     def record(self, kind: str, name: str, **about: Any) -> Record:
         """Declare a version of a record.
@@ -94,77 +92,28 @@ class Declaring(Attaching):
         """Declare data; see :meth:`record`."""
         return self._declare("data", name, about)
 
-    def model(self, name: str, **about: Any) -> Record:
-        """Declare a state of a model; see :meth:`record`."""
-        return self._declare("model", name, about)
-
-    def array(
+    def _declare(
         self,
+        kind: str,
         name: str,
-        array: Any,
-        *,
-        unit: Any = None,
-        derived_from: Any = None,
-        tags: Any = None,
-        kind: str = "data",
-        on_invalid: Any = None,
+        about: dict[str, Any],
+        activity: Activity | None = None,
+        state: KeptState | None = None,
     ) -> Record:
-        """Store an array in the log, and declare the record that it is the content of.
-
-        When the call returns, the kernel holds the bytes. Equal content is stored once for each rank; after
-        compaction ``store.array(reference)`` gives the array back, bit for bit.
-
-        Parameters
-        ----------
-        name : str
-            The record's name.
-        array : array
-            Anything with the buffer protocol or ``__array__``, of any shape, strides and dtype but objects. No other
-            thread may write into it during the call.
-        unit : str, optional
-            Unit symbol.
-        derived_from, tags, on_invalid : optional
-            As for :meth:`record`.
-        kind : str
-            The record's kind.
-
-        Returns
-        -------
-        Record
-            The handle. An array that cannot be stored (a full disk, no h5py) is declared all the same, its loss is
-            recorded and told once on the error output.
-        """
-        about = {"unit": unit, "derived_from": derived_from, "tags": tags, "on_invalid": on_invalid}
-        return self._store_array(kind, name, array, about)
-
-    def _store_array(
-        self, kind: str, name: str, array: Any, about: dict[str, Any], activity: Activity | None = None
-    ) -> Record:
-        if self._open and isinstance(name, str) and name and is_kind(kind):
-            kept = self._part(f"array {kind}:{name}", lambda given: self._arrays.keep(kind, name, given), array)
-            if kept is not None:
-                laid, content, lost = kept
-                about.update(digest=content.digest, size=content.size, dtype=laid.dtype, shape=laid.shape)
-                if lost is not None and self._arrays.lost == 1:
-                    tell(f"{caller()}: array {kind}:{name} is not stored: {lost} (further ones are only counted)")
-        record = self._declare(kind, name, about, activity)
-        if record:
-            RECORDS.remember(array, record)
-        return record
-
-    def _declare(self, kind: str, name: str, about: dict[str, Any], activity: Activity | None = None) -> Record:
         if not self._open:
             self._note_late()
             return Record(bytes(16), 0, shown(kind), shown(name))
         try:
-            return self._try_declare(kind, name, about, activity)
+            return self._try_declare(kind, name, about, activity, state)
         except Exception as error:
             if strict():
                 raise
             self._refused(f"{shown(kind)} {shown(name)}", error, ", ".join(f"{k}={shown(v)}" for k, v in about.items()))
             return Record(self._log.writer, 0, shown(kind), shown(name))
 
-    def _try_declare(self, kind: str, name: str, about: dict[str, Any], activity: Activity | None) -> Record:
+    def _try_declare(
+        self, kind: str, name: str, about: dict[str, Any], activity: Activity | None, state: KeptState | None
+    ) -> Record:
         check_kind(kind)
         if not isinstance(name, str) or not name:
             raise InvalidInputError(f"a record's name is a text, not {name!r}")
@@ -183,6 +132,9 @@ class Declaring(Attaching):
         if found is not None:
             declaration.uris, declaration.dtype, declaration.shape = found.uris, found.dtype, found.shape
         content = found.content if found is not None else None
+        if state is not None:
+            content, declaration.state, declaration.kept = state.content, state.tensors, state.kept
+            declaration.uris = [*state.uris, *(uri for uri in declaration.uris if uri not in state.uris)]
         value = about.get("value")
         elsewhere = kind == "fact" and value is None and bool(declaration.uris)
         if content is None and not elsewhere and (value is not None or kind == "fact"):

@@ -17,9 +17,9 @@ from braid_hpc.run.activities import (
 )
 from braid_hpc.run.calls import BEGUN, ENDED
 from braid_hpc.run.contained import results_of, used_by
-from braid_hpc.run.declarations import Declaring
 from braid_hpc.run.guard import shown, strict
 from braid_hpc.run.handles import RECORDS, Record
+from braid_hpc.run.storing import Storing
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.encoding import encode
 from braid_hpc.vocabulary.errors import InvalidInputError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Doing"]
 
 
-class Doing(Declaring):
+class Doing(Storing):
     """What begins and ends activities."""
 
     def activity(self, name: str, *, used: Any = None, params: Any = None) -> Activity:

@@ -1,9 +1,9 @@
 """The run: what a program records on one rank.
 
 What it does stands in rooms of its own, each made on the one before: :mod:`~braid_hpc.run.refusals`,
-:mod:`~braid_hpc.run.links`, :mod:`~braid_hpc.run.declarations`, :mod:`~braid_hpc.run.doing`,
-:mod:`~braid_hpc.run.judging`, :mod:`~braid_hpc.run.stating`. Here are its beginning, its streams, its levels and its
-end.
+:mod:`~braid_hpc.run.links`, :mod:`~braid_hpc.run.declarations`, :mod:`~braid_hpc.run.storing`,
+:mod:`~braid_hpc.run.doing`, :mod:`~braid_hpc.run.judging`, :mod:`~braid_hpc.run.stating`. Here are its beginning, its
+streams, its levels and its end.
 """
 
 from __future__ import annotations

@@ -117,6 +117,10 @@ create table array_rows (
     digest varchar not null, file varchar not null, dataset varchar not null, dtype varchar not null,
     shape bigint[] not null, bytes bigint not null, snapshot integer not null);
 
+create table state_rows (
+    state varchar not null, tensor varchar, digest varchar, dtype varchar, shape bigint[], bytes bigint,
+    snapshot integer not null);
+
 create table content_rows (child bigint not null, parent bigint not null, snapshot integer not null);
 
 create schema stream;
@@ -153,6 +157,12 @@ create view versions as
 create view arrays as
     select v.id, v.kind, v.name, v.version, a.digest, a.dtype, a.shape, v.unit, a.bytes, a.file, a.dataset, a.snapshot
     from versions v join array_rows a on v.digest = a.digest;
+
+create view tensors as
+    select v.id, v.kind, v.name, v.version, s.tensor, s.digest, s.dtype, s.shape, s.bytes,
+        s.digest in (select digest from array_rows) as stored, s.snapshot
+    from versions v join state_rows s on v.digest = s.state
+    where s.tensor is not null;
 
 create view records as
     select kind, name, count(*) as versions, max(version) as latest, min(time) as first_time, max(time) as last_time
@@ -262,6 +272,7 @@ create view problems as
 PUBLIC_VIEWS = (
     "records",
     "arrays",
+    "tensors",
     "versions",
     "activities",
     "edges",

@@ -25,6 +25,7 @@ _QUERIES = {
     "where t.id not in (select id from filled)",
     "uris": "select n.uid, u.position, u.uri, u.writer, u.sequence from uri_rows u join nodes n using (id)",
     "arrays": "select digest, dtype, shape, bytes from array_rows",
+    "states": "select state, tensor, digest, dtype, shape, bytes from state_rows",
     "runs": "select run, job, size, ranks, begin_time, end_time, status, events, lost, argv, cwd, script, "
     "script_digest, git, user, launcher from runs",
     "ranks": "select run, rank, writer, parent, state, outcome, error, begin_time, end_time, last_time, events, "

@@ -16,6 +16,7 @@ from braid_hpc.store.asking import Asking
 from braid_hpc.store.digest import table_digests
 from braid_hpc.store.resolve import Node, resolve
 from braid_hpc.store.tables import Table
+from braid_hpc.store.versions import Versions
 from braid_hpc.vocabulary.errors import (
     BraidWarning,
     CorruptLogError,
@@ -70,7 +71,7 @@ def open_store(path: str | os.PathLike[str] | None = None) -> Store:
     return Store(chosen)
 
 
-class Store(Asking):
+class Store(Asking, Versions):
     """A snapshot of a store, read-only; compactions that publish later ones do not disturb it.
 
     Parameters

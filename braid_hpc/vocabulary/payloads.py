@@ -34,6 +34,7 @@ __all__ = [
     "Result",
     "Revalidation",
     "StreamSchema",
+    "Tensor",
     "Trouble",
 ]
 
@@ -43,6 +44,28 @@ ARRAY_LOST = 2
 
 #: See the module's text. ``Any`` because msgspec does not tell str from bytes from list of itself in a union.
 Link = Any
+
+
+class Tensor(msgspec.Struct, array_like=True, frozen=True):
+    """One array of a model state, as it stands in its list.
+
+    Attributes
+    ----------
+    name : str
+        Dotted where mappings were nested.
+    digest : str
+        As in its :class:`ArrayEntry`.
+    dtype, shape
+        As in :class:`braid_hpc.vocabulary.arrays.ArrayBytes`.
+    size : int
+        Bytes.
+    """
+
+    name: str
+    digest: str
+    dtype: str
+    shape: list[int]
+    size: int
 
 
 class Declaration(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False):
@@ -64,6 +87,10 @@ class Declaration(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Fals
         Of an array: NumPy's ``dtype.str``, lengths, a unit symbol.
     shared : bool
         Declared with ``same_on_all_ranks=True``.
+    state : list of Tensor or None
+        Of a state that is a mapping of arrays: each of them, sorted by name; `digest` is that of this list.
+    kept : str or None
+        Of bytes that stand in the log: the digest of the array of uint8 that they are there.
     """
 
     parents: list[Link] = []
@@ -77,6 +104,8 @@ class Declaration(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Fals
     shape: list[int] | None = None
     unit: str | None = None
     shared: bool = False
+    state: list[Tensor] | None = None
+    kept: str | None = None
 
 
 class Links(msgspec.Struct, omit_defaults=True):

@@ -115,11 +115,26 @@ def record_arrays(run: Run) -> None:
     run.close()
 
 
+def record_states(run: Run) -> None:
+    """Record model states: arrays in the payload and in a file, one of them in two versions, bytes, and none at all."""
+    layers = {
+        "conv": {"weight": np.linspace(0, 1, 5000), "bias": np.zeros(3, "<f4")},
+        "head": np.arange(6, dtype="<i8"),
+    }
+    first = run.model("net", state=layers)
+    run.model("net", state={**layers, "head": np.arange(1, 7, dtype="<i8")}, derived_from=first)
+    run.model("bytes", state=b"weights")
+    run.model("more bytes", state=b"weights", keep=False)
+    run.model("none", state={})
+    run.close()
+
+
 #: What records each log; frames are for file systems that cannot be mapped.
 CASES: dict[str, Callable[[Run], None]] = {
     "closed": record_closed,
     "killed": record_killed,
     "sealed": record_sealed,
     "arrays": record_arrays,
+    "states": record_states,
     "frames": record_closed,
 }

@@ -58,6 +58,7 @@ def test_the_present_version_has_golden_logs_of_every_kind_of_row() -> None:
         "closed": "closed",
         "frames": "closed",
         "killed": "lossy",
+        "states": "closed",
         "sealed": "closed",
     }
     assert ends["killed"]["sealed"]

@@ -1,0 +1,134 @@
+"""What two versions differ in: the values that :func:`braid_hpc.store.diff.diff` returns, and their text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["ArrayDifference", "Difference", "FactDifference"]
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayDifference:
+    """An array that is not the same in both versions.
+
+    Attributes
+    ----------
+    name : str
+        In the state; empty where the version is one array.
+    change : str
+        ``changed``, ``added`` (only in the second version) or ``removed`` (only in the first).
+    before, after : str or None
+        dtype and shape, such as ``<f4 64x3``.
+    elements : int or None
+        How many there are, where both have as many.
+    differing : int or None
+        How many of them differ in any bit.
+    norm : float or None
+        L2 norm of the second minus the first, in float64 (complex128); of floating and complex numbers only.
+    relative : float or None
+        `norm`, divided by the L2 norm of the first; infinite where that is 0.
+    note : str or None
+        Why the numbers are not known, if they are not.
+    """
+
+    name: str
+    change: str
+    before: str | None = None
+    after: str | None = None
+    elements: int | None = None
+    differing: int | None = None
+    norm: float | None = None
+    relative: float | None = None
+    note: str | None = None
+
+    def __str__(self) -> str:
+        """Return it on one line."""
+        parts = [f"{self.change} {self.name}".rstrip()]
+        if self.before == self.after or self.change != "changed":
+            parts.append(self.before or self.after or "")
+        else:
+            parts.append(f"{self.before} -> {self.after}")
+        if self.norm is not None and self.relative is not None:
+            parts.append(f"norm {self.norm:.6g}, relative {self.relative:.3g}")
+        if self.differing is not None:
+            parts.append(f"{self.differing} of {self.elements} elements differ")
+        return ", ".join(parts + ([self.note] if self.note else []))
+
+
+@dataclass(frozen=True, slots=True)
+class FactDifference:
+    """Something that was declared, and is not the same for both versions.
+
+    Attributes
+    ----------
+    what : str
+        ``value``, ``tag``, ``parent``, ``uri``, ``digest``, ``size``, ``dtype``, ``shape`` or ``unit``.
+    key : str
+        Of a tag, or within a value: dotted where mappings are nested. Empty for the others.
+    before, after : object
+        As declared; None where it was not. Of a tag or uri that was given several times, and of parents, lists.
+    """
+
+    what: str
+    key: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        """Return it on one line."""
+        name = f"{self.what} {self.key}".rstrip()
+        if isinstance(self.before, list) and isinstance(self.after, list):
+            gone = [f"- {each}" for each in self.before if each not in self.after]
+            come = [f"+ {each}" for each in self.after if each not in self.before]
+            return f"{name}: {', '.join(gone + come)}"
+        return f"{name}: {_shown(self.before)} -> {_shown(self.after)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What two versions differ in.
+
+    Attributes
+    ----------
+    a, b : str
+        Their references.
+    same_content : bool or None
+        Whether they have one content; None where one of them has none, or only what stands in for one.
+    arrays : tuple of ArrayDifference
+        Arrays that are not the same, by name.
+    unchanged : int
+        How many arrays are the same bit for bit.
+    facts : tuple of FactDifference
+        What else is not the same.
+    """
+
+    a: str
+    b: str
+    same_content: bool | None
+    arrays: tuple[ArrayDifference, ...]
+    unchanged: int
+    facts: tuple[FactDifference, ...]
+
+    def __bool__(self) -> bool:
+        """Whether they differ in anything."""
+        return bool(self.arrays or self.facts) or self.same_content is False
+
+    def __str__(self) -> str:
+        """Return it as lines of text."""
+        content = {True: "the same content", False: "other content", None: "contents that cannot be compared"}
+        lines = [f"{self.a} -> {self.b}: {content[self.same_content]}"]
+        if self.arrays or self.unchanged:
+            counts = {"changed": 0, "added": 0, "removed": 0}
+            for each in self.arrays:
+                counts[each.change] += 1
+            said = ", ".join(f"{count} {change}" for change, count in counts.items())
+            lines.append(f"arrays: {said}, {self.unchanged} unchanged")
+        # The digest of a list of arrays says nothing that its arrays do not say.
+        facts = [each for each in self.facts if each.what != "digest" or not self.arrays]
+        lines.extend(f"  {each}" for each in (*self.arrays, *facts))
+        return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else repr(value) if isinstance(value, str) else str(value)

@@ -1,0 +1,145 @@
+"""Questions about versions of a name, and the way back from a version to what it was."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+from braid_hpc.store.checkout import CheckedOut, checkout
+from braid_hpc.store.diff import diff
+from braid_hpc.store.differences import Difference
+from braid_hpc.store.history import HistoryEntry, history
+from braid_hpc.store.states import StoredModel, find_model
+
+if TYPE_CHECKING:
+    from braid_hpc.store.arrays import ArrayFiles
+    from braid_hpc.store.resolve import Node
+    from braid_hpc.store.store import Store
+
+__all__ = ["Versions"]
+
+
+class Versions:
+    """The part of :class:`braid_hpc.Store` that is about versions."""
+
+    if TYPE_CHECKING:
+        _arrays: ArrayFiles
+
+        @property
+        def _connected(self) -> Any: ...
+        def _at(self, at: int | None) -> int: ...
+        def get(self, reference: str, *, at: int | None = None) -> Node:
+            """Return what is named; see :meth:`braid_hpc.Store.get`."""
+            ...
+
+    def model(self, reference: str, *, at: int | None = None) -> StoredModel:
+        """Return a version of a model, whose state is read when it is asked for.
+
+        Parameters
+        ----------
+        reference : str
+            A version; without a number the newest.
+        at : int, optional
+            A snapshot number; without it the newest.
+
+        Returns
+        -------
+        StoredModel
+            ``state()`` gives the mapping of arrays back, bit for bit; ``state(["conv1.weight"])`` a part of it;
+            ``data()`` the bytes of one that was given as bytes.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such record.
+        ConflictError, InvalidInputError
+            As :meth:`get`.
+
+        See Also
+        --------
+        checkout : writes it into a file.
+        braid_hpc.Run.model : records it.
+        """
+        return find_model(self._connected, self._arrays, self.get(reference, at=at))
+
+    def checkout(self, reference: str, *, into: str | os.PathLike[str], at: int | None = None) -> CheckedOut:
+        """Bring a version back as a file whose content is verified by its digest.
+
+        A file comes from where it was recorded if its bytes are still the same, else from the store if its bytes were
+        recorded, and keeps its name. An array becomes ``<name>@<version>.npy``, a state of arrays
+        ``<name>@<version>.npz``, bytes ``<name>@<version>``. A file is written under another name and renamed.
+
+        Parameters
+        ----------
+        reference : str
+            A version; without a number the newest.
+        into : path-like
+            The directory; made if it is not there.
+        at : int, optional
+            A snapshot number; without it the newest.
+
+        Returns
+        -------
+        CheckedOut
+            What was written, with digest and size.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such record, or its bytes are neither where they were nor in the store.
+        CorruptLogError
+            If recorded bytes do not carry their digest.
+        ConflictError
+            If another file of that name is there, or as :meth:`get`.
+        InvalidInputError
+            If it is an activity, or as :meth:`get`.
+        StorageError
+            If it cannot be written.
+        """
+        return checkout(cast("Store", self), self.get(reference, at=at), into)
+
+    def history(self, reference: str, *, at: int | None = None) -> list[HistoryEntry]:
+        """Return the versions of a name, in order, with what made each.
+
+        Parameters
+        ----------
+        reference : str
+            The name, or any of its versions.
+        at : int, optional
+            A snapshot number: what the store knew then.
+
+        Returns
+        -------
+        list of HistoryEntry
+            With time, run, step, the activities that made it, the versions that it revises, and whether it is valid.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`get`; InvalidInputError also for an activity.
+        """
+        return history(cast("Store", self), self.get(reference, at=at), self._at(at))
+
+    def diff(self, a: str, b: str) -> Difference:
+        """Compare two versions: which arrays changed and by how much, and what was declared of them.
+
+        Parameters
+        ----------
+        a, b : str
+            Versions of records, of one name or not. Not more than two arrays are in memory at a time.
+
+        Returns
+        -------
+        Difference
+            From `a` to `b`; its text is for people, and it is false where nothing differs.
+
+        Raises
+        ------
+        NotFoundError, ConflictError
+            As :meth:`get`.
+        InvalidInputError
+            If one is an activity, or as :meth:`get`.
+        CorruptLogError
+            If the bytes of an array do not carry their digest.
+        """
+        return diff(cast("Store", self), self.get(a), self.get(b))
