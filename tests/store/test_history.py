@@ -1,0 +1,84 @@
+"""The versions of a name, in order, with what made each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from braid_hpc.compaction.compact import compact
+from braid_hpc.store.store import Store, open_store
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
+from tests.jobs import Job, made, one
+
+
+def test_versions_come_with_run_step_activity_and_what_they_revise(tmp_path: Path) -> None:
+    """Weights that are put back are a version of their own, which revises the one before."""
+    with one(tmp_path / "logs", "fit") as job:
+        run, model = job[0], None
+        for number in (1, 2, 1):
+            with run.activity("train"):
+                model = run.model("net", state={"a": np.full(3, number)}, derived_from=[model, "data:x"])
+        run.data("net", digest="x:1")
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        entries = store.history("model:net")
+        (run_id,) = store.sql("select run from runs")["run"]
+        times = store.sql("select time from versions where kind = 'model' order by version")["time"]
+    assert [(e.ref, e.made_by, e.revises, e.step) for e in entries] == [
+        ("model:net@1", ("activity:train@1",), (), 0),
+        ("model:net@2", ("activity:train@2",), ("model:net@1",), 1),
+        ("model:net@3", ("activity:train@3",), ("model:net@2",), 2),
+    ]
+    assert {(e.run, e.job, e.ranks, e.size, e.valid) for e in entries} == {(run_id, "fit", (), 24, True)}
+    assert entries[0].digest == entries[2].digest != entries[1].digest
+    assert [e.time for e in entries] == times == sorted(times)
+
+
+def test_ranks_that_share_a_version_are_named(tmp_path: Path) -> None:
+    with Job(tmp_path / "logs", 3) as job:
+        for rank, run in enumerate(job.runs):
+            run.model("net", digest=f"x:{rank // 2}", derived_from="fact:x")
+        job[1].fact("x", 1)
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert sorted(entry.ranks for entry in store.history("net")) == [(0, 1), (2,)]
+        (fact,) = store.history("fact:x")
+        assert (fact.ranks, fact.step, fact.run) == ((1,), None, store.history("net")[0].run)
+
+
+def test_an_earlier_snapshot_knows_fewer(tmp_path: Path) -> None:
+    """And what was not invalid then."""
+    store = tmp_path / "prov.duckdb"
+    for number in (1, 2):
+        with one(tmp_path / f"{number}") as job:
+            job[0].model("net", digest=f"x:{number}", derived_from="net" if number == 2 else None)
+        compact(tmp_path / f"{number}", store)
+    with open_store(store) as opened:
+        opened.invalidate("net@1", cause="seed")
+        assert [(e.ref, e.valid, e.revises) for e in opened.history("net")] == [
+            ("model:net@1", False, ()),
+            ("model:net@2", False, ("model:net@1",)),
+        ]
+        assert [(e.ref, e.valid) for e in opened.history("net@1", at=1)] == [("model:net@1", True)]
+        assert [e.valid for e in opened.history("net", at=2)] == [True, True]
+
+
+def test_what_has_no_versions(tmp_path: Path) -> None:
+    with one(tmp_path / "logs") as job, job[0].activity("train"):
+        pass
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        with pytest.raises(InvalidInputError, match="activity:train@1 is an activity"):
+            store.history("train")
+        with pytest.raises(NotFoundError):
+            store.history("nothing")
+
+
+def test_get_takes_a_version(tmp_path: Path) -> None:
+    with one(tmp_path / "logs") as job:
+        for number in range(3):
+            job[0].model("braggnn", digest=f"x:{number}")
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert isinstance(store, Store)
+        assert store.get("model:braggnn@2").version == 2
+        with pytest.raises(NotFoundError, match="it has 1 to 3"):
+            store.get("model:braggnn@4")
