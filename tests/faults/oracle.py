@@ -65,11 +65,14 @@ def fork_and_kill(child: Callable[[Counter], None], after: float, how: int = sig
         finally:
             os._exit(0)
     deadline = time.monotonic() + 20
-    while not counter.value and time.monotonic() < deadline:
-        time.sleep(0.0002)
-    time.sleep(after)
-    os.kill(pid, how)
-    _, status = os.waitpid(pid, 0)
+    try:
+        while not counter.value and time.monotonic() < deadline:
+            time.sleep(0.0002)
+        time.sleep(after)
+    finally:
+        # Also where this test runs out of time: a child that was left would fill the disk.
+        os.kill(pid, how)
+        _, status = os.waitpid(pid, 0)
     counted = counter.value
     counter.close()
     assert counted, f"the child recorded nothing (status {status})"

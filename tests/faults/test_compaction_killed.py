@@ -88,7 +88,7 @@ def trial(place: Place, server: CompactionServer, end_at: int, half: bool, wrong
         shutil.rmtree(store.parent)
 
 
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(40_000)
 def test_killed_at_every_call_and_run_again(place: Place, server: CompactionServer) -> None:
     """Old or new snapshot whole after each kill; run again, the digests of one that nobody killed; no leftovers."""
     calls = server.compact(place.logs, place.copy("count")).calls

@@ -138,7 +138,7 @@ def race(folder: Path, server: CompactionServer, chance: Random) -> None:
     assert not compact(logs, store).new
 
 
-@pytest.mark.timeout(6000)
+@pytest.mark.timeout(40_000)
 def test_several_compactions_at_once(server: CompactionServer, tmp_path: Path) -> None:
     """All come to a good end, readers see whole snapshots meanwhile, and nothing is doubled, lost or left over."""
     for seed in seeds(200, 1):

@@ -168,7 +168,7 @@ def all_files(directory: Path) -> list[Path]:
     return files
 
 
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(40_000)
 @pytest.mark.usefixtures("limit")
 def test_truncation_leaves_exactly_the_whole_events_before_it(whole: Path, arrays: Arrays) -> None:
     """Each file cut at each byte: no error, no hang, no wrong row; rows of other files are all there."""
@@ -204,7 +204,7 @@ def flipped(data: bytes, flips: list[int]) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(40_000)
 @pytest.mark.usefixtures("limit")
 def test_flipped_bits_are_never_silent(whole: Path, arrays: Arrays) -> None:
     """One bit, two bits or a burst in any file: what is read is what was written, and a changed row is told."""

@@ -35,7 +35,7 @@ def used(place: Path) -> int:
     return (about.f_blocks - about.f_bfree) * about.f_frsize
 
 
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(40_000)
 @pytest.mark.parametrize("arrays", [False, True], ids=["tables", "arrays"])
 def test_a_full_disk_is_one_sentence(arrays: bool, tmp_path: Path) -> None:
     """From a few KiB to just enough: exit code 4, no other output, no leftovers; with room, the same digests."""

@@ -70,7 +70,7 @@ def check_synced(log: WriterLog, synced: int) -> None:
     assert log.faults == before
 
 
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(40_000)
 def test_what_was_synced_survives_a_crash(crashing: Disk) -> None:
     """0 events lost at or below the watermark that the writer had read before it was frozen."""
     most = 0
@@ -117,7 +117,7 @@ def increments(crashing: Disk, steps: tuple[Path, list[dict[str, str]]]) -> list
     return steps[1]
 
 
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(40_000)
 def test_a_published_store_survives_a_crash(crashing: Disk, increments: list[dict[str, str]]) -> None:
     """What compact had returned for is there with its archive and arrays; a later state is whole, or not there."""
     folder = crashing.place.parent
