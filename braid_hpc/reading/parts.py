@@ -21,7 +21,7 @@ from braid_hpc.vocabulary.errors import CorruptLogError, NotFoundError
 __all__ = ["CODES", "Part"]
 
 #: Codes are counted one by one below this number, and all others together.
-CODES = 64
+CODES = 128
 
 
 @dataclass(slots=True)

@@ -20,9 +20,10 @@ from braid_hpc.reading.h5reader import ArrayReader
 from braid_hpc.reading.survey import read_writer
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.run import arrays as run_arrays
+from braid_hpc.run.attaching import record_attempt, record_result
 from braid_hpc.vocabulary.codes import Code, WriterState
 from braid_hpc.vocabulary.encoding import encode
-from braid_hpc.vocabulary.payloads import Links
+from braid_hpc.vocabulary.payloads import Attempt, Links, Result
 from tests.faults.campaign import many, seeds, trial
 from tests.rank_logs import small_tails
 
@@ -53,6 +54,9 @@ def whole(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         run.tag(data, "late", True)
         run.invalidate(data, cause="the shutter was closed")
         run.revalidate(data)
+        run.on_invalid(data, ["mv", "{uri}", "/quarantine"])
+        begun = record_attempt(run, Attempt("a" * 32, "b" * 32, "c" * 32))
+        record_result(run, begun, Result(ok=True, code=0))
         run._log.trouble("ship", "StorageError: cannot ship to /shared")
         run._log.tell_troubles()
         run.derive(data, "fact:config")
@@ -129,6 +133,8 @@ def read(directory: Path, arrays: Arrays | None = None) -> WriterLog:
     signal.setitimer(signal.ITIMER_REAL, many(1, 5))
     log = read_writer(directory)
     check_batches(log)
+    # Rows are read when they are asked for, and the files are about to change.
+    assert log.events is not None
     signal.setitimer(signal.ITIMER_REAL, 0)
     if arrays is not None:
         arrays.check(log)
