@@ -85,9 +85,11 @@ def _ship(source: Path, place: Path) -> Shipped:
     for name in [HEADER_NAME, ENDED_NAME, *tails, *sorted(path.name for path in source.glob("arrays-*"))]:
         with contextlib.suppress(FileNotFoundError):
             written.append(_copy_whole(source / name, place / name))
+    # Before the batches: a tail that is gone by now has its rows in a batch that is copied below; one that goes only
+    # afterwards may not.
+    left = {path.name for path in source.glob(f"{TAIL_PREFIX}*")}
     for sums in sorted(source.glob("*.sums")):
         written.append(_extend_batches(sums, place / sums.name))
-    left = {path.name for path in source.glob(f"{TAIL_PREFIX}*")}
     for path in place.glob(f"{TAIL_PREFIX}*"):
         if path.name not in left:
             os.unlink(path)
@@ -144,13 +146,13 @@ def _records(path: Path) -> list[bytes]:
 def _extend_batches(sums: Path, target_sums: Path) -> int:
     """Append the batches that the target lacks; return the bytes written."""
     wanted, there = _records(sums), _records(target_sums)
-    if wanted[: len(there)] != there:
+    source, target = sums.with_suffix(".arrows"), target_sums.with_suffix(".arrows")
+    if wanted[: len(there)] != there or not _holds(target, there):
         # Another writer's file, or a damaged one: begin again.
         there = []
     fresh = wanted[len(there) :]
     if not fresh:
         return 0
-    source, target = sums.with_suffix(".arrows"), target_sums.with_suffix(".arrows")
     count = 0
     with source.open("rb") as read, _open_for_growth(target) as write:
         schema = read.read(SCHEMA_ROOM)
@@ -181,6 +183,15 @@ def _extend_batches(sums: Path, target_sums: Path) -> int:
         os.fsync(write_sums.fileno())
     os.rename(aside, target_sums)
     return count + len(fresh) * SUM_BYTES
+
+
+def _holds(path: Path, records: list[bytes]) -> bool:
+    """Whether a file is as long as its records say: one that was removed or cut off since it was shipped is not."""
+    ends = [sum(SUM.unpack(record)[:2]) for record in records]
+    try:
+        return path.stat().st_size >= max(ends, default=0)
+    except FileNotFoundError:
+        return not records
 
 
 def _given_up(path: Path, record: bytes) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import braid_hpc as braid
+from braid_hpc.log import ship
 from braid_hpc.log.ship import ship_writer
 from braid_hpc.log.writer import LATER_TAILS
 from braid_hpc.reading.survey import read_writer
@@ -56,6 +57,48 @@ def test_a_log_that_is_written_meanwhile_arrives_in_parts(tmp_path: Path) -> Non
     assert arrived.state is WriterState.CLOSED, arrived.faults
     assert arrived.events["word"].tolist() == read_writer(source).events["word"].tolist()
     assert {path.name for path in place.iterdir()} == {path.name for path in source.iterdir()}
+
+
+def test_a_tail_that_is_sealed_while_batches_are_copied_stays_at_the_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one shipping has brought, the next one does not take away because its batch came too late to be copied."""
+    run = record(tmp_path / "node", 3 * LATER_TAILS[0])
+    source = tmp_path / "node" / run.writer.hex()
+    run._log.seal()
+    ship_writer(source, tmp_path / "shared")
+    before = len(read_writer(tmp_path / "shared" / source.name).events)
+    extend = ship._extend_batches
+
+    def sealed_meanwhile(sums: Path, target: Path) -> int:
+        written = extend(sums, target)
+        stream = run.stream("numbers", {"n": "int64"})
+        for number in range(2 * LATER_TAILS[0]):
+            stream.append(number)
+        run._log.seal()
+        return written
+
+    monkeypatch.setattr(ship, "_extend_batches", sealed_meanwhile)
+    ship_writer(source, tmp_path / "shared")
+    run.close()
+    assert len(read_writer(tmp_path / "shared" / source.name).events) >= before
+
+
+@pytest.mark.parametrize("damage", ["cut", "removed"])
+def test_what_was_cut_off_at_the_target_is_shipped_again(tmp_path: Path, damage: str) -> None:
+    """A batch that is no longer there is no batch that was shipped, whatever the record of its sum says."""
+    run = record(tmp_path / "node", 3 * LATER_TAILS[0])
+    source = tmp_path / "node" / run.writer.hex()
+    run._log.seal()
+    run.close()
+    ship_writer(source, tmp_path / "shared")
+    events = tmp_path / "shared" / source.name / "events.arrows"
+    if damage == "cut":
+        events.write_bytes(events.read_bytes()[:1000])
+    else:
+        events.unlink()
+    ship_writer(source, tmp_path / "shared")
+    assert events.read_bytes() == (source / "events.arrows").read_bytes()
 
 
 def test_a_damaged_batch_is_not_passed_on_as_shipped(tmp_path: Path) -> None:
