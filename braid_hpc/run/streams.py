@@ -440,6 +440,8 @@ def _fixed(values: Any, kind: str) -> Any:
     elif hasattr(values, "to_numpy"):
         values = values.to_numpy()
     if numpy is not None and hasattr(values, "__array__"):
+        if (masks := sys.modules.get("numpy.ma")) is not None and masks.is_masked(values):
+            raise TypeError("some of its values are masked: give filled() or the rows that count")
         values = numpy.asarray(values)
         if values.ndim != 1:
             raise ValueError(f"it has {values.ndim} dimensions, not one")
@@ -467,10 +469,18 @@ def _same_format(given: str, wanted: str) -> bool:
     return given == wanted
 
 
+def _nanoseconds(numpy: Any, values: Any) -> Any:
+    times = values.astype("datetime64[ns]")
+    # NumPy takes what is beyond the years 1677 to 2262 round to the other end, and cuts what is finer.
+    if times.dtype != values.dtype and bool(((times.astype(values.dtype) != values) & ~numpy.isnat(values)).any()):
+        raise OverflowError("a time is out of the range of nanoseconds in 64 bits, or finer than they are")
+    return times.astype("int64")
+
+
 def _numpy_column(numpy: Any, values: Any, kind: str) -> Any:
     wanted = numpy.dtype("int64" if kind == "timestamp" else kind)
     if values.dtype.kind == "M":
-        values = values.astype("datetime64[ns]").astype("int64")
+        values = _nanoseconds(numpy, values)
     if values.dtype == wanted:
         return numpy.ascontiguousarray(values)
     if wanted.kind == "f" and values.dtype.kind in "fiu":

@@ -358,6 +358,7 @@ def test_every_type_goes_into_the_file(run: braid.Run) -> None:
         ({"n": [1], "x": [1e300]}, "column 'x' does not fit"),
         ({"n": [1], "x": np.array([1e300])}, "out of its range"),
         ({"n": [1], "x": np.array([(1 << 24) + 1])}, "would be rounded"),
+        ({"n": np.ma.masked_array([1, 2], mask=[False, True]), "x": [1.0, 2.0]}, "values are masked"),
         ({"n": 7, "x": [1.0]}, "column 'n' does not fit"),
         ({"n": pa.array([1, None]), "x": [1.0, 2.0]}, "column 'n' does not fit"),
     ],
@@ -373,6 +374,17 @@ def test_a_wrong_batch_is_refused(run: braid.Run, monkeypatch: pytest.MonkeyPatc
     log = read_writer(run._log.directory)
     assert rows_of(log, stream) == [(1, pytest.approx(0.1, abs=1e-7))]
     assert len(said(log, Code.REJECTED)) == 1
+
+
+@pytest.mark.parametrize("text", ["1677-01-01", "9999-12-31", "1970-01-01T00:00:00.000000000001"])
+def test_times_that_64_bits_of_nanoseconds_cannot_hold_are_refused(run: braid.Run, text: str) -> None:
+    """NumPy would make other times of them; those it can hold come back, and NaT is none."""
+    stream = run.stream("s", {"t": "timestamp"})
+    with pytest.raises(InvalidInputError, match="out of the range of nanoseconds"):
+        stream.extend({"t": np.array(["1970-01-01", text], dtype=f"datetime64[{'ps' if '.' in text else 's'}]")})
+    stream.extend({"t": np.array(["1677-09-23", "2262-04-11", "NaT"], dtype="datetime64[D]")})
+    days = [row[0] / 86_400e9 for row in rows_of(read_writer(run._log.directory), stream)]
+    assert days[:2] == [-106_750, 106_751]
 
 
 @pytest.mark.parametrize(
