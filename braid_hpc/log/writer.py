@@ -1,7 +1,8 @@
 """A writer: one process life, its directory, its tails one after the other, its interned texts.
 
-``append`` never raises and never waits for anybody. Where a row cannot be stored it is counted, with the time of
-the first and the last one lost, and recording resumes by itself when there is room again.
+``append`` never waits for anybody, and raises nothing but what a signal handler of the program raises meanwhile. Where
+a row cannot be stored it is counted, with the time of the first and the last one lost, and recording resumes by itself
+when there is room again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from braid_hpc.log.children import Children
 from braid_hpc.log.choice import compiled_module, mapped_tail
 from braid_hpc.log.forks import Forkable, forget_forks, watch_forks
 from braid_hpc.log.header import make_header, write_header
+from braid_hpc.log.interrupts import from_handler
 from braid_hpc.log.keeper import Keeper
 from braid_hpc.log.layout import TAIL_PREFIX
 from braid_hpc.log.losses import NO_TAIL, RETRY_NS, Losses
@@ -185,6 +187,8 @@ class RankLog(Upkeep, Forkable):
         try:
             sequence = self.tail.append(code, name, subject, object, other, flags, payload)
         except Exception as error:
+            if from_handler(error):
+                raise
             return self._lose(error)
         return sequence or self._append_in_next(code, name, subject, object, other, flags, payload)
 
@@ -211,6 +215,8 @@ class RankLog(Upkeep, Forkable):
                     return sequence
                 self._advance(last, len(row[6]))
         except Exception as error:
+            if from_handler(error):
+                raise
             return self._lose(error)
         return self._lose(OSError("no tail took the row"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.run.guard import shown, strict
+from braid_hpc.run.guard import passes, shown
 from braid_hpc.run.handles import Record
 from braid_hpc.run.links import Linking
 from braid_hpc.vocabulary.actions import check_action, check_actions
@@ -51,7 +51,7 @@ class Attaching(Linking):
         try:
             sequence = self._write_action(check_action(given))
         except Exception as error:
-            if strict():
+            if passes(error):
                 raise
             self._refused("action", error, shown(given))
             sequence = 0
@@ -80,7 +80,7 @@ class Attaching(Linking):
             if target is not None:
                 self._attach(target, action)
         except Exception as error:
-            if strict():
+            if passes(error):
                 raise
             self._refused("on_invalid", error, f"{shown(record)}, {shown(action)}")
 

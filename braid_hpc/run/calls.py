@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from xxhash import xxh3_64_intdigest
 
 from braid_hpc.log.choice import compiled_module
+from braid_hpc.log.interrupts import from_handler
 from braid_hpc.log.layout import PAGE, ROW_BYTES
 from braid_hpc.log.tail import MappedTail
 from braid_hpc.vocabulary.codes import Code
@@ -260,6 +261,9 @@ def recorded(
                         return None
             except Exception as error:
                 # A name that the log has not met, a closed file: nothing was stored, and the long way finds out.
+                if from_handler(error):
+                    _end(call, None, result, stack)
+                    raise
                 del error
         _end(call, None, result, stack)
         return result

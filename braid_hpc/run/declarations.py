@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from braid_hpc.run.activities import Activity, current_activity
 from braid_hpc.run.attaching import Attaching
 from braid_hpc.run.contents import describe
-from braid_hpc.run.guard import recording, shown, strict
+from braid_hpc.run.guard import passes, recording, shown
 from braid_hpc.run.handles import RECORDS, Record
 from braid_hpc.run.links import must_be_record
 from braid_hpc.vocabulary.codes import Code, check_kind
@@ -106,7 +106,7 @@ class Declaring(Attaching):
         try:
             return self._try_declare(kind, name, about, activity, state)
         except Exception as error:
-            if strict():
+            if passes(error):
                 raise
             self._refused(f"{shown(kind)} {shown(name)}", error, ", ".join(f"{k}={shown(v)}" for k, v in about.items()))
             return Record(self._log.writer, 0, shown(kind), shown(name))

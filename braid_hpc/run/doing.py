@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.log.interrupts import from_handler
 from braid_hpc.run.activities import (
     Activity,
     activity_of,
@@ -17,7 +18,7 @@ from braid_hpc.run.activities import (
 )
 from braid_hpc.run.calls import BEGUN, ENDED
 from braid_hpc.run.contained import results_of, used_by
-from braid_hpc.run.guard import shown, strict
+from braid_hpc.run.guard import passes, shown
 from braid_hpc.run.handles import RECORDS, Record
 from braid_hpc.run.storing import Storing
 from braid_hpc.vocabulary.codes import Code
@@ -74,7 +75,7 @@ class Doing(Storing):
             payload = encode(Begin(links, params, function, since)) if links or params or function else b""
             sequence = log.append(Code.BEGIN, log.intern(name), above, foreign, 0, 0, payload)
         except Exception as error:
-            if strict():
+            if passes(error):
                 raise
             self._refused(f"activity {name!r}", error, "")
             sequence = log.append(Code.BEGIN, log.intern(name), above, foreign)
@@ -113,6 +114,8 @@ class Doing(Storing):
                     act = self._begin(about.name, links, kept, about.qualified, outer, call.began)
                     act.mark = call.mark
             except Exception as error:
+                if from_handler(error):
+                    raise
                 self._refused(f"beginning of {about.name}", error, "")
             finally:
                 act._outer = call._outer
@@ -148,7 +151,7 @@ class Doing(Storing):
                 lasted = time.monotonic_ns() - call.began
                 self._log.append(Code.CALL, self._log.intern(about.name), above, lasted, foreign, int(outcome), payload)
         except Exception as failed:
-            if strict():
+            if passes(failed):
                 raise
             self._refused(f"end of {about.name}", failed, "")
 

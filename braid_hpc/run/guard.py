@@ -10,10 +10,12 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from braid_hpc.log.interrupts import from_handler
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Guarded", "caller", "disabled", "recording", "shown", "strict", "tell"]
+__all__ = ["Guarded", "caller", "disabled", "passes", "recording", "shown", "strict", "tell"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -43,6 +45,22 @@ def disabled() -> bool:
     return os.environ.get("BRAID_DISABLE", "0") not in ("", "0")
 
 
+def passes(error: Exception) -> bool:
+    """Return whether an exception that was caught in a recording call is raised into the program all the same.
+
+    Parameters
+    ----------
+    error : Exception
+        As it was caught.
+
+    Returns
+    -------
+    bool
+        Under ``BRAID_STRICT=1``, and of one that the program's own signal handler raised.
+    """
+    return strict() or from_handler(error)
+
+
 class Guarded(Protocol):
     """What has recording calls: it knows how to keep a call that was refused."""
 
@@ -67,7 +85,7 @@ def recording(
     Returns
     -------
     callable
-        The same, but an :class:`Exception` becomes what ``_refused`` returns. Under ``BRAID_STRICT=1`` it is raised.
+        The same, but an :class:`Exception` becomes what ``_refused`` returns, unless it :func:`passes`.
     """
 
     @functools.wraps(method)
@@ -75,7 +93,7 @@ def recording(
         try:
             return method(self, *args, **kwargs)
         except Exception as error:
-            if strict():
+            if passes(error):
                 raise
             return self._refused(method.__name__, error, _shown(args, kwargs))  # type: ignore[no-any-return]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from braid_hpc.run.activities import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from braid_hpc.run.calls import announce
 from braid_hpc.run.ending import how_it_ended, watch_ending
-from braid_hpc.run.guard import disabled, strict, tell
+from braid_hpc.run.guard import disabled, passes, tell
 from braid_hpc.run.null import NullRun
 from braid_hpc.vocabulary.codes import Outcome
 from braid_hpc.vocabulary.errors import BraidError
@@ -56,7 +56,7 @@ def _open_run(name: str, log_dir: Any, store: Any) -> Run:
 
         run = Run(name, log_dir=log_dir, store=store, ordinal=_opened.get(name, 0))
     except Exception as error:
-        if strict():
+        if passes(error):
             raise
         reason = str(error) if isinstance(error, BraidError) else f"{type(error).__name__}: {error}"
         tell(f"job {name!r} is not recorded on this rank: {reason}")
@@ -86,7 +86,7 @@ def _close_run(run: Run, error: BaseException | None, outcome: Outcome | None = 
     try:
         run.close(error, outcome)
     except Exception as failed:
-        if strict():
+        if passes(failed):
             raise
         tell(f"the end of job {run.name!r} could not be recorded ({type(failed).__name__}: {failed})")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from braid_hpc.run.doing import Doing
-from braid_hpc.run.guard import shown, strict
+from braid_hpc.run.guard import passes, shown
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.encoding import encode
 from braid_hpc.vocabulary.errors import InvalidInputError
@@ -105,7 +105,7 @@ class Judging(Doing):
             sequence = self._log.append(code, payload=encode(statement(target)))
             return key_digest(["judgement", self._log.writer.hex(), sequence]) if sequence else ""
         except Exception as error:
-            if strict():
+            if passes(error):
                 raise
             self._refused(code.name.lower(), error, shown(record))
             return ""

@@ -14,13 +14,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.log.interrupts import from_handler
 from braid_hpc.log.places import default_log_dir
 from braid_hpc.log.writer import RankLog
 from braid_hpc.run.activities import current_activity, outcome_of
 from braid_hpc.run.arrays import RunArrays
 from braid_hpc.run.calls import begin_calls, begin_long_calls
 from braid_hpc.run.children import Parent, announce_parent, forget_parent, parent_of_worker
-from braid_hpc.run.guard import shown, strict, tell
+from braid_hpc.run.guard import passes, shown, strict, tell
 from braid_hpc.run.launcher import Launch, find_launch
 from braid_hpc.run.process import describe_process, imported_packages, mpi_library, world_size
 from braid_hpc.run.stating import Stating
@@ -136,7 +137,7 @@ class Run(Stating):
         try:
             log = self._log
             if level not in log.levels:
-                raise InvalidInputError(f"{level!r} is not a level: there are {', '.join(log.levels)}")
+                raise InvalidInputError(f"{shown(level)} is not a level: there are {', '.join(log.levels)}")
             mark = log.held
             if log.levels[level] is None:
                 return False
@@ -146,9 +147,9 @@ class Run(Stating):
                 log.ship()
             return (log.levels[level] or 0) >= mark
         except Exception as error:
-            if strict() and not isinstance(error, OSError):
+            if from_handler(error) or (strict() and not isinstance(error, OSError)):
                 raise
-            self._refused("flush", error, repr(level))
+            self._refused("flush", error, shown(level))
             return False
 
     # ------------------------------------------------------------------ streams
@@ -181,7 +182,7 @@ class Run(Stating):
         try:
             return self._declare_stream(name, columns, units, derived_from, tags)
         except Exception as error:
-            if strict():
+            if passes(error):
                 raise
             self._refused(f"stream {shown(name)}", error, shown(columns))
             return Stream(self, self._log, 0, shown(name), [])
@@ -251,6 +252,8 @@ class Run(Stating):
                 if library := mpi_library():
                     self._log.append(Code.INFO, self._log.intern("mpi_library"), payload=encode(library))
         except Exception as failed:
+            if from_handler(failed):
+                raise
             self._refused("closing facts", failed, "")
         # Their ends come too late.
         begin_calls(self)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.run.guard import caller, shown, strict, tell
+from braid_hpc.log.interrupts import from_handler
+from braid_hpc.run.guard import caller, passes, shown, tell
 from braid_hpc.run.handles import Record
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.encoding import encode
@@ -42,7 +43,7 @@ class Refusing:
         try:
             return check(value)
         except Exception as error:
-            if strict():
+            if passes(error):
                 raise
             self._refused(what, error, shown(value))
             return default
@@ -59,6 +60,8 @@ class Refusing:
                 self._told = True
                 tell(f"{where}: {call}: {note.message} (kept as a rejected event; further ones are only counted)")
         except Exception as second:
+            if from_handler(second):
+                raise
             # The last wall before the program; nothing can be kept of a refusal that cannot be described.
             tell(f"a refused call could not be kept ({type(second).__name__})")
         return Record(bytes(16), 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from braid_hpc.run.contents import given_content
-from braid_hpc.run.guard import shown, strict
+from braid_hpc.run.guard import passes, shown
 from braid_hpc.run.handles import Record
 from braid_hpc.run.judging import Judging
 from braid_hpc.vocabulary.codes import check_kind
@@ -71,7 +71,7 @@ class Stating(Judging):
         """
         if not self._open:
             self._note_late()
-            return Record(bytes(16), 0, shown(kind), shown(name or uri))
+            return Record(bytes(16), 0, shown(kind), shown(uri if name is None else name))
         try:
             check_kind(kind)
             uris = [check_identifier(each) for each in (uri if isinstance(uri, (list, tuple)) else [uri])]
@@ -87,10 +87,10 @@ class Stating(Judging):
             about.tags = self._part(f"tags of {kind}:{called}", check_tags, tags)
             return self._store_declaration(kind, called, about, None, made=False)
         except Exception as error:
-            if strict():
+            if passes(error):
                 raise
             self._refused("external", error, shown(uri))
-            return Record(self._log.writer, 0, shown(kind), shown(name or uri))
+            return Record(self._log.writer, 0, shown(kind), shown(uri if name is None else name))
 
     def statement(
         self,
@@ -154,7 +154,7 @@ class Stating(Judging):
                     said.digest = content_of_value(encoded).digest
             return self._store_declaration(STATEMENT, name, said, None)
         except Exception as error:
-            if strict():
+            if passes(error):
                 raise
             self._refused(f"statement {shown(name)}", error, f"about={shown(about)}")
             return Record(self._log.writer, 0, STATEMENT, shown(name))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from xxhash import xxh3_64_intdigest
 
 from braid_hpc.log.batch_file import BatchFile, batch_digest
+from braid_hpc.log.interrupts import from_handler
 from braid_hpc.log.layout import PAGE, ROW, ROW_BYTES
 from braid_hpc.log.seal import encode_batch
 from braid_hpc.log.tail import MappedTail
@@ -312,6 +313,8 @@ def append(self, {parameters}, *more, **named):
                 return {rows}
         except Exception as error:
             # Nothing was stored: a value of another type, None, a tail that was closed meanwhile.
+            if from_handler(error):
+                raise
             del error
     given = [value for value in ({names},) if value is not MISSING]
     result = Stream.append(self, *given, *more, **named)
@@ -360,6 +363,7 @@ def _specialised(kinds: tuple[str, ...]) -> type[Stream]:
         "Stream": Stream,
         "digest": xxh3_64_intdigest,
         "encode": str.encode,
+        "from_handler": from_handler,
         "get_ident": get_ident,
         "monotonic_ns": monotonic_ns,
         "new": tuple.__new__,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import braid_hpc as braid
 from braid_hpc.run.guard import caller, disabled, recording, shown, strict, tell
 
 
@@ -110,3 +115,68 @@ def test_telling_needs_no_error_output(monkeypatch: pytest.MonkeyPatch, capsys: 
         monkeypatch.undo()
         with pytest.raises(OSError, match="No space"):
             full.close()
+
+
+class DeadlineError(Exception):
+    """What a program's handler raises to get out of where it is."""
+
+
+class Interrupting:
+    """A value that is being looked at when the signal comes."""
+
+    def __fspath__(self) -> str:
+        signal.raise_signal(signal.SIGUSR1)
+        return "nowhere"
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray[Any, Any]:
+        signal.raise_signal(signal.SIGUSR1)
+        return np.zeros(1)
+
+
+@pytest.mark.parametrize("tail", ["python", "compiled"])
+def test_what_a_signal_handler_raises_reaches_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tail: str
+) -> None:
+    """A deadline that passes in the middle of a recording call is the program's, and no refusal and no loss."""
+    monkeypatch.setenv("BRAID_TAIL", tail)
+    monkeypatch.delenv("BRAID_STRICT", raising=False)
+
+    def handle(number: int, frame: Any) -> None:
+        raise DeadlineError
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with braid.job("interrupted", log_dir=tmp_path) as run:
+            stream = run.stream("numbers", {"n": "float64"})
+            calls: list[Callable[[], Any]] = [
+                lambda: run.data("file", path=Interrupting()),
+                lambda: run.array("block", Interrupting()),
+                lambda: stream.extend({"n": Interrupting()}),
+            ]
+            for call in calls:
+                with pytest.raises(DeadlineError):
+                    call()
+            assert stream.append(1.0).count == 1
+            assert (run._rejected, run._log.lost) == (0, 0)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+class Unspeakable:
+    """A value that cannot be shown, and is neither true nor false."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+    def __bool__(self) -> bool:
+        raise RuntimeError
+
+
+def test_a_refusal_of_what_cannot_be_shown_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Telling what was refused asks nothing of it that may raise."""
+    monkeypatch.delenv("BRAID_STRICT", raising=False)
+    odd: Any = Unspeakable()
+    with braid.job("unspeakable", log_dir=tmp_path) as run:
+        assert run.flush(odd) is False
+        run.external(odd, kind=odd, name=odd)
+        assert run._rejected >= 2
