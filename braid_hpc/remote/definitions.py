@@ -14,7 +14,15 @@ from braid_hpc.vocabulary.errors import InvalidInputError
 __all__ = ["Defined", "check_name", "check_texts", "defined", "plain_tags"]
 
 _MEMBERS = frozenset({"name", "kind", "uris", "tags", "derivations", "derived_from_record_id"})
-_TYPES: dict[str, Any] = {"STRING": str, "INT": int, "FLOAT": float, "NONE": lambda value: value}
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, float) and not value.is_integer():
+        raise InvalidInputError(f"{value!r} is not a whole number")
+    return int(value)
+
+
+_TYPES: dict[str, Any] = {"STRING": str, "INT": _whole, "FLOAT": float, "NONE": lambda value: value}
 #: How deep records may come of records within one definition.
 DEPTH = 64
 
@@ -31,7 +39,7 @@ class Defined:
     derivations: list[Defined] = field(default_factory=list)
 
 
-def defined(what: str, given: Any, *, nested: bool = False, depth: int = 0) -> list[Defined]:
+def defined(what: str, given: Any, *, nested: bool = False, made: bool = False, depth: int = 0) -> list[Defined]:
     """Return the records that a caller defines.
 
     Parameters
@@ -42,6 +50,8 @@ def defined(what: str, given: Any, *, nested: bool = False, depth: int = 0) -> l
         ``name``, ``uris`` (one or many), ``tags``, ``kind`` (``data`` if nothing is said).
     nested : bool
         Whether ``derived_from_record_id`` and ``derivations`` are taken too.
+    made : bool
+        Whether they come of something, as facts do not.
     depth : int
         How many records it came of.
 
@@ -61,21 +71,25 @@ def defined(what: str, given: Any, *, nested: bool = False, depth: int = 0) -> l
         given = [given]
     if depth > DEPTH:
         raise InvalidInputError(f"{what}: more than {DEPTH} records come of each other; give the others by their ids")
-    return [_one(f"{what}[{at}]", each, nested=nested, depth=depth) for at, each in enumerate(given)]
+    return [_one(f"{what}[{at}]", each, nested=nested, made=made, depth=depth) for at, each in enumerate(given)]
 
 
-def _one(what: str, given: Any, *, nested: bool, depth: int) -> Defined:
+def _one(what: str, given: Any, *, nested: bool, made: bool, depth: int) -> Defined:
     if not isinstance(given, dict):
         raise InvalidInputError(f"{what}: {given!r} is not a record: give a mapping with a name")
     taken = _MEMBERS if nested else _MEMBERS - {"derivations", "derived_from_record_id"}
     if unknown := sorted(str(key) for key in given.keys() - taken):
         raise InvalidInputError(f"{what}: a record has no {', '.join(unknown)}; it has {', '.join(sorted(taken))}")
+    kind = check_kind(given.get("kind", "data"))
+    parents = find_ids(f"derived_from_record_id of {what}", given.get("derived_from_record_id"), "flow_state_record_id")
+    if kind == "fact" and (parents or made or depth):
+        raise InvalidInputError(f"{what}: a fact takes no parents inside the workflow: declare it as data")
     return Defined(
-        check_kind(given.get("kind", "data")),
+        kind,
         check_name(what, given.get("name")),
         check_texts(f"uris of {what}", given.get("uris")),
         plain_tags(f"tags of {what}", given.get("tags")),
-        find_ids(f"derived_from_record_id of {what}", given.get("derived_from_record_id"), "flow_state_record_id"),
+        parents,
         defined(f"derivations of {what}", given.get("derivations"), nested=nested, depth=depth + 1),
     )
 

@@ -21,6 +21,8 @@ __all__ = ["check_known", "find_ids", "remember"]
 #: Ids that were found in this place, or made by this process: events do not go away.
 _KNOWN: set[tuple[str, Code, Record]] = set()
 
+_LAST = (1 << 63) - 2
+
 
 def find_ids(what: str, given: Any, field: str) -> list[Record]:
     """Return the ids in what a caller handed on.
@@ -66,11 +68,14 @@ def _ids(what: str, given: Any, field: str) -> Iterable[Record]:
         result = details.get("result") if isinstance(details, dict) else None
         if isinstance(result, (list, tuple)) and result:
             result = result[0]
-        if not isinstance(result, (dict, str)):
+        if not isinstance(result, (dict, str, list, tuple)) or not result:
             raise InvalidInputError(f"{what}: the state of the flow has no details.result[0]: {given!r}")
         yield from _ids(what, result, field)
     elif isinstance(given, dict) and field in given:
         yield from _ids(what, given[field], field)
+    elif isinstance(given, dict) and "record_id" in given and field != "invalidation_action_id":
+        # What add_records returns is all that is there of a record: it is a step's input as well as its predecessor.
+        yield from _ids(what, given["record_id"], field)
     else:
         raise InvalidInputError(f"{what}: {given!r} is not an id, a list of ids, or what a step returned ({field})")
 
@@ -117,6 +122,9 @@ def _is_known(place: Path, each: Record, code: Code) -> bool:
     directory = place / each.writer.hex()
     if (str(place), code, each) in _KNOWN or not directory.is_dir():
         return True
+    if each.sequence > _LAST:
+        # No log is that long, and its columns of 64 bits with a sign cannot be asked for it.
+        return False
     within = Ranges.span(each.sequence, each.sequence + 1)
     if not any(len(events) for events in read_writer(directory).each(code, within=within)):
         return False

@@ -124,7 +124,7 @@ def record_step(
     flat["status"] = _status(step_result)
     step = Defined("step", check_name("a step", step_name), check_texts("uris", uris), flat)
     new_inputs = defined("input_record_defs", input_record_defs)
-    new_outputs = defined("output_record_defs", output_record_defs)
+    new_outputs = defined("output_record_defs", output_record_defs, made=True)
     check_known(place_of_logs(), [*earlier, *inputs, *outputs], Code.DECLARE)
 
     out = _Recorder()

@@ -176,6 +176,20 @@ def test_records_and_what_came_of_them(logs: Path) -> None:
         assert edges(store) == {("a", "step"), ("b", "a"), ("c", "b"), ("d", "a")}
 
 
+def test_records_are_handed_on_as_they_were_returned(logs: Path) -> None:
+    """Wherever an id of a record is wanted, also in the state of a flow."""
+    made = add_records([{"name": "a"}, {"name": "b", "kind": "fact", "derivations": [{"name": "c"}]}])
+    add_record_for_action_step("s", previous_step_output=state(made), input_record_ids=made)
+    add_record_for_action_step("t", output_record_ids=made[:1])
+    add_records({"name": "d", "derived_from_record_id": made})
+    action = create_invalidation_action(command="true")
+    add_invalidation_action_to_record(made[0], action)
+    with pytest.raises(InvalidInputError, match="is not an id"):
+        add_invalidation_action_to_record(made[0], made[1])
+    with store_of(logs) as store:
+        assert edges(store) == {("c", "b"), ("s", "a"), ("s", "b"), ("a", "t"), ("d", "a"), ("d", "b")}
+
+
 def missing() -> str:
     """An id of this process's log that is none."""
     known = Record.from_token(add_record_for_action_step("one")["flow_state_record_id"])
@@ -203,6 +217,8 @@ def missing() -> str:
             "output_record_defs[1]: a record has no col",
         ),
         ({"output_record_defs": {"name": "x", "kind": "A b"}}, "cannot be a kind"),
+        ({"output_record_defs": {"name": "x", "kind": "fact"}}, "output_record_defs[0]: a fact takes no parents"),
+        ({"tags": {"n": {"type": "INT", "value": 3.7}}}, "3.7 is not a whole number"),
         ({"step_name": ""}, "the name of a step"),
     ],
 )
@@ -218,12 +234,14 @@ def test_what_is_malformed_is_named_and_nothing_written(wrong: dict[str, Any], n
 def test_an_id_that_this_place_does_not_hold_is_named_and_nothing_written(logs: Path) -> None:
     """Whichever function is given it; also one of something else than what is wanted."""
     lost = missing()
+    vast = f"{lost[:32]}{'f' * 16}"
     record = add_record_for_action_step("two")["flow_state_record_id"]
     action = create_invalidation_action(command="true")["invalidation_action_id"]
     transfer = {"source_endpoint_id": "a", "destination_endpoint_id": "b", "transfer_items": []}
     held = len(declared(logs))
     calls: list[tuple[Any, tuple[Any, ...], str]] = [
         (add_record_for_action_step, ("s", None, None, [record, lost]), lost),
+        (add_record_for_action_step, ("s", None, None, vast), vast),
         (add_record_for_action_step, ("s", None, None, action), action),
         (add_transfer_request, (lost, transfer, {"details": {"task_id": "t"}}), lost),
         (add_records, ({"name": "a", "derivations": {"name": "b", "derived_from_record_id": lost}},), lost),
@@ -279,6 +297,8 @@ def test_an_id_of_elsewhere_is_taken_and_said_at_compaction_until_it_comes(logs:
         (add_transfer_request, {}),
         (add_transfer_request, {"transfer_input": {"source_endpoint_id": "a"}, "transfer_result": {}}),
         (add_records, {"record_dicts": {"nmae": "a"}}),
+        (add_records, {"record_dicts": {"name": "a", "derivations": {"name": "b", "kind": "fact"}}}),
+        (add_records, {"record_dicts": {"name": "a", "kind": "fact", "derived_from_record_id": "ab" * 24}}),
         (add_records, {"record_dicts": {"name": "a", "tags": {"n": {"value": "x", "type": "INT"}}}}),
     ],
 )
