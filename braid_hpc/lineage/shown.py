@@ -37,6 +37,8 @@ def check_kinds(kinds: str | Iterable[str] | None) -> frozenset[str] | None:
     """
     if kinds is None:
         return None
+    if not isinstance(kinds, Iterable):
+        raise InvalidInputError(f"{kinds!r} cannot be a kind to show: it is a word such as 'data' or 'activity'")
     found = frozenset([kinds] if isinstance(kinds, str) else kinds)
     wrong = [kind for kind in found if not is_kind(kind) and kind != ACTIVITY_KIND]
     if wrong or not found:

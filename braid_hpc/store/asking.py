@@ -46,7 +46,7 @@ class Asking:
         Raises
         ------
         InvalidInputError
-            If nothing is asked for.
+            If nothing is asked for, or tags, uris or the kind cannot be such.
         """
         return finding.find(cast("Store", self), tags, uri=uri, kind=kind)
 

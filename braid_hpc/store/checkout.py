@@ -121,10 +121,12 @@ def checkout(store: Store, node: Node, into: str | os.PathLike[str]) -> CheckedO
     ConflictError
         If another file has that name there.
     InvalidInputError
-        If `node` is an activity.
+        If `node` is an activity, or `into` no path.
     StorageError
         If nothing can be written there.
     """
+    if not isinstance(into, (str, os.PathLike)) or "\0" in str(into):
+        raise InvalidInputError(f"into={into!r} is not the path of a directory")
     folder = Path(os.fspath(into)).absolute()
     if node.kind == "activity":
         raise InvalidInputError(f"{node.ref} is an activity, which has no bytes: name a record")

@@ -7,9 +7,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.compaction.rows import as_json
+from braid_hpc.compaction.rows import as_json, clean
 from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND
+from braid_hpc.vocabulary.encoding import check_tags
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identifiers import canonical
 from braid_hpc.vocabulary.references import format_reference
@@ -40,12 +41,13 @@ def find(store: Store, tags: Mapping[str, Any] | None, *, uri: str | Iterable[st
     InvalidInputError
         As there.
     """
-    places = [] if uri is None else [uri] if isinstance(uri, str) else list(uri)
+    places = _places(uri)
     if not tags and not places and kind is None:
         raise InvalidInputError("nothing is asked for: name tags, a uri or a kind")
     queries: list[str] = []
     values: list[Any] = []
-    for key, value in (tags or {}).items():
+    # As a recorder keeps them, or a NumPy number that was recorded would not be found by itself.
+    for key, value in (check_tags(tags) or {}).items():
         query, given = _carries(key, value)
         queries.append(query)
         values.extend(given)
@@ -54,12 +56,27 @@ def find(store: Store, tags: Mapping[str, Any] | None, *, uri: str | Iterable[st
         values.append(_lying_at(store, place))
     if kind is not None:
         queries.append("select id from versions where kind = ?")
-        values.append(kind)
+        values.append(_kind(kind))
     return store.sql(
         "select id, kind, name, version, uid, time, digest from versions "
         f"where id in ({' intersect '.join(queries)}) order by kind, name, version",
         values,
     )
+
+
+def _places(uri: str | Iterable[str] | None) -> list[str]:
+    if uri is None:
+        return []
+    places = [uri] if isinstance(uri, str) or not isinstance(uri, Iterable) else list(uri)
+    if not all(isinstance(place, str) for place in places):
+        raise InvalidInputError(f"{uri!r} is no uri: give a text, or a list of texts")
+    return [clean(place) for place in places]
+
+
+def _kind(kind: object) -> str:
+    if not isinstance(kind, str):
+        raise InvalidInputError(f"{kind!r} cannot be a kind: it is a word such as 'data' or 'model'")
+    return clean(kind)
 
 
 def _carries(key: str, value: Any) -> tuple[str, list[Any]]:
@@ -69,11 +86,11 @@ def _carries(key: str, value: Any) -> tuple[str, list[Any]]:
     if isinstance(value, bool):
         query, values = "type = 'bool' and boolean = ?", [value]
     elif isinstance(value, str):
-        query, values = "type = 'str' and text = ?", [value]
+        query, values = "type = 'str' and text = ?", [clean(value)]
     elif isinstance(value, (int, float)):
         ways = _equal(value)
         query, values = f"({' or '.join(way for way, _ in ways)})", [found for _, found in ways]
-    return f"select id from tags where key = ? and {query}", [key, *values]
+    return f"select id from tags where key = ? and {query}", [clean(key), *values]
 
 
 def _equal(value: float) -> list[tuple[str, Any]]:

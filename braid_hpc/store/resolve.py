@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from braid_hpc.compaction.rows import clean
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.references import Reference, format_reference, parse_reference
@@ -77,6 +78,8 @@ def resolve(connection: Any, text: str | Reference, at: int) -> tuple[Node, list
         raise InvalidInputError(f"{reference} names a row of a stream: a record or an activity is needed here")
     if reference.identity is not None:
         return _by_identity(connection, reference, at), []
+    # A file's name that is not UTF-8 has lone surrogates: the store holds it as it was merged.
+    reference = replace(reference, name=clean(reference.name or ""))
     kinds = _kinds(connection, reference, at)
     if len(kinds) > 1:
         fitting = ", ".join(_on_one_line(format_reference(kind, reference.name or "")) for kind in kinds)

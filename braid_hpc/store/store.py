@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.compaction.rows import clean
 from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
 from braid_hpc.snapshots.connect import connect_asking, refuse_two_stores, snapshot_number
 from braid_hpc.snapshots.files import StoreFiles
@@ -132,12 +133,14 @@ class Store(Asking, Versions):
         Raises
         ------
         InvalidInputError
-            If DuckDB refuses the statement, if there are several of them, or if the store was closed.
+            If DuckDB refuses the statement, if there are several of them or it is no text, or if the store was closed.
         ReadOnlyError
             If it would change something.
         """
         import duckdb
 
+        if not isinstance(query, str) or clean(query) != query:
+            raise InvalidInputError(f"{query!r} is no query: that is a text in UTF-8")
         # A connection of its own: what a statement begins or creates for the time being is gone with it.
         cursor = self._connected.cursor()
         try:
@@ -503,8 +506,11 @@ class Store(Asking, Versions):
             raise NotFoundError(f"no statement stands on {node.ref}{hint}")
 
     def _statement(self, text: str) -> str:
+        if not isinstance(text, str):
+            raise InvalidInputError(f"{text!r} is not the id of a statement: that is a text")
         rows = self.sql(
-            "select distinct uid from invalidations where starts_with(uid, ?)", [text.removeprefix("id:").lower()]
+            "select distinct uid from invalidations where starts_with(uid, ?)",
+            [clean(text.removeprefix("id:").lower())],
         )
         if len(rows) != 1:
             raise NotFoundError(f"{text} is the id of {len(rows) or 'no'} statements: see the view 'invalidations'")

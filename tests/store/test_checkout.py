@@ -214,6 +214,13 @@ def test_a_large_file_that_was_not_read_is_weak(tmp_path: Path, files: Path, mon
             store.checkout("large", into=tmp_path / "other")
 
 
+@pytest.mark.parametrize("into", [3, None, b"x", "a\0b"])
+def test_what_is_no_directory_is_refused(store: Store, into: Any) -> None:
+    ref = store.sql("select kind || ':' || name ref from versions where kind = 'model'")["ref"][0]
+    with pytest.raises(InvalidInputError, match="is not the path of a directory"):
+        store.checkout(ref, into=into)
+
+
 def test_damaged_bytes_are_not_written(store: Store, tmp_path: Path) -> None:
     (path,) = (tmp_path / "prov.duckdb.d" / "arrays").glob("*.h5")
     path.chmod(0o644)

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import braid_hpc as braid
@@ -98,6 +99,39 @@ def test_values_are_found_by_their_type(store: Path, value: Any, names: set[str]
     """A number is not a text, a truth value not a number; equal ints and floats are one number, exactly."""
     with braid.open(store) as opened:
         assert set(opened.find({"k": value})["name"]) == names
+
+
+@pytest.mark.parametrize(("value", "like"), [(np.float32(71.7), 1.5), (np.int64(-5), 5), (np.bool_(True), "x")])
+def test_a_number_of_numpy_is_found_by_itself(value: Any, like: Any, tmp_path: Path) -> None:
+    """As it was recorded."""
+    with one(tmp_path / "logs") as job:
+        job[0].data("it", tags={"k": value, "in": {"k": value}})
+        job[0].data("other", tags={"k": like})
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as opened:
+        assert opened.find({"k": value})["name"] == ["it"]
+        assert opened.find({"in": {"k": value}})["name"] == ["it"]
+
+
+def test_texts_that_are_not_utf8_are_found_as_they_were_given(tmp_path: Path) -> None:
+    """As a file's name may be, which Python gives lone surrogates."""
+    odd = "scan-\udcff"
+    with one(tmp_path / "logs") as job:
+        job[0].data(odd, uri=f"s3://b/{odd}", tags={odd: odd})
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as opened:
+        ref = opened.get(f"data:{odd}").ref
+        assert opened.find({odd: odd})["name"] == opened.find(uri=f"s3://b/{odd}")["name"] == [opened.get(ref).name]
+        assert not opened.lineage(odd).nodes[0].cause
+        opened.invalidate(f"{odd}@1", cause="x")
+        assert not opened.lineage(ref).nodes[0].valid
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"uri": 3}, {"uri": ["a", b"b"]}, {"kind": 3}, {"kind": ["data"]}, {"tags": {3: 3}}, {"tags": ["k"]}]
+)
+def test_what_cannot_be_asked_for_is_refused(store: Path, wrong: dict[str, Any]) -> None:
+    """Nothing that was recorded is like it, so "nothing found" would mislead."""
+    with braid.open(store) as opened, pytest.raises(InvalidInputError):
+        opened.find(**wrong)
 
 
 def test_uris_keep_their_order_and_are_found_in_any_spelling(store: Path) -> None:

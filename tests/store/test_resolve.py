@@ -107,6 +107,7 @@ def test_ids(store: Store) -> None:
 @pytest.mark.parametrize(
     ("reference", "error", "words"),
     [
+        ("model:\udcff", NotFoundError, "is not in this store"),
         ("model:nte", NotFoundError, "model:nte is not in this store; near it are"),
         ("nothing", NotFoundError, "nothing is not in this store"),
         ("model:net@9", NotFoundError, "model:net has no version 9: it has 1 to 3"),

@@ -192,6 +192,12 @@ def test_several_statements_are_refused(store: Store) -> None:
     assert store.sql("select ';' as a")["a"] == [";"]
 
 
+@pytest.mark.parametrize("query", [3, None, b"select 1", "select '\udcff'"])
+def test_what_is_no_query_is_refused(store: Store, query: Any) -> None:
+    with pytest.raises(InvalidInputError, match="is no query"):
+        store.sql(query)
+
+
 def test_a_closed_store_says_so(path: Path) -> None:
     """In one sentence, whatever is asked."""
     with Store(path) as opened:
