@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -45,7 +46,7 @@ from braid_hpc.snapshots.connect import (
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.snapshots.schema import FORMAT, MAJOR, MINOR, TABLES, VIEWS
 from braid_hpc.vocabulary.codes import WriterState
-from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, StorageError
+from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError, StorageError
 
 __all__ = ["Compacted", "compact", "compact_statements", "create_empty"]
 
@@ -190,12 +191,26 @@ def _merge(directories: list[Path], files: StoreFiles, progress: Callable[[str, 
             if attempt == ATTEMPTS - 1:
                 raise
             continue
+        except NotFoundError:
+            if attempt == ATTEMPTS - 1 or all(directory.is_dir() for directory in stated):
+                raise
+            # Another compaction took them and removed them while they were read here.
+            continue
         for directory in stated:
             # Archived with the snapshot that took it.
             if directory.name in result.states and result.states[directory.name].complete:
-                shutil.rmtree(directory, ignore_errors=True)
+                _remove_taken(directory)
         return result
     raise AssertionError("unreachable")
+
+
+def _remove_taken(directory: Path) -> None:
+    """Remove a log as a whole: who reads it meanwhile sees that it went, and never a half of it."""
+    aside = directory.with_name(f"taken-{directory.name}")
+    # Another compaction may be removing it too.
+    with contextlib.suppress(OSError):
+        directory.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _silent(step: str, done: int, total: int) -> None:
@@ -288,6 +303,8 @@ def _commit(
     """Write what is new within one transaction; return what that was. An `empty` snapshot is one with nothing new."""
     snapshot = int(tag.partition("-")[0])
     logs = _read(directories, progress)
+    if gone := [each for each in directories if each.parent == files.archive and not each.is_dir()]:
+        raise ConflictError(f"{gone[0]} was taken by another compaction while it was read")
     ledger = Ledger.read(connection)
     headers = ledger.headers | {writer: log.header for writer, log in logs.items()}
     grouping = group_runs(headers, ledger.runs)

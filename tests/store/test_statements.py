@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from braid_hpc.compaction import compact as compaction
 from braid_hpc.compaction.compact import compact
 from braid_hpc.run.recorder import Run
 from braid_hpc.snapshots.files import StoreFiles
@@ -42,6 +44,32 @@ def test_a_statement_is_in_the_next_snapshot(path: Path) -> None:
     assert StoreFiles(path).statement_logs() == []
 
 
+@pytest.mark.parametrize("within", ["_read", "_write_spoken"])
+def test_a_statement_that_another_compaction_takes_meanwhile(
+    path: Path, monkeypatch: pytest.MonkeyPatch, within: str
+) -> None:
+    """It is stated, once, and nobody is told of an error: two people may state at the same time."""
+    real = getattr(compaction, within)
+    begun: list[bool] = []
+    others: list[compaction.Compacted] = []
+
+    def interrupted(*given: Any) -> Any:
+        if within == "_read":
+            found = real(*given)
+        if not begun:
+            begun.append(True)
+            others.append(compaction.compact_statements(path))
+        return found if within == "_read" else real(*given)
+
+    monkeypatch.setattr(compaction, within, interrupted)
+    with Store(path) as store:
+        (statement,) = store.invalidate("data:scan", cause="beam off")
+        assert others[0].new
+        assert store.snapshot == 2
+        assert store.sql("select uid from invalidations")["uid"] == [statement]
+    assert list(StoreFiles(path).archive.glob("taken-*")) == StoreFiles(path).statement_logs() == []
+
+
 def test_it_is_taken_back(path: Path) -> None:
     with Store(path) as store:
         (statement,) = store.invalidate("data:scan", cause="beam off")
@@ -72,6 +100,8 @@ def test_what_is_wrong_is_said_before_anything_is_stated(path: Path) -> None:
             store.revalidate("data:scan")
         with pytest.raises(NotFoundError, match="is the id of no statements"):
             store.revalidate("data:scan", despite="00ff00ff")
+        with pytest.raises(InvalidInputError, match="is not the id of a statement"):
+            store.revalidate("data:scan", despite=3)  # type: ignore[arg-type]
         store.invalidate("data:scan", cause="beam off")
         with pytest.raises(NotFoundError, match=r"it is invalid by statement id:[0-9a-f]{32} \(beam off\): name that"):
             store.revalidate("model:net@1")
