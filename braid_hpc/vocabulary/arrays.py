@@ -136,7 +136,7 @@ def array_bytes(array: Any) -> ArrayBytes:
     Raises
     ------
     InvalidInputError
-        If it is no array, or holds Python objects.
+        If it is no array, holds Python objects, or has masked values.
     """
     view = None
     if not hasattr(array, "dtype"):
@@ -151,6 +151,8 @@ def _of_numpy(array: Any) -> ArrayBytes:
     numpy = sys.modules.get("numpy")
     if numpy is None or not hasattr(array, "__array__"):
         raise InvalidInputError(f"array= has the buffer protocol or __array__; a {type(array).__name__} has neither")
+    if (masks := sys.modules.get("numpy.ma")) is not None and masks.is_masked(array):
+        raise InvalidInputError("array= has masked values, which makes it two arrays: give filled(), or data and mask")
     array = numpy.asarray(array)
     if array.dtype.hasobject:
         raise InvalidInputError("array= holds Python objects, which have no bytes of their own")

@@ -89,7 +89,17 @@ def test_other_buffers_are_arrays_too(buffer: Any, expected: tuple[str, list[int
 
 
 @pytest.mark.parametrize(
-    "thing", [np.array([object()]), np.zeros(2, [("a", "O")]), [1, 2], "text", None, object(), 3.5]
+    "thing",
+    [
+        np.array([object()]),
+        np.zeros(2, [("a", "O")]),
+        np.ma.masked_array([1, 2], [False, True]),
+        [1, 2],
+        "text",
+        None,
+        object(),
+        3.5,
+    ],
 )
 def test_what_has_no_bytes_of_its_own_is_refused_in_one_sentence(thing: Any) -> None:
     with pytest.raises(InvalidInputError, match="array=") as refused:
