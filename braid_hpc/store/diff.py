@@ -133,15 +133,22 @@ def array_difference(name: str, forms: tuple[str | None, str | None], old: Any, 
     norm = relative = None
     if _is_real(np, old.dtype) and _is_real(np, new.dtype):
         wide = np.complex128 if "c" in (old.dtype.kind, new.dtype.kind) else np.float64
-        squares = base = 0.0
+        norm = base = 0.0
         with np.errstate(all="ignore"):
             for x, y in _blocks(old, new):
                 first, second = x.astype(wide), y.astype(wide)
-                squares += float(np.sum(np.abs(second - first) ** 2))
-                base += float(np.sum(np.abs(first) ** 2))
-        norm = math.sqrt(squares)
-        relative = norm / math.sqrt(base) if base else math.inf if norm else 0.0
+                norm, base = math.hypot(norm, _norm(np, second - first)), math.hypot(base, _norm(np, first))
+        relative = norm / base if base else math.inf if norm else 0.0
     return ArrayDifference(name, "changed", *forms, old.size, differing, norm, relative)
+
+
+def _norm(np: Any, values: Any) -> float:
+    """Return the Euclidean norm; squares of very large or small numbers would be infinite, or nothing."""
+    sizes = np.abs(values)
+    largest = float(sizes.max(initial=0.0))
+    if not largest or not math.isfinite(largest):
+        return largest
+    return largest * math.sqrt(float(np.sum((sizes / largest) ** 2)))
 
 
 def _blocks(old: Any, new: Any) -> Iterator[tuple[Any, Any]]:

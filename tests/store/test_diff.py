@@ -176,19 +176,20 @@ def test_bytes_that_are_not_there_are_said_and_the_rest_is_compared(tmp_path: Pa
 
 
 @given(
-    arrays_of.arrays("f8", arrays_of.array_shapes(max_side=5), elements=st.floats(-1e100, 1e100)),
-    st.floats(-1e3, 1e3),
+    arrays_of.arrays("f8", arrays_of.array_shapes(max_side=5), elements=st.floats(-1e300, 1e300)),
+    st.floats(-1e3, 1e3, allow_subnormal=False),
     st.integers(1, 7),
 )
 def test_norms_are_those_of_numpy(array: Any, factor: float, block: int) -> None:
-    """Whatever the blocks are that it is computed in."""
+    """Whatever the blocks are that it is computed in, and however large or small the numbers are."""
     other = array * factor
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(diffing, "_BLOCK", block)
         found = array_difference("a", FORMS, array, other)
-    expected = float(np.linalg.norm((other - array).reshape(-1)))
+    # Whose squares are within what an extended double holds.
+    expected = float(np.linalg.norm((other - array).reshape(-1).astype(np.longdouble)))
     assert found.norm == pytest.approx(expected, rel=1e-9)
-    base = float(np.linalg.norm(array.reshape(-1)))
+    base = float(np.linalg.norm(array.reshape(-1).astype(np.longdouble)))
     assert found.relative == pytest.approx(expected / base if base else 0.0, rel=1e-9)
     assert found.differing == np.count_nonzero(array.view("u8") != other.view("u8"))
 
@@ -203,5 +204,8 @@ def test_numbers_that_are_odd() -> None:
     assert (small.norm, small.relative) == (2.0, 2.0)
     text = array_difference("a", FORMS, np.array(["a", "b"]), np.array(["a", "c"]))
     assert (text.differing, text.norm) == (1, None)
+    large = array_difference("a", FORMS, np.array([1e300, -1e300]), np.array([-1e300, 1e300]))
+    assert large.norm == pytest.approx(8**0.5 * 1e300)
+    assert large.relative == pytest.approx(2.0)
     empty = array_difference("a", FORMS, np.zeros((0, 3)), np.zeros((0, 3), "f4"))
     assert (empty.elements, empty.norm) == (0, 0.0)
