@@ -1,0 +1,322 @@
+"""A snapshot of a store, open to be asked."""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from braid_hpc.compaction.rows import clean
+from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
+from braid_hpc.snapshots.connect import connect_asking, refuse_two_stores, snapshot_number
+from braid_hpc.snapshots.files import StoreFiles
+from braid_hpc.store.arrays import ArrayFiles, StoredArray, find_array
+from braid_hpc.store.digest import table_digests
+from braid_hpc.store.resolve import Node, resolve
+from braid_hpc.store.tables import Table
+from braid_hpc.vocabulary.errors import (
+    BraidWarning,
+    CorruptLogError,
+    FormatTooNewError,
+    InvalidInputError,
+    NotFoundError,
+    ReadOnlyError,
+    StorageError,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Opened"]
+
+
+class Opened:
+    """What every question needs: the connection, tables, nodes, arrays, and the number of the snapshot.
+
+    Parameters
+    ----------
+    path : path-like
+        The store.
+
+    Raises
+    ------
+    NotFoundError, InvalidInputError, FormatTooNewError, StorageError
+        As :func:`braid_hpc.open`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._connection: Any = None
+        files = StoreFiles(path)
+        self.path: Path = files.path
+        self._files = files
+        self._judged: dict[tuple[int, int | None], dict[int, Any]] = {}
+        self._arrays = ArrayFiles(files.arrays)
+        try:
+            newest, self._connection = _connect_newest(files)
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(f"{self.path} cannot be opened: {error.strerror}") from error
+        try:
+            self.snapshot = snapshot_number(self._connection, self.path)
+            refuse_two_stores(files, newest, self.snapshot)
+        except BaseException:
+            self.close()
+            raise
+
+    # ------------------------------------------------------------------ questions
+
+    def sql(self, query: str, parameters: Any = None) -> Table:
+        """Ask in SQL; tables and views are on the page ``store-format``.
+
+        Parameters
+        ----------
+        query : str
+            One statement that reads.
+        parameters : sequence or mapping, optional
+            Values for ``?`` or ``$name``.
+
+        Returns
+        -------
+        Table
+            The rows.
+
+        Raises
+        ------
+        InvalidInputError
+            If DuckDB refuses the statement, if there are several of them or it is no text, or if the store was closed.
+        ReadOnlyError
+            If it would change something.
+        """
+        import duckdb
+
+        if not isinstance(query, str) or clean(query) != query:
+            raise InvalidInputError(f"{query!r} is no query: that is a text in UTF-8")
+        # A connection of its own: what a statement begins or creates for the time being is gone with it.
+        cursor = self._connected.cursor()
+        try:
+            if (statements := len(cursor.extract_statements(query))) > 1:
+                # DuckDB would do them all, and answer with the rows of the last one.
+                raise InvalidInputError(f"these are {statements} statements, and each has an answer: ask one at a time")
+            relation = cursor.sql(query, params=parameters)
+            if relation is None:
+                raise InvalidInputError("the query is not one that answers with rows: ask with select")
+            return Table(relation.to_arrow_table())
+        except duckdb.Error as error:
+            text = str(error)
+            if "read-only" in text or "configuration has been locked" in text or "disabled" in text:
+                raise ReadOnlyError(f"a store is only read: {text.splitlines()[0]}") from error
+            raise InvalidInputError(f"DuckDB refuses the query: {text}") from error
+        finally:
+            cursor.close()
+
+    def table(self, stream: str) -> Table:
+        """Return all rows of a stream.
+
+        Parameters
+        ----------
+        stream : str
+            Its name.
+
+        Returns
+        -------
+        Table
+            ``_run``, ``_rank``, ``_writer``, ``_row``, ``_time``, ``_snapshot``, then the stream's columns.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such stream.
+        """
+        places = {row["stream"]: row["place"] for row in self.sql("select stream, place from streams order by stream")}
+        if stream not in places:
+            known = ", ".join(places) or "none"
+            raise NotFoundError(f"there is no stream {stream!r} in {self.path.name}; there are: {known}")
+        there = self.sql(
+            "select 1 from information_schema.tables where table_schema = 'stream' and table_name = ?", [places[stream]]
+        )
+        if not len(there):
+            raise NotFoundError(f"stream {stream!r} was declared, and no row of it was recorded")
+        place = 'stream."' + places[stream].replace('"', '""') + '"'
+        return self.sql(f"select * from {place} order by _run, _rank, _writer, _row")
+
+    def get(self, reference: str, *, at: int | None = None) -> Node:
+        """Return the version or activity that a reference names.
+
+        Parameters
+        ----------
+        reference : str
+            ``[kind:]name[@version]`` or ``id:<hex>``.
+        at : int, optional
+            A snapshot number; without it the newest.
+
+        Returns
+        -------
+        Node
+            Its ids, kind, name and number.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :func:`braid_hpc.store.resolve.resolve`.
+        """
+        return resolve(self._connected, reference, self._at(at))[0]
+
+    def array(self, reference: str, *, at: int | None = None) -> StoredArray:
+        """Return an array that was recorded; it is read when it is used.
+
+        Parameters
+        ----------
+        reference : str
+            Of a record whose content it is.
+        at : int, optional
+            A snapshot number; without it the newest.
+
+        Returns
+        -------
+        StoredArray
+            With shape, dtype and unit; ``numpy.asarray`` reads all of it and checks its digest, a slice reads a part.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such record, or its bytes are not in the store.
+        ConflictError, InvalidInputError
+            As :func:`braid_hpc.store.resolve.resolve`.
+        """
+        node = self.get(reference, at=at)
+        return find_array(self._connected, self._arrays, node.ref, node.id)
+
+    @functools.cached_property
+    def adjacency(self) -> Adjacency | None:
+        """The index of the edges; None where the store has none, or one that is damaged, which is warned of."""
+        try:
+            found = open_adjacency(self._files.adjacency(self.snapshot))
+        except FileNotFoundError:
+            return None
+        except (CorruptLogError, FormatTooNewError) as error:
+            warnings.warn(str(error), BraidWarning, stacklevel=2)
+            return None
+        return found if found.snapshot == self.snapshot else None
+
+    def refresh(self) -> None:
+        """Move this handle to the newest snapshot.
+
+        Raises
+        ------
+        NotFoundError, InvalidInputError, FormatTooNewError, StorageError
+            As :func:`open_store`; the handle then stays where it is.
+        """
+        fresh = type(self)(self.path)
+        self._connection, fresh._connection = fresh._connection, self._connected
+        self.snapshot = fresh.snapshot
+        self._judged.clear()
+        self.__dict__.pop("adjacency", None)
+        fresh.close()
+
+    def same_content(self, reference: str) -> Table:
+        """Return every version whose bytes are those of one version, whatever it is called.
+
+        Parameters
+        ----------
+        reference : str
+            A version.
+
+        Returns
+        -------
+        Table
+            ``kind``, ``name``, ``version``, ``uid``, ``run``, ``time``; the version itself among them, none at all if
+            its content is not known or only stands in for one (``weak``).
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`get`.
+        """
+        return self.sql(
+            "select o.kind, o.name, o.version, o.uid, o.run, o.time from versions v join versions o "
+            "on o.digest = v.digest where v.id = ? and not v.weak order by o.time, o.id",
+            [self.get(reference).id],
+        )
+
+    def snapshots(self) -> Table:
+        """Return the snapshots with what each brought.
+
+        Returns
+        -------
+        Table
+            Ordered by number.
+        """
+        return self.sql("select * exclude (archive) from snapshots order by snapshot")
+
+    def digests(self, *, numbers: bool = True) -> dict[str, str]:
+        """Return a digest of each table, by which stores are compared.
+
+        Parameters
+        ----------
+        numbers : bool
+            Whether version numbers count; see :func:`braid_hpc.store.digest.table_digests`.
+
+        Returns
+        -------
+        dict of str to str
+            Table to digest.
+        """
+        return table_digests(self._connected, numbers=numbers)
+
+    @property
+    def _connected(self) -> Any:
+        if self._connection is None:
+            raise InvalidInputError(f"store {self.path} is closed: open it again to ask it")
+        return self._connection
+
+    def _at(self, at: int | None) -> int:
+        if at is None:
+            return self.snapshot
+        if isinstance(at, bool) or not isinstance(at, int) or not 1 <= at <= self.snapshot:
+            raise InvalidInputError(f"there is no snapshot {at}: this store has 1 to {self.snapshot}")
+        return at
+
+    # ------------------------------------------------------------------ the handle
+
+    def close(self) -> None:
+        """Close the store; harmless a second time."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+            self._arrays.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the store."""
+        self.close()
+
+    def __del__(self) -> None:
+        """Warn if the store was not closed."""
+        if getattr(self, "_connection", None) is not None:
+            warnings.warn(f"store {self.path} was not closed", ResourceWarning, stacklevel=1, source=self)
+            self.close()
+
+    def __repr__(self) -> str:
+        """Name the store and its snapshot."""
+        return f"<Store {self.path.name}, snapshot {getattr(self, 'snapshot', '?')}>"
+
+
+def _connect_newest(files: StoreFiles) -> tuple[Path, Any]:
+    """Connect to the newest snapshot, which may be replaced by two later ones while it is being opened."""
+    if files.path.is_dir():
+        raise InvalidInputError(f"{files.path} is a directory, and a store is a file: name one, such as prov.duckdb")
+    while True:
+        path = files.newest()
+        try:
+            return path, connect_asking(path)
+        except StorageError:
+            if path.exists():
+                raise

@@ -1,0 +1,207 @@
+"""Statements that are made on an open store, and the actions that follow them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from braid_hpc.compaction.rows import clean
+from braid_hpc.store.walking import Walking
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
+from braid_hpc.vocabulary.references import format_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from braid_hpc.store.due import ActionState
+    from braid_hpc.store.store import Store
+
+__all__ = ["Stating"]
+
+
+class Stating(Walking):
+    """What is stated of a store's nodes after the run; all of it goes through a log, and this handle moves on."""
+
+    def invalidate(
+        self, references: str | Iterable[str], *, cause: str, cascade: bool = True, all_versions: bool = False
+    ) -> list[str]:
+        """State that records or activities are not to be relied on.
+
+        The statement goes into a log beside the store and from there into its next snapshot, on which this handle
+        is afterwards. Everything that came of it, or will, is invalid; what it came from is not touched.
+
+        Parameters
+        ----------
+        references : str or iterable of str
+            What is wrong; without a version, the newest.
+        cause : str
+            Why, for people.
+        cascade : bool
+            Whether the statements reach what came of it.
+        all_versions : bool
+            Every version of these names up to now.
+
+        Returns
+        -------
+        list of str
+            Id of each statement.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`get`; also InvalidInputError if `cause` is no text. Nothing is stated then.
+        StorageError
+            If the statement cannot be written.
+
+        See Also
+        --------
+        revalidate : take it back.
+        lineage, impact : whose nodes say whether they are valid, and why not.
+        """
+        if not isinstance(cause, str) or not cause:
+            raise InvalidInputError(f"the cause of an invalidation is a text, not {cause!r}")
+        targets = self._targets(references, all_versions=all_versions)
+        about = {"cause": cause, "cascade": cascade, "all_versions": all_versions}
+        return self._state(lambda run: [run.invalidate(target, **about) for target in targets])
+
+    def revalidate(
+        self, references: str | Iterable[str], *, despite: str | None = None, all_versions: bool = False
+    ) -> list[str]:
+        """Take back the statements that records or activities are not to be relied on.
+
+        Parameters
+        ----------
+        references : str or iterable of str
+            What the statements stand on.
+        despite : str, optional
+            Id of one statement, or its beginning: these records hold in spite of it, wherever it stands, and do not
+            pass it on.
+        all_versions : bool
+            Every version of these names up to now.
+
+        Returns
+        -------
+        list of str
+            Id of each statement.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`get`; NotFoundError also if there is no statement to take back. Nothing is stated then.
+        StorageError
+            If the statement cannot be written.
+
+        See Also
+        --------
+        invalidate : what is taken back.
+        """
+        targets = self._targets(references, all_versions=all_versions)
+        if despite is not None:
+            despite = self._statement(despite)
+        else:
+            self._must_be_stated(references, all_versions=all_versions)
+        about = {"despite": despite, "all_versions": all_versions}
+        return self._state(lambda run: [run.revalidate(target, **about) for target in targets])
+
+    def _targets(self, references: str | Iterable[str], *, all_versions: bool) -> list[str]:
+        texts = [references] if isinstance(references, str) else list(references)
+        nodes = [self.get(text) for text in texts]
+        if not nodes:
+            raise InvalidInputError("no record is named: give references such as 'data:scan@1'")
+        return [format_reference(n.kind, n.name) if all_versions else f"id:{n.uid}" for n in nodes]
+
+    def _must_be_stated(self, references: str | Iterable[str], *, all_versions: bool) -> None:
+        standing = {row["id"] for row in self.sql("select id from invalidations where not revoked")}
+        names = {(row["kind"], row["name"]) for row in self.sql("select kind, name from invalidations")}
+        judged = self.judgements()
+        for text in [references] if isinstance(references, str) else references:
+            node = self.get(text)
+            if (all_versions and (node.kind, node.name) in names) or node.id in standing:
+                continue
+            found = judged.get(node.id)
+            hint = "" if found is None else f"; it is invalid by statement id:{found.uid} ({found.cause}): name that"
+            raise NotFoundError(f"no statement stands on {node.ref}{hint}")
+
+    def _statement(self, text: str) -> str:
+        if not isinstance(text, str):
+            raise InvalidInputError(f"{text!r} is not the id of a statement: that is a text")
+        rows = self.sql(
+            "select distinct uid from invalidations where starts_with(uid, ?)",
+            [clean(text.removeprefix("id:").lower())],
+        )
+        if len(rows) != 1:
+            raise NotFoundError(f"{text} is the id of {len(rows) or 'no'} statements: see the view 'invalidations'")
+        return str(rows["uid"][0])
+
+    def _state(self, say: Callable[[Any], list[str]]) -> list[str]:
+        from braid_hpc.store.statements import state
+
+        made = state(self._files, say)
+        self.refresh()
+        return made
+
+    def on_invalid(self, references: str | Iterable[str], action: Any) -> None:
+        """Attach an action to records; see :func:`braid_hpc.store.actions.attach`.
+
+        Parameters
+        ----------
+        references : str or iterable of str
+            The records.
+        action : list of str, str, mapping, or list of these
+            A command, a function, or several of these.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError, StorageError
+            As :func:`braid_hpc.store.actions.attach`.
+        """
+        from braid_hpc.store.actions import attach
+
+        attach(cast("Store", self), references, action)
+
+    def actions(self) -> list[ActionState]:
+        """Return what is attached to records, and what has come of it; nothing is run.
+
+        Returns
+        -------
+        list of ActionState
+            As :func:`braid_hpc.store.due.list_actions`.
+        """
+        from braid_hpc.store.due import list_actions
+
+        return list_actions(cast("Store", self))
+
+    def run_actions(
+        self,
+        *,
+        retry: bool = False,
+        dry_run: bool = False,
+        timeout: float | None = None,
+        told: Callable[[ActionState], None] | None = None,
+    ) -> list[ActionState]:
+        """Run the actions that are due; see :func:`braid_hpc.store.actions.run_actions`.
+
+        Parameters
+        ----------
+        retry : bool
+            Whether those that failed or were interrupted are run again.
+        dry_run : bool
+            Only return what would be run.
+        timeout : float, optional
+            Seconds for an action without a limit of its own; an hour if nothing is said.
+        told : callable, optional
+            Is given each action before it is begun and when it has ended.
+
+        Returns
+        -------
+        list of ActionState
+            Those that were run, or would be, in order.
+
+        Raises
+        ------
+        ConflictError, InvalidInputError, StorageError
+            As :func:`braid_hpc.store.actions.run_actions`.
+        """
+        from braid_hpc.store.actions import TIMEOUT, run_actions
+
+        limit = TIMEOUT if timeout is None else timeout
+        return run_actions(cast("Store", self), retry=retry, dry_run=dry_run, timeout=limit, told=told)

@@ -1,0 +1,179 @@
+"""Walks from a node to what fed it, what came of it, and what is valid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from braid_hpc.store.opened import Opened
+from braid_hpc.vocabulary.times import nanoseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from braid_hpc.lineage.answer import Lineage
+    from braid_hpc.lineage.component import Graph
+    from braid_hpc.lineage.validity import Judgement
+    from braid_hpc.store.store import Store
+
+__all__ = ["Walking"]
+
+
+class Walking(Opened):
+    """What a store is asked of the edges between its nodes."""
+
+    def lineage(
+        self,
+        reference: str,
+        *,
+        down: bool = False,
+        depth: int | None = None,
+        at: int | None = None,
+        as_of: Any = None,
+        kinds: str | Iterable[str] | None = None,
+    ) -> Lineage:
+        """Ask what fed a record or an activity, or what came of it.
+
+        Parameters
+        ----------
+        reference : str
+            Where to start.
+        down : bool
+            Whether to follow edges to what came of it.
+        depth : int, optional
+            How many edges to follow at most; without it all.
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time, as for :meth:`judgements`: what was valid then.
+        kinds : str or iterable of str, optional
+            Only these kinds are shown, ``["data"]`` for example, and the root. All are walked through: what data a
+            model was trained on is answered through any number of models.
+
+        Returns
+        -------
+        Lineage
+            Nodes with their distance, edges, and whether the answer is complete.
+
+        Raises
+        ------
+        NotFoundError, ConflictError
+            If the reference names nothing, or several things.
+        InvalidInputError
+            If the reference, the depth, a time or a kind is not one.
+        """
+        from braid_hpc.lineage.answer import ask
+        from braid_hpc.lineage.shown import check_kinds
+
+        shown = check_kinds(kinds)
+        invalid = self.judgements(at=at, as_of=as_of)
+        return ask(
+            cast("Store", self), reference, down=down, depth=depth, at=self._at(at), invalid=invalid, kinds=shown
+        )
+
+    def impact(
+        self,
+        reference: str,
+        *,
+        depth: int | None = None,
+        at: int | None = None,
+        as_of: Any = None,
+        kinds: str | Iterable[str] | None = None,
+    ) -> Lineage:
+        """Ask what came of a record or an activity; :meth:`lineage` the other way.
+
+        Parameters
+        ----------
+        reference, depth, at, as_of, kinds
+            As for :meth:`lineage`.
+
+        Returns
+        -------
+        Lineage
+            The descendants.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`lineage`.
+        """
+        return self.lineage(reference, down=True, depth=depth, at=at, as_of=as_of, kinds=kinds)
+
+    def graph(
+        self, reference: str | None = None, *, limit: int | None = 500, at: int | None = None, as_of: Any = None
+    ) -> Graph:
+        """Return everything that hangs together with a record or an activity, for drawing.
+
+        Parameters
+        ----------
+        reference : str, optional
+            Where to start; without it the whole store.
+        limit : int, optional
+            How many nodes at most, the nearest ones; None for all. What is beyond it is counted, and the drawings
+            say so.
+        at, as_of
+            As for :meth:`lineage`.
+
+        Returns
+        -------
+        Graph
+            With ``mermaid()``, ``dot()`` and ``to_dict()``.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`lineage`; InvalidInputError also if `limit` is no number from 1.
+        """
+        from braid_hpc.lineage.component import draw
+
+        invalid = self.judgements(at=at, as_of=as_of)
+        return draw(cast("Store", self), reference, limit=limit, at=self._at(at), invalid=invalid)
+
+    def invalid(self, ids: list[int], *, at: int | None = None, as_of: Any = None) -> set[int]:
+        """Return those of some nodes that are not valid any more.
+
+        Parameters
+        ----------
+        ids : list of int
+            Dense ids.
+        at, as_of
+            As for :meth:`judgements`.
+
+        Returns
+        -------
+        set of int
+            Invalidated by a statement, or descended from something that is.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`judgements`.
+        """
+        return self.judgements(at=at, as_of=as_of).keys() & set(ids)
+
+    def judgements(self, *, at: int | None = None, as_of: Any = None) -> dict[int, Judgement]:
+        """Return everything that is invalid, with the first statement that made it so.
+
+        Parameters
+        ----------
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what had been stated by then. A text in ISO 8601, UTC if it names no zone; an int is nanoseconds
+            since 1970.
+
+        Returns
+        -------
+        dict of int to Judgement
+            By dense id.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such snapshot, or `as_of` is no time.
+        """
+        from braid_hpc.lineage.validity import invalid_nodes
+
+        key = self._at(at), nanoseconds(as_of)
+        if key not in self._judged:
+            self._judged[key] = invalid_nodes(self._connected, at=key[0], as_of=key[1], index=self.adjacency)
+        return self._judged[key]
