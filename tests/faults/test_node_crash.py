@@ -86,12 +86,25 @@ def test_what_was_synced_survives_a_crash(crashing: Disk) -> None:
     assert most
 
 
-def test_without_syncing_it_does_not(crashing: Disk, interrupt: Path) -> None:
-    """The trial is red where fsync, fdatasync and msync do nothing: events are lost that were called synced."""
-    words = crash(crashing, "record", 1, 1.5, interrupt)
+def lost_in(crashing: Disk, seed: int, library: Path) -> bool:
+    """Whether a crash takes what was called synced."""
+    words = crash(crashing, "record", seed, 0.1, library, promised=True)
     assert words[0] > 1
-    with pytest.raises((AssertionError, LookupError)):
-        check_synced(read_writer(find_writers(crashing.place / "1")[0]), words[0])
+    try:
+        check_synced(read_writer(find_writers(crashing.place / str(seed))[0]), words[0])
+    except (AssertionError, LookupError):
+        return True
+    finally:
+        crashing.empty()
+    return False
+
+
+def test_without_syncing_it_does_not(crashing: Disk, interrupt: Path) -> None:
+    """The trials are red where fsync, fdatasync and msync do nothing: events are lost that were called synced.
+
+    One of them may be green: a kernel may bring all to the disk unasked, as when the journal is full.
+    """
+    assert any(lost_in(crashing, seed, interrupt) for seed in range(1, 11))
 
 
 @pytest.fixture(scope="module")
@@ -144,18 +157,18 @@ def test_a_published_store_survives_a_crash(crashing: Disk, increments: list[dic
 
 
 def test_without_syncing_the_store_does_not(crashing: Disk, increments: list[dict[str, str]], interrupt: Path) -> None:
-    """The trial is red where nothing is brought to the disk: a store that was published is not there, or not whole."""
+    """The trials are red where nothing is brought to the disk: a store that was published is not there, or not whole.
+
+    One of them may be green, as above.
+    """
     assert len(increments) == 5
-    place = crashing.place / "1"
-    place.mkdir()
-    told = crashing.place.parent / "1.told"
-    pid = doomed.start("compact", place, told, 1, interrupt)
-    try:
-        words = doomed.freeze(pid, told, 5, 0)
-        assert words[0] == 4
-        crashing.crash()
-    finally:
-        doomed.end(pid)
-    crashing.mount_again()
-    store = place / "prov.duckdb"
-    assert not StoreFiles(store).exists() or StoreFiles(store).snapshots()[-1:] != [4]
+    assert any(unpublished_in(crashing, seed, interrupt) for seed in range(1, 6))
+
+
+def unpublished_in(crashing: Disk, seed: int, library: Path) -> bool:
+    """Whether a crash takes a store for which `compact` had returned."""
+    words = crash(crashing, "compact", seed, 0, library, promised=True)
+    store = StoreFiles(crashing.place / str(seed) / "prov.duckdb")
+    taken = not store.exists() or store.snapshots()[-1:] < [words[0]]
+    crashing.empty()
+    return taken
