@@ -117,6 +117,7 @@ class StreamTables:
         self._waiting: dict[tuple[str, Columns], list[tuple[About, pa.Table]]] = defaultdict(list)
         self._count: Counter[tuple[str, Columns]] = Counter()
         self._bytes = 0
+        self._threads = self._connection.execute("select current_setting('threads')").fetchone()[0]
         found = self._connection.execute(
             "select table_name, column_name, data_type from information_schema.columns "
             "where table_schema = 'stream' order by ordinal_position"
@@ -204,7 +205,12 @@ class StreamTables:
                 found = pa.array(values, kind).dictionary_encode()
                 repeated = pa.array(np.repeat(np.arange(len(values)), counts))
                 data = data.append_column(column, found.take(repeated))
-        self._rows.insert(f"stream.{quoted(place)}", data, constants)
+        # Of several threads each would leave a group of rows that is not full, to be packed again at the end.
+        self._connection.execute("set threads = 1")
+        try:
+            self._rows.insert(f"stream.{quoted(place)}", data, constants)
+        finally:
+            self._connection.execute(f"set threads = {self._threads}")
 
     def _prepare(self, table: str, columns: list[tuple[str, str]]) -> dict[str, str]:
         """Make the table fit for rows of these columns; return the store's column for each declared one."""

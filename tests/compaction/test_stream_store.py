@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 
 import braid_hpc as braid
@@ -216,3 +217,14 @@ def test_a_column_that_sql_cannot_name_stops_no_compaction(tmp_path: Path, monke
         run.stream("hits", {"y": "int32"}).append(8)
     with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
         assert rows(store, 'select "x\\0", y from stream.hits order by y nulls first') == [(7, None), (None, 8)]
+
+
+def test_rows_fill_their_groups(tmp_path: Path) -> None:
+    """DuckDB keeps rows in groups; none but the last of a table is left half full, whatever the number of threads."""
+    many, size = 20, 61_000
+    with one(tmp_path / "logs") as job:
+        for first in range(0, many * size, size):
+            job[0].stream("s", {"x": "int64"}).extend({"x": np.arange(first, first + size)})
+    made(tmp_path / "logs", tmp_path / "prov.duckdb").close()
+    query = "select distinct row_group_id from pragma_storage_info('stream.s') where column_name = 'x'"
+    assert len(rows(tmp_path / "prov.duckdb", query)) == math.ceil(many * size / 122_880)
