@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Generator
 from contextvars import ContextVar, copy_context
@@ -393,7 +394,6 @@ def carry(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """
     present = innermost()
 
-    @functools.wraps(function)
     def carried(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         def enter() -> _T:
             _CURRENT.set(present)
@@ -401,6 +401,9 @@ def carry(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
         return copy_context().run(enter)
 
+    with contextlib.suppress(Exception):
+        # A callable may have a name, or raise where it is asked for one.
+        functools.update_wrapper(carried, function)
     return carried
 
 

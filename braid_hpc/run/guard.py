@@ -15,7 +15,7 @@ from braid_hpc.log.interrupts import from_handler
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Guarded", "caller", "disabled", "passes", "recording", "shown", "strict", "tell"]
+__all__ = ["Guarded", "caller", "disabled", "named", "passes", "recording", "shown", "strict", "tell"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -122,6 +122,23 @@ def shown(value: Any) -> str:
         return repr(value)[:120]
     except Exception as error:
         return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+
+
+def named(name: Any) -> str:
+    """Return a name as a plain text.
+
+    Parameters
+    ----------
+    name : object
+        A text; of a class of its own, its letters count and not what its methods say. Of anything else, what is shown
+        of it.
+
+    Returns
+    -------
+    str
+        Exactly of type str.
+    """
+    return str.__str__(name) if isinstance(name, str) else shown(name)
 
 
 def caller() -> str:

@@ -193,6 +193,10 @@ class RecordMap:
             found = self._known.get(id(thing))
             if found is not None and found[0]() is thing:
                 return found[1]
+            # Asked of the class: an object of the program may answer to any attribute, or raise.
+            kind = type(thing)
+            if not (hasattr(kind, "base") and hasattr(kind, "__array_interface__")):
+                return None
             thing = getattr(thing, "base", None)
             if thing is None:
                 return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from braid_hpc.run.activities import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from braid_hpc.run.calls import announce
 from braid_hpc.run.ending import how_it_ended, watch_ending
-from braid_hpc.run.guard import disabled, passes, tell
+from braid_hpc.run.guard import disabled, named, passes, tell
 from braid_hpc.run.null import NullRun
 from braid_hpc.vocabulary.codes import Outcome
 from braid_hpc.vocabulary.errors import BraidError
@@ -132,7 +132,7 @@ def start(name: str, *, log_dir: Any = None, store: Any = None, comm: Any = None
     StorageError
         Only under ``BRAID_STRICT=1``: if the log cannot be written.
     """
-    run = _open_run(name, log_dir, store)
+    run = _open_run(named(name), log_dir, store)
     if run:
         watch_ending()
     return run
@@ -159,7 +159,7 @@ class job:
 
     def __init__(self, name: Any = None, *, log_dir: Any = None, store: Any = None, comm: Any = None) -> None:
         self._function = name if callable(name) else None
-        self._name: str | None = None if callable(name) or name is None else str(name)
+        self._name: str | None = None if callable(name) or name is None else named(name)
         self._log_dir, self._store = log_dir, store
         self._runs: list[Run] = []
         if self._function is not None:

@@ -180,3 +180,43 @@ def test_a_refusal_of_what_cannot_be_shown_is_kept(tmp_path: Path, monkeypatch: 
         assert run.flush(odd) is False
         run.external(odd, kind=odd, name=odd)
         assert run._rejected >= 2
+
+
+class Hostile:
+    """An object of a program that raises whatever it is asked."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+    def __repr__(self) -> str:
+        raise RuntimeError("repr")
+
+    def __call__(self) -> int:
+        return 3
+
+
+class HostileText(str):
+    """A text whose methods raise."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise RuntimeError("str")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("repr")
+
+
+@pytest.mark.parametrize("thing", [Hostile(), HostileText("fit")], ids=["object", "text"])
+def test_an_object_that_raises_whatever_it_is_asked_is_no_ones_exception(thing: Any, tmp_path: Path) -> None:
+    """Neither the name of a job or an activity nor what a handle is looked up by has to answer."""
+    assert braid.record_of(thing) is None
+    with braid.job("hostile", log_dir=tmp_path) as run, run.activity(thing):
+        assert braid.record_of(thing) is None
+    braid.start(thing, log_dir=tmp_path).close()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_callable_that_raises_when_it_is_asked_for_its_name_is_carried() -> None:
+    """It is called all the same."""
+    assert braid.carry(Hostile())() == 3
