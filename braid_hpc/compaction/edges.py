@@ -53,10 +53,10 @@ class Edges:
         """
         links, writer = self.links, facts.writer
         for declared in facts.declared:
+            row = (declared.sequence, declared.time)
             if declared.activity is not None:
                 parent = links.activity(declared.activity)
-                self.firm.append(Edge(declared.uid, parent, Relation.GENERATED, writer, declared.sequence))
-            row = (declared.sequence, declared.time)
+                self.firm.append(Edge(declared.uid, parent, Relation.GENERATED, writer, *row))
             self._links(facts, declared.uid, declared.about.parents, Relation.DERIVED, row, firm=True)
         for begun in facts.begun:
             if begun.outer is None and not begun.about.used:
@@ -64,7 +64,7 @@ class Edges:
             uid = activity_uid(writer, begun.sequence)
             if begun.outer is not None:
                 parent = links.activity(begun.outer)
-                self.firm.append(Edge(uid, parent, Relation.CALLED, writer, begun.sequence))
+                self.firm.append(Edge(uid, parent, Relation.CALLED, writer, begun.sequence, begun.time))
             self._links(facts, uid, begun.about.used, Relation.USED, (begun.sequence, begun.time))
         for ended in facts.ended:
             self._generated(facts, ended.activity, ended.about.generated, (ended.sequence, ended.time))
@@ -86,21 +86,21 @@ class Edges:
         if filled:
             for edge in known.touching(filled):
                 child, parent = filled.get(edge.child, edge.child), filled.get(edge.parent, edge.parent)
-                self.firm.append(Edge(child, parent, edge.relation, edge.writer, edge.sequence, edge.said))
+                self.firm.append(replace(edge, child=child, parent=parent))
             self.moved_tags = [(filled[uid], *rest) for uid, *rest in known.tags(filled)]
         for late in known.late(links.steps(), links.declared):
             child = filled.get(late.child, late.child)
             if late.place is not None:
                 # Answered by the commit that brought its record; until then it says nothing.
                 if late.place in links.declared:
-                    self._bind(child, late.place, late.relation, late.writer, late.sequence)
+                    self._bind(child, late.place, late.relation, late.writer, (late.sequence, late.time))
             elif late.means is not None:
                 self._answer_late(replace(late, child=child), late.means, first=False)
         for open_link in known.unresolved(links.runs()):
             child = filled.get(open_link.child, open_link.child)
             found = links.of_run(open_link.run, open_link.said, open_link.time, child=child)
             if found is not None:
-                rest = (open_link.relation, open_link.writer, open_link.sequence, open_link.said)
+                rest = (open_link.relation, open_link.writer, open_link.sequence, open_link.time, open_link.said)
                 self._offer(Edge(child, found, *rest))
 
     # ------------------------------------------------------------------ links
@@ -121,7 +121,7 @@ class Edges:
             elif isinstance(link, str):
                 self._text(facts, link, child, relation, row, firm=firm)
             elif (place := place_of(facts.writer, link)) is not None:
-                edge = Edge(child, self.links.version(place), relation, facts.writer, row[0])
+                edge = Edge(child, self.links.version(place), relation, facts.writer, *row)
                 self._take(edge) if firm else self._offer(edge)
             else:
                 message = f"a link of an unknown form ({link!r})"
@@ -143,7 +143,7 @@ class Edges:
                 continue
             if child is not None:
                 said = link if isinstance(link, str) else None
-                self.firm.append(Edge(child, parent, Relation.GENERATED, facts.writer, row[0], said))
+                self.firm.append(Edge(child, parent, Relation.GENERATED, facts.writer, *row, said))
             else:
                 message = f"{link!r} was named as generated: no record of that reference is known in this run"
                 self.problems.append(Problem("link", message, facts.run, facts.writer, row[0], str(link)))
@@ -161,14 +161,14 @@ class Edges:
         """Resolve a reference: this writer's last earlier declaration, else this run's, else the store's."""
         sequence, time = row
         if (own := self.links.own_earlier(facts, text, sequence)) is not None:
-            edge = Edge(child, own, relation, facts.writer, sequence, text)
+            edge = Edge(child, own, relation, facts.writer, sequence, time, text)
             self._take(edge) if firm else self._offer(edge)
             return
         found, why = self.links.of_run(facts.run, text, time, child=child), ""
         if found is None:
             found, why = self.links.of_store(facts, text)
         if found is not None:
-            self._offer(Edge(child, found, relation, facts.writer, sequence, text))
+            self._offer(Edge(child, found, relation, facts.writer, sequence, time, text))
             return
         about = (facts.run, facts.writer, sequence, text)
         self.problems.append(Problem("unresolved", f"{text!r} was named as a record: {why}", *about))
@@ -180,17 +180,17 @@ class Edges:
             message = f"a late-bound link of an unknown form ({link!r})"
             self.problems.append(Problem("link", message, facts.run, facts.writer, row[0]))
             return
-        self._bind(child, place, relation, facts.writer, row[0])
+        self._bind(child, place, relation, facts.writer, row)
 
-    def _bind(self, child: str, place: tuple[str, int], relation: Relation, writer: str, sequence: int) -> None:
+    def _bind(self, child: str, place: tuple[str, int], relation: Relation, writer: str, row: tuple[int, int]) -> None:
         """Bind a late link to that kind, name and step of the run, as far as that is known."""
         means = self.links.described(place)
         if means is None:
             # Its own edge leads to a placeholder, so that the answer is known to be incomplete.
-            self._offer(Edge(child, self.links.version(place), relation, writer, sequence))
-            self.late.append(Late(child, relation, writer, sequence, place=place))
+            self._offer(Edge(child, self.links.version(place), relation, writer, *row))
+            self.late.append(Late(child, relation, writer, *row, place=place))
             return
-        late = Late(child, relation, writer, sequence, means)
+        late = Late(child, relation, writer, *row, means)
         self.late.append(late)
         self._answer_late(late, means, first=True)
 
@@ -202,7 +202,7 @@ class Edges:
             return
         before = set(links.known.at_step(*means))
         for parent in sorted((found | before if first else found - before) - {late.child}):
-            self._offer(Edge(late.child, parent, late.relation, late.writer, late.sequence))
+            self._offer(Edge(late.child, parent, late.relation, late.writer, late.sequence, late.time))
 
     def _take(self, edge: Edge) -> None:
         self.firm.append(edge)

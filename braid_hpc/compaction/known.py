@@ -131,7 +131,7 @@ class Known:
         """
         ids = sorted(self.past.ids[uid] for uid in uids)
         rows = self._rows(
-            "select child, parent, relation, writer, sequence, said from edge_rows "
+            "select child, parent, relation, writer, sequence, epoch_ns(time), said from edge_rows "
             "where child in (select unnest($ids::bigint[])) or parent in (select unnest($ids::bigint[])) order by all",
             {"ids": ids},
         )
@@ -173,19 +173,20 @@ class Known:
             Those that mean one of the steps, and those whose own record was not seen and is in one of the places.
         """
         rows = self._rows(
-            "select n.uid, l.relation, l.writer, l.sequence, l.place from late_links l "
+            "select n.uid, l.relation, l.writer, l.sequence, epoch_ns(l.time), l.place from late_links l "
             "join nodes n on n.id = l.child where l.run is null"
         )
         found = [
-            Late(child, Relation(relation), writer, sequence, place=_place(place))
-            for child, relation, writer, sequence, place in rows
+            Late(child, Relation(relation), writer, sequence, time, place=_place(place))
+            for child, relation, writer, sequence, time, place in rows
             if _place(place) in places
         ]
         if not self._rows("select 1 from late_links where run is not null limit 1"):
             return found
         means = list(steps)
         rows = self._asked(
-            "select n.uid, l.relation, l.writer, l.sequence, l.run, l.kind, l.name, l.step from late_links l "
+            "select n.uid, l.relation, l.writer, l.sequence, epoch_ns(l.time), l.run, l.kind, l.name, l.step "
+            "from late_links l "
             "join braid_incoming i on l.run = i.run and l.kind = i.kind and l.name = i.name and l.step = i.step "
             "join nodes n on n.id = l.child",
             pa.table(
@@ -198,8 +199,8 @@ class Known:
             ),
         )
         found.extend(
-            Late(child, Relation(relation), writer, sequence, (run, kind, name, step))
-            for child, relation, writer, sequence, run, kind, name, step in rows
+            Late(child, Relation(relation), writer, sequence, time, (run, kind, name, step))
+            for child, relation, writer, sequence, time, run, kind, name, step in rows
         )
         return found
 

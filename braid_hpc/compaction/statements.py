@@ -12,13 +12,14 @@ __all__ = ["Edge", "Late", "Unresolved"]
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A statement of an edge, between global ids (uids)."""
+    """A statement of an edge, between global ids (uids), made at a `time` in nanoseconds since 1970 UTC."""
 
     child: str
     parent: str
     relation: Relation
     writer: str
     sequence: int
+    time: int
     said: str | None = None
 
 
@@ -33,6 +34,7 @@ class Late:
     relation: Relation
     writer: str
     sequence: int
+    time: int
     means: tuple[str, str, str, int] | None = None
     place: Place | None = None
 

@@ -252,16 +252,16 @@ class Writer(Rows):
         ids = self._ids
         self.rows(
             "edge_rows",
-            (("child", BIGINT), ("parent", BIGINT), ("relation", TEXT), *_PLACE, ("said", TEXT)),
-            [(ids[e.child], ids[e.parent], str(e.relation), e.writer, e.sequence, e.said) for e in graph.edges],
+            (("child", BIGINT), ("parent", BIGINT), ("relation", TEXT), *_PLACE, ("said", TEXT), ("time", TIME)),
+            [(ids[e.child], ids[e.parent], str(e.relation), e.writer, e.sequence, e.said, e.time) for e in graph.edges],
         )
         late = []
         for each in graph.late:
             place = f"{each.place[0]}:{each.place[1]}" if each.place is not None else None
             means = each.means or (None, None, None, None)
-            late.append((ids[each.child], *means, str(each.relation), each.writer, each.sequence, place))
+            late.append((ids[each.child], *means, str(each.relation), each.writer, each.sequence, place, each.time))
         meant = (("run", TEXT), ("kind", TEXT), ("name", TEXT), ("step", INTEGER), ("relation", TEXT))
-        self.rows("late_links", (("child", BIGINT), *meant, *_PLACE, ("place", TEXT)), late)
+        self.rows("late_links", (("child", BIGINT), *meant, *_PLACE, ("place", TEXT), ("time", TIME)), late)
         self.rows(
             "unresolved_links",
             (("child", BIGINT), ("run", TEXT), ("said", TEXT), ("time", TIME), ("relation", TEXT), *_PLACE),

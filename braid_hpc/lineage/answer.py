@@ -177,6 +177,7 @@ def ask(
     down: bool,
     depth: int | None,
     at: int,
+    as_of: int | None = None,
     invalid: dict[int, Judgement],
     kinds: frozenset[str] | None = None,
 ) -> Lineage:
@@ -194,6 +195,8 @@ def ask(
         How many edges at most.
     at : int
         Snapshot number.
+    as_of : int, optional
+        Nanoseconds since 1970 UTC: only what was there and had been stated by then.
     invalid : dict of int to Judgement
         From :func:`braid_hpc.lineage.validity.invalid_nodes`.
     kinds : frozenset of str, optional
@@ -214,11 +217,11 @@ def ask(
     if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
         raise InvalidInputError(f"a depth is a number from 0, or nothing for all: not {depth!r}")
     connection = store._connected
-    root, others = resolve(connection, reference, at)
+    root, others = resolve(connection, reference, at, as_of)
     # A step of an SPMD program at which ranks disagree has several versions: they are one answer.
     siblings = [] if root.kind == ACTIVITY_KIND else [each for each in others if _is_sibling(connection, root, each)]
     starts = [root.id, *(each.id for each in siblings)]
-    found = walk(connection, starts, down=down, depth=depth, at=at, index=store.adjacency)
+    found = walk(connection, starts, down=down, depth=depth, at=at, as_of=as_of, index=store.adjacency)
     nodes = _nodes(connection, found.distance)
     every = len(nodes)
     stated = found.edges

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from braid_hpc.lineage.answer import LineageEdge, LineageNode
 from braid_hpc.lineage.missing import Missing, missing_logs
 from braid_hpc.lineage.render import dot, mermaid
-from braid_hpc.lineage.walk import FOLLOWED, edges_of, filled_nodes
+from braid_hpc.lineage.walk import FOLLOWED, edges_of
 from braid_hpc.snapshots.adjacency import Adjacency
+from braid_hpc.store.holding import FOREVER, HOLDING, NODE_TIMES, absent_nodes, filled_nodes
 from braid_hpc.store.resolve import Node, resolve
 from braid_hpc.vocabulary.errors import InvalidInputError
 
@@ -26,10 +27,6 @@ __all__ = ["LIMIT", "Graph", "draw"]
 LIMIT = 500
 
 _RELATIONS = [str(relation) for relation in FOLLOWED]
-_EDGES = (
-    "(select child, parent, relation, snapshot from edge_rows "
-    "union all select child, parent, 'same-content', snapshot from content_rows)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +101,15 @@ class Graph:
         }
 
 
-def draw(store: Store, reference: str | None, *, limit: int | None, at: int, invalid: dict[int, Judgement]) -> Graph:
+def draw(
+    store: Store,
+    reference: str | None,
+    *,
+    limit: int | None,
+    at: int,
+    as_of: int | None = None,
+    invalid: dict[int, Judgement],
+) -> Graph:
     """Collect what hangs together with a node, or all there is.
 
     Parameters
@@ -117,6 +122,8 @@ def draw(store: Store, reference: str | None, *, limit: int | None, at: int, inv
         How many nodes at most; None for all.
     at : int
         Snapshot number.
+    as_of : int, optional
+        Nanoseconds since 1970 UTC.
     invalid : dict of int to Judgement
         From :func:`braid_hpc.lineage.validity.invalid_nodes`.
 
@@ -135,18 +142,23 @@ def draw(store: Store, reference: str | None, *, limit: int | None, at: int, inv
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise InvalidInputError(f"a limit is a number from 1, or nothing for all: not {limit!r}")
     connection, index = store._connected, store.adjacency
+    moment = at, as_of
     closed = filled_nodes(connection, at)
     if reference is None:
         root = None
         rows = connection.execute("select id from nodes where snapshot <= ? order by id", [at]).fetchall()
+        closed |= _later(connection, moment)
         distance = {identity: 0 for (identity,) in rows if identity not in closed}
     else:
-        root = resolve(connection, reference, at)[0]
+        root = resolve(connection, reference, at, as_of)[0]
         closed.discard(root.id)
-        distance = _over_index(index, root.id, at, closed) if index else _over_tables(connection, root.id, at, closed)
+        if index is not None and as_of is None:
+            distance = _over_index(index, root.id, at, closed)
+        else:
+            distance = _over_tables(connection, root.id, moment, closed)
     every = list(distance)
     shown = every if limit is None else every[:limit]
-    return _graph(connection, root, distance, shown, at, invalid)
+    return _graph(connection, root, distance, shown, moment, invalid)
 
 
 def _graph(
@@ -154,7 +166,7 @@ def _graph(
     root: Node | None,
     distance: dict[int, int],
     shown: list[int],
-    at: int,
+    moment: tuple[int, int | None],
     invalid: dict[int, Judgement],
 ) -> Graph:
     nodes = {
@@ -164,10 +176,10 @@ def _graph(
         ).fetchall()
     }
     edges = connection.execute(
-        f"with shown as (select unnest($shown::bigint[]) as id) select distinct child, parent, relation from {_EDGES} "
-        "where snapshot <= $at and list_contains($relations, relation) "
+        f"with shown as (select unnest($shown::bigint[]) as id) select distinct child, parent, relation from {HOLDING} "
+        "where list_contains($relations, relation) "
         "and child in (from shown) and parent in (from shown) order by all",
-        {"shown": shown, "at": at, "relations": _RELATIONS},
+        {"shown": shown, **_given(moment), "relations": _RELATIONS},
     ).fetchall()
     refs = {identity: node.ref for identity, node in nodes.items()}
     drawn = []
@@ -180,7 +192,7 @@ def _graph(
         drawn,
         [LineageEdge(refs[child], refs[parent], relation) for child, parent, relation in edges],
         len(distance) - len(shown),
-        _missing(connection, list(distance), root, at),
+        _missing(connection, list(distance), root, moment[0]),
     )
 
 
@@ -213,17 +225,33 @@ def _over_index(index: Adjacency, start: int, at: int, closed: set[int]) -> dict
     return distance
 
 
-def _over_tables(connection: Any, start: int, at: int, closed: set[int]) -> dict[int, int]:
+def _given(moment: tuple[int, int | None]) -> dict[str, int]:
+    at, as_of = moment
+    return {"at": at, "as_of": FOREVER if as_of is None else as_of}
+
+
+def _later(connection: Any, moment: tuple[int, int | None]) -> set[int]:
+    """Return every node that was not there yet."""
+    if moment[1] is None:
+        return set()
+    query = f"select id from {NODE_TIMES} where snapshot <= $at group by id having epoch_ns(min(time)) > $as_of"
+    return {node for (node,) in connection.execute(query, _given(moment)).fetchall()}
+
+
+def _over_tables(connection: Any, start: int, moment: tuple[int, int | None], closed: set[int]) -> dict[int, int]:
     query = (
         f"with near as (select unnest($here::bigint[]) as id), "
-        f"followed as (from {_EDGES} where snapshot <= $at and list_contains($which, relation)) "
+        f"followed as (from {HOLDING} where list_contains($which, relation)) "
         "select parent from followed where child in (from near) "
         "union select child from followed where parent in (from near) order by 1"
     )
     distance, frontier, level = {start: 0}, [start], 0
     while frontier:
         level += 1
-        rows = connection.execute(query, {"here": frontier, "at": at, "which": _RELATIONS}).fetchall()
-        frontier = [node for (node,) in rows if node not in distance and node not in closed]
+        rows = connection.execute(query, {"here": frontier, **_given(moment), "which": _RELATIONS}).fetchall()
+        ahead = [node for (node,) in rows if node not in distance and node not in closed]
+        at, as_of = moment
+        absent = set() if as_of is None else absent_nodes(connection, ahead, at=at, as_of=as_of)
+        frontier = [node for node in ahead if node not in absent]
         distance.update(dict.fromkeys(frontier, level))
     return distance

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from braid_hpc.lineage.walk import CASCADED, filled_nodes, walk
+from braid_hpc.lineage.walk import CASCADED, walk
 from braid_hpc.snapshots.adjacency import Adjacency
+from braid_hpc.store.holding import FOREVER, filled_nodes
 
 __all__ = ["Judgement", "invalid_nodes"]
-
-#: Later than any time that a store holds, in nanoseconds since 1970.
-FOREVER = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ def invalid_nodes(
     at : int
         Snapshot number: what the store knew then.
     as_of : int, optional
-        Nanoseconds since 1970 UTC: what had been stated by then.
+        Nanoseconds since 1970 UTC: what had been stated, declared and begun by then.
     index : Adjacency, optional
         Of the snapshot that the connection is open on.
 
@@ -89,6 +87,7 @@ def invalid_nodes(
                 [judgement.node],
                 down=True,
                 at=at,
+                as_of=as_of,
                 relations=CASCADED,
                 index=index,
                 barred=barred | reached | filled,

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braid_hpc.snapshots.adjacency import RELATIONS, Adjacency, Half
+from braid_hpc.store.holding import FOREVER, HOLDING, absent_nodes, filled_nodes
 from braid_hpc.vocabulary.codes import Relation
 
-__all__ = ["CASCADED", "FOLLOWED", "Walk", "filled_nodes", "walk"]
+__all__ = ["CASCADED", "FOLLOWED", "Walk", "walk"]
 
 #: The relations that carry provenance from one thing to another; others are followed only when named.
 FOLLOWED = (Relation.DERIVED, Relation.USED, Relation.GENERATED, Relation.SAME_CONTENT)
@@ -47,6 +48,7 @@ def walk(
     *,
     down: bool,
     at: int,
+    as_of: int | None = None,
     depth: int | None = None,
     relations: tuple[Relation, ...] = FOLLOWED,
     index: Adjacency | None = None,
@@ -65,6 +67,9 @@ def walk(
         From parents to children; else from children to parents.
     at : int
         Edges of later snapshots are not followed.
+    as_of : int, optional
+        Nanoseconds since 1970 UTC: edges that were stated later are not followed, and nodes that were declared or
+        begun later are not entered.
     depth : int, optional
         How many edges at most.
     relations : tuple of Relation
@@ -82,27 +87,9 @@ def walk(
         Every node once, though the graph may hold cycles.
     """
     closed = {*(filled_nodes(connection, at) if barred is None else barred)}.difference(starts)
-    if index is not None:
+    if index is not None and as_of is None:
         return _over_index(index, list(starts), down, depth, index.allowed(relations, at), closed, edges)
-    return _over_tables(connection, list(starts), down, depth, at, relations, closed, edges)
-
-
-def filled_nodes(connection: Any, at: int) -> set[int]:
-    """Return the placeholders whose records were seen: edges lead to the records themselves since then.
-
-    Parameters
-    ----------
-    connection : duckdb.DuckDBPyConnection
-        Open on a store.
-    at : int
-        Snapshot number.
-
-    Returns
-    -------
-    set of int
-        Dense ids.
-    """
-    return {row[0] for row in connection.execute("select id from filled where snapshot <= ?", [at]).fetchall()}
+    return _over_tables(connection, list(starts), down, depth, (at, as_of), relations, closed, edges)
 
 
 # ---------------------------------------------------------------------------------------------------- by the index
@@ -216,19 +203,24 @@ def _over_tables(
     starts: list[int],
     down: bool,
     depth: int | None,
-    at: int,
+    moment: tuple[int, int | None],
     relations: tuple[Relation, ...],
     closed: Collection[int],
     wanted: bool,
 ) -> Walk:
     near, far = ("parent", "child") if down else ("child", "parent")
     query = (
-        f"select distinct {near}, {far}, relation from (select child, parent, relation, snapshot from edge_rows "
-        f"union all select child, parent, 'same-content', snapshot from content_rows) where snapshot <= $at "
-        f"and list_contains($relations, relation) and {near} in (select unnest($here::bigint[])) "
+        f"select distinct {near}, {far}, relation from {HOLDING} "
+        f"where list_contains($relations, relation) and {near} in (select unnest($here::bigint[])) "
         f"and not list_contains($closed::bigint[], {far})"
     )
-    given = {"at": at, "relations": [str(relation) for relation in relations], "closed": sorted(closed)}
+    at, as_of = moment
+    given = {
+        "at": at,
+        "as_of": FOREVER if as_of is None else as_of,
+        "relations": [str(relation) for relation in relations],
+        "closed": sorted(closed),
+    }
     distance = dict.fromkeys(starts, 0)
     frontier, level = list(distance), 0
     edges: list[tuple[int, int, str]] = []
@@ -237,7 +229,12 @@ def _over_tables(
         fresh = []
         # Beyond the last level only the edges between what was reached count.
         deeper = depth is None or level <= depth
-        for here, there, relation in connection.execute(query, {**given, "here": frontier}).fetchall():
+        found = connection.execute(query, {**given, "here": frontier}).fetchall()
+        ahead = {there for _, there, _ in found if there not in distance}
+        absent = set() if as_of is None else absent_nodes(connection, ahead, at=at, as_of=as_of)
+        for here, there, relation in found:
+            if there in absent:
+                continue
             if there not in distance and deeper:
                 distance[there] = level
                 fresh.append(there)

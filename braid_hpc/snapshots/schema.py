@@ -57,11 +57,12 @@ create table activity_ends (
 
 create table edge_rows (
     child bigint not null, parent bigint not null, relation varchar not null, writer varchar not null,
-    sequence bigint not null, said varchar, snapshot integer not null);
+    sequence bigint not null, said varchar, time timestamp_ns not null, snapshot integer not null);
 
 create table late_links (
     child bigint not null, run varchar, kind varchar, name varchar, step integer, relation varchar not null,
-    writer varchar not null, sequence bigint not null, place varchar, snapshot integer not null);
+    writer varchar not null, sequence bigint not null, place varchar, time timestamp_ns not null,
+    snapshot integer not null);
 
 create table unresolved_links (
     child bigint not null, run varchar not null, said varchar not null, time timestamp_ns not null,

@@ -18,8 +18,8 @@ _QUERIES = {
     "o.size from occurrences o join version_rows v using (id)",
     "activities": "select uid, name, {number} run, writer, sequence, function, params, begin_time, end_time, "
     "duration_ns, status, error, result from activities",
-    "edges": "select distinct c.uid, p.uid as parent, e.relation, e.writer, e.sequence, e.said from edge_rows e "
-    "join nodes c on c.id = e.child join nodes p on p.id = e.parent where exists "
+    "edges": "select distinct c.uid, p.uid as parent, e.relation, e.writer, e.sequence, e.said, e.time "
+    "from edge_rows e join nodes c on c.id = e.child join nodes p on p.id = e.parent where exists "
     "(select 1 from edges v where v.child = e.child and v.parent = e.parent and v.relation = e.relation)",
     "tags": "select n.uid, t.key, t.type, t.text, t.writer, t.sequence from tag_rows t join nodes n using (id) "
     "where t.id not in (select id from filled)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +26,7 @@ from braid_hpc.vocabulary.errors import (
     ReadOnlyError,
     StorageError,
 )
+from braid_hpc.vocabulary.times import nanoseconds, shown_time
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -213,7 +215,8 @@ class Opened:
         self._connection, fresh._connection = fresh._connection, self._connected
         self.snapshot = fresh.snapshot
         self._judged.clear()
-        self.__dict__.pop("adjacency", None)
+        for cached in ("adjacency", "_events"):
+            self.__dict__.pop(cached, None)
         fresh.close()
 
     def same_content(self, reference: str) -> Table:
@@ -278,6 +281,33 @@ class Opened:
         if isinstance(at, bool) or not isinstance(at, int) or not 1 <= at <= self.snapshot:
             raise InvalidInputError(f"there is no snapshot {at}: this store has 1 to {self.snapshot}")
         return at
+
+    def _as_of(self, as_of: Any) -> int | None:
+        """Return a time in nanoseconds, having seen that the store can say something of it."""
+        moment = nanoseconds(as_of)
+        if moment is None:
+            return None
+        first, last = self._events
+        if first is not None and moment < first:
+            raise InvalidInputError(
+                f"{shown_time(moment)} is before the first event of this store, which is of {shown_time(first)}"
+            )
+        # The clocks of ranks need not agree with this one, so what they recorded counts as past too.
+        if moment > max(last or 0, time.time_ns()):
+            raise InvalidInputError(f"{shown_time(moment)} is still to come: leave as_of= away for what holds now")
+        return moment
+
+    @functools.cached_property
+    def _events(self) -> tuple[int | None, int | None]:
+        """The times of the first and the last event, and of the commit if that is later."""
+        (row,) = self._connected.execute(
+            "select epoch_ns(min(first)), epoch_ns(max(last)) from ("
+            "select min(begin_time) as first, max(greatest(last_time, end_time)) as last from writer_states union all "
+            "select min(time), max(time) from occurrences union all "
+            "select min(begin_time), max(begin_time) from activity_rows union all "
+            "select null, max(committed) from snapshots)"
+        ).fetchall()
+        return row[0], row[1]
 
     # ------------------------------------------------------------------ the handle
 

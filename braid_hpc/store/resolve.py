@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from braid_hpc.compaction.rows import clean
+from braid_hpc.store.holding import FOREVER, HOLDING, appeared
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.references import Reference, format_reference, parse_reference
+from braid_hpc.vocabulary.times import shown_time
 
 __all__ = ["Node", "resolve"]
 
@@ -44,7 +46,7 @@ class Node:
 _SELECT = "select id, uid, kind, name, version from nodes where snapshot <= ? and "
 
 
-def resolve(connection: Any, text: str | Reference, at: int) -> tuple[Node, list[Node]]:
+def resolve(connection: Any, text: str | Reference, at: int, as_of: int | None = None) -> tuple[Node, list[Node]]:
     """Find what a reference names.
 
     Parameters
@@ -55,6 +57,8 @@ def resolve(connection: Any, text: str | Reference, at: int) -> tuple[Node, list
         ``[kind:]name[@version]`` or ``id:<hex>``; without a version, the newest is meant.
     at : int
         The snapshot to look in.
+    as_of : int, optional
+        Nanoseconds since 1970 UTC: what was declared or begun later is passed over.
 
     Returns
     -------
@@ -67,7 +71,7 @@ def resolve(connection: Any, text: str | Reference, at: int) -> tuple[Node, list
     Raises
     ------
     NotFoundError
-        If there is none; similar names are told.
+        If there is none; similar names are told, and when it appeared if that was after `as_of`.
     ConflictError
         If it fits records of several kinds, or several ids; the candidates are told.
     InvalidInputError
@@ -77,7 +81,8 @@ def resolve(connection: Any, text: str | Reference, at: int) -> tuple[Node, list
     if reference.row is not None:
         raise InvalidInputError(f"{reference} names a row of a stream: a record or an activity is needed here")
     if reference.identity is not None:
-        return _by_identity(connection, reference, at), []
+        node = _by_identity(connection, reference, at)
+        return _there(connection, reference, [node], at, as_of)[0], []
     # A file's name that is not UTF-8 has lone surrogates: the store holds it as it was merged.
     reference = replace(reference, name=clean(reference.name or ""))
     kinds = _kinds(connection, reference, at)
@@ -95,10 +100,10 @@ def resolve(connection: Any, text: str | Reference, at: int) -> tuple[Node, list
         raise NotFoundError(
             f"{format_reference(kinds[0], reference.name or '')} has no version {reference.version}: it has 1 to {last}"
         )
-    found = [Node(*row) for row in rows]
+    found = _there(connection, reference, [Node(*row) for row in rows], at, as_of)
     if len(found) == 1 or kinds[0] == ACTIVITY_KIND:
         return found[0], found[1:]
-    heads = _unrevised(connection, found, at)
+    heads = _unrevised(connection, found, at, as_of)
     return heads[0], heads[1:]
 
 
@@ -132,19 +137,34 @@ def _kinds(connection: Any, reference: Reference, at: int) -> list[str]:
     return [kind for (kind,) in rows]
 
 
-def _unrevised(connection: Any, versions: list[Node], at: int) -> list[Node]:
+def _there(connection: Any, reference: Reference, nodes: list[Node], at: int, as_of: int | None) -> list[Node]:
+    """Return those that were there at a time."""
+    if as_of is None:
+        return nodes
+    times = appeared(connection, [node.id for node in nodes], at=at)
+    there = [node for node in nodes if times.get(node.id, as_of) <= as_of]
+    if not there:
+        raise NotFoundError(
+            f"{_on_one_line(str(reference))} was not there at {shown_time(as_of)}: "
+            f"it appeared at {shown_time(min(times.values()))}"
+        )
+    return there
+
+
+def _unrevised(connection: Any, versions: list[Node], at: int, as_of: int | None) -> list[Node]:
     """Return the versions that no other version of that name was derived from, the last generated first."""
-    ids = [node.id for node in versions]
+    given = {"ids": [node.id for node in versions], "at": at, "as_of": FOREVER if as_of is None else as_of}
     rows = connection.execute(
-        "select distinct e.parent from edge_rows e join version_rows c on c.id = e.child "
-        "where e.snapshot <= ? and e.relation = 'wasDerivedFrom' and c.kind = ? and c.name = ? "
-        "and list_contains(?::bigint[], e.parent)",
-        [at, versions[0].kind, versions[0].name, ids],
+        f"select distinct parent from {HOLDING} where relation = 'wasDerivedFrom' "
+        "and list_contains($ids::bigint[], parent) and list_contains($ids::bigint[], child)",
+        given,
     ).fetchall()
     revised = {parent for (parent,) in rows}
     times = dict(
         connection.execute(
-            "select id, max(time) from occurrences where list_contains(?::bigint[], id) group by id", [ids]
+            "select id, max(time) from occurrences where list_contains($ids::bigint[], id) "
+            "and snapshot <= $at and epoch_ns(time) <= $as_of group by id",
+            given,
         ).fetchall()
     )
     heads = [node for node in versions if node.id not in revised] or versions

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from braid_hpc.store.opened import Opened
-from braid_hpc.vocabulary.times import nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +43,8 @@ class Walking(Opened):
         at : int, optional
             A snapshot number: what the store knew then.
         as_of : datetime, str or int, optional
-            A time, as for :meth:`judgements`: what was valid then.
+            A time: what was there, what had been stated and what was valid then. A text in ISO 8601, UTC if it names
+            no zone; an int is nanoseconds since 1970. With `at`, what the store knew of that time.
         kinds : str or iterable of str, optional
             Only these kinds are shown, ``["data"]`` for example, and the root. All are walked through: what data a
             model was trained on is answered through any number of models.
@@ -57,9 +57,10 @@ class Walking(Opened):
         Raises
         ------
         NotFoundError, ConflictError
-            If the reference names nothing, or several things.
+            If the reference names nothing, or nothing that was there at that time, or several things.
         InvalidInputError
-            If the reference, the depth, a time or a kind is not one.
+            If the reference, the depth, a time or a kind is not one; if there is no such snapshot, or the time is
+            before the first event of the store or still to come.
         """
         from braid_hpc.lineage.answer import ask
         from braid_hpc.lineage.shown import check_kinds
@@ -67,7 +68,14 @@ class Walking(Opened):
         shown = check_kinds(kinds)
         invalid = self.judgements(at=at, as_of=as_of)
         return ask(
-            cast("Store", self), reference, down=down, depth=depth, at=self._at(at), invalid=invalid, kinds=shown
+            cast("Store", self),
+            reference,
+            down=down,
+            depth=depth,
+            at=self._at(at),
+            as_of=self._as_of(as_of),
+            invalid=invalid,
+            kinds=shown,
         )
 
     def impact(
@@ -126,7 +134,9 @@ class Walking(Opened):
         from braid_hpc.lineage.component import draw
 
         invalid = self.judgements(at=at, as_of=as_of)
-        return draw(cast("Store", self), reference, limit=limit, at=self._at(at), invalid=invalid)
+        return draw(
+            cast("Store", self), reference, limit=limit, at=self._at(at), as_of=self._as_of(as_of), invalid=invalid
+        )
 
     def invalid(self, ids: list[int], *, at: int | None = None, as_of: Any = None) -> set[int]:
         """Return those of some nodes that are not valid any more.
@@ -158,8 +168,7 @@ class Walking(Opened):
         at : int, optional
             A snapshot number: what the store knew then.
         as_of : datetime, str or int, optional
-            A time: what had been stated by then. A text in ISO 8601, UTC if it names no zone; an int is nanoseconds
-            since 1970.
+            A time, as for :meth:`lineage`: what had been stated by then.
 
         Returns
         -------
@@ -169,11 +178,11 @@ class Walking(Opened):
         Raises
         ------
         InvalidInputError
-            If there is no such snapshot, or `as_of` is no time.
+            If there is no such snapshot, or `as_of` is no time, or one before the first event or still to come.
         """
         from braid_hpc.lineage.validity import invalid_nodes
 
-        key = self._at(at), nanoseconds(as_of)
+        key = self._at(at), self._as_of(as_of)
         if key not in self._judged:
             self._judged[key] = invalid_nodes(self._connected, at=key[0], as_of=key[1], index=self.adjacency)
         return self._judged[key]

@@ -7,7 +7,7 @@ from typing import Any
 
 from braid_hpc.vocabulary.errors import InvalidInputError
 
-__all__ = ["nanoseconds"]
+__all__ = ["nanoseconds", "shown_time"]
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -46,3 +46,28 @@ def nanoseconds(time: Any) -> int | None:
             f"{time!r} is not a time: give one such as '2026-11-21T10:30:00', which is UTC if it names no zone"
         ) from None
     return whole * 1000
+
+
+def shown_time(moment: int) -> str:
+    """Return a time as people read it.
+
+    Parameters
+    ----------
+    moment : int
+        Nanoseconds since 1970 UTC.
+
+    Returns
+    -------
+    str
+        ISO 8601, with all nine digits, as :func:`nanoseconds` takes it up to its microseconds.
+
+    Examples
+    --------
+    >>> shown_time(1795257000500000001)
+    '2026-11-21T10:30:00.500000001Z'
+    """
+    seconds, rest = divmod(moment, 10**9)
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+    except (OverflowError, ValueError, OSError):
+        return f"{moment} ns after 1970"

@@ -66,7 +66,7 @@ def fill(
         connection.execute(f"delete from {table}")
     for child, parent, relation, snapshot in edges:
         row = [child, parent, str(relation), snapshot]
-        connection.execute("insert into edge_rows values (?, ?, ?, 'w', 1, null, ?)", row)
+        connection.execute("insert into edge_rows values (?, ?, ?, 'w', 1, null, make_timestamp_ns(0), ?)", row)
     for index, bad in enumerate(bads):
         row = [uid(index), bad.node, f"cause {index}", bad.cascade, bad.time, bad.snapshot]
         connection.execute(
@@ -130,8 +130,11 @@ def test_a_chain_of_ten_thousand_falls_as_a_whole(connection: duckdb.DuckDBPyCon
         "insert into version_rows (id, uid, kind, name, version, weak, snapshot) "
         "select i, i::varchar, 'data', 'chain', i, false, 1 from range(100, 10101) t(i)"
     )
-    connection.execute("insert into edge_rows select i + 1, i, 'used', 'w', 1, null, 1 from range(100, 10100) t(i)")
-    connection.execute("insert into edge_rows values (100, 10100, 'used', 'w', 1, null, 1)")
+    connection.execute(
+        "insert into edge_rows select i + 1, i, 'used', 'w', 1, null, make_timestamp_ns(0), 1 "
+        "from range(100, 10100) t(i)"
+    )
+    connection.execute("insert into edge_rows values (100, 10100, 'used', 'w', 1, null, make_timestamp_ns(0), 1)")
     connection.execute(
         "insert into invalidation_rows values ('a', 5000, null, null, '', 'bad', true, make_timestamp_ns(1), 'w', 1, 1)"
     )

@@ -42,7 +42,8 @@ def fill(connection: duckdb.DuckDBPyConnection, edges: list[Edge]) -> None:
     )
     for child, parent, relation, snapshot in edges:
         connection.execute(
-            "insert into edge_rows values (?, ?, ?, 'w', 1, null, ?)", [child, parent, str(relation), snapshot]
+            "insert into edge_rows values (?, ?, ?, 'w', 1, null, make_timestamp_ns(0), ?)",
+            [child, parent, str(relation), snapshot],
         )
 
 
@@ -102,7 +103,7 @@ def test_each_node_once_with_its_shortest_distance(
 def test_barred_nodes_are_not_entered(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     """What lies behind them is reached only another way; a start is entered all the same."""
     fill(connection, [(2, 1, Relation.DERIVED, 1), (3, 2, Relation.DERIVED, 1), (4, 1, Relation.DERIVED, 1)])
-    connection.execute("insert into edge_rows values (3, 4, 'used', 'w', 1, null, 1)")
+    connection.execute("insert into edge_rows values (3, 4, 'used', 'w', 1, null, make_timestamp_ns(0), 1)")
     write_adjacency(connection, tmp_path / "index", 1)
     for index in (None, open_adjacency(tmp_path / "index")):
         found = walk(connection, [1], down=True, at=1, index=index, barred=[1, 2], edges=False)
@@ -119,6 +120,7 @@ def test_a_long_chain(connection: duckdb.DuckDBPyConnection) -> None:
     """A thousand generations, each its own level."""
     fill(connection, [])
     connection.execute(
-        "insert into edge_rows select i + 1, i, 'wasDerivedFrom', 'w', 1, null, 1 from range(1, 1001) r(i)"
+        "insert into edge_rows select i + 1, i, 'wasDerivedFrom', 'w', 1, null, make_timestamp_ns(0), 1 "
+        "from range(1, 1001) r(i)"
     )
     assert walk(connection, [1001], down=False, depth=None, at=1).distance == {1001 - n: n for n in range(1001)}

@@ -46,7 +46,7 @@ def fill(connection: duckdb.DuckDBPyConnection, edges: list[Edge]) -> None:
             connection.execute("insert into content_rows values (?, ?, ?)", [child, parent, snapshot])
         else:
             row = [child, parent, str(relation), snapshot]
-            connection.execute("insert into edge_rows values (?, ?, ?, 'w', 1, null, ?)", row)
+            connection.execute("insert into edge_rows values (?, ?, ?, 'w', 1, null, make_timestamp_ns(0), ?)", row)
 
 
 def listed(index: Adjacency, half: Half) -> list[tuple[int, int, int, int]]:
@@ -79,7 +79,7 @@ def test_marks_become_wide_when_there_are_many(connection: duckdb.DuckDBPyConnec
     """More than 65,536 pairs of a snapshot and a relation still have a number each."""
     fill(connection, [])
     connection.execute(
-        "insert into edge_rows select 2, 1, 'used', 'w', 1, null, i from range(1, 70001) t(i)",
+        "insert into edge_rows select 2, 1, 'used', 'w', 1, null, make_timestamp_ns(0), i from range(1, 70001) t(i)",
     )
     write_adjacency(connection, tmp_path / "index", 70_000)
     index = open_adjacency(tmp_path / "index")
@@ -134,8 +134,8 @@ def test_its_size_is_below_sixteen_bytes_an_edge(connection: duckdb.DuckDBPyConn
     """Both directions together, where there are some edges for each node."""
     fill(connection, [])
     connection.execute(
-        "insert into edge_rows select i % 7 + 1, (i // 7) % 7 + 1, 'used', 'w', 1, null, i // 49 + 1 "
-        "from range(49 * 1000) t(i)"
+        "insert into edge_rows select i % 7 + 1, (i // 7) % 7 + 1, 'used', 'w', 1, null, make_timestamp_ns(0), "
+        "i // 49 + 1 from range(49 * 1000) t(i)"
     )
     write_adjacency(connection, tmp_path / "index", 1000)
     assert (tmp_path / "index").stat().st_size < 16 * 49_000

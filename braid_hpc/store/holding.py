@@ -1,0 +1,90 @@
+"""What holds at a snapshot and a time, asked of a store's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+__all__ = ["FOREVER", "HOLDING", "NODE_TIMES", "absent_nodes", "appeared", "filled_nodes"]
+
+#: Later than any time that a store holds, in nanoseconds since 1970.
+FOREVER = (1 << 63) - 1
+
+#: Child, parent and relation of every edge that the store knew at snapshot ``$at`` and that was stated by the time
+#: ``$as_of``. One of equal content is no statement: it holds as soon as both its ends are there.
+HOLDING = """(
+    select child, parent, relation from edge_rows where snapshot <= $at and epoch_ns(time) <= $as_of
+    union all select child, parent, 'same-content' from content_rows where snapshot <= $at)
+"""
+
+#: When versions were declared and activities begun; a placeholder has no time, and is there always.
+NODE_TIMES = """(
+    select id, time, snapshot from occurrences union all select id, begin_time, snapshot from activity_rows)
+"""
+
+
+def filled_nodes(connection: Any, at: int) -> set[int]:
+    """Return the placeholders whose records were seen: edges lead to the records themselves since then.
+
+    What a placeholder stands for is known or not whatever the time that is asked for, so there is no ``as_of``.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on a store.
+    at : int
+        Snapshot number.
+
+    Returns
+    -------
+    set of int
+        Dense ids.
+    """
+    return {row[0] for row in connection.execute("select id from filled where snapshot <= ?", [at]).fetchall()}
+
+
+def absent_nodes(connection: Any, ids: Collection[int], *, at: int, as_of: int) -> set[int]:
+    """Return those of some nodes that were not there yet.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on a store.
+    ids : collection of int
+        Dense ids.
+    at : int
+        Snapshot number.
+    as_of : int
+        Nanoseconds since 1970 UTC: what had been declared or begun by then was there.
+
+    Returns
+    -------
+    set of int
+        Dense ids.
+    """
+    return {node for node, time in appeared(connection, ids, at=at).items() if time > as_of}
+
+
+def appeared(connection: Any, ids: Collection[int], *, at: int) -> dict[int, int]:
+    """Return when nodes were first declared or begun, as far as a snapshot knew.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on a store.
+    ids : collection of int
+        Dense ids.
+    at : int
+        Snapshot number.
+
+    Returns
+    -------
+    dict of int to int
+        Nanoseconds since 1970 UTC; placeholders are not in it.
+    """
+    rows = connection.execute(
+        f"select id, epoch_ns(min(time)) from {NODE_TIMES} where snapshot <= $at "
+        "and id in (select unnest($ids::bigint[])) group by id",
+        {"at": at, "ids": list(ids)},
+    ).fetchall()
+    return dict(rows)
