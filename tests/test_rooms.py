@@ -16,7 +16,10 @@ import braid_hpc
 PACKAGE = Path(__file__).resolve().parent.parent / "braid_hpc"
 
 #: From left to right; a room imports only rooms to its left, and itself.
-ROOMS = ("vocabulary", "log", "run", "reading", "remote", "snapshots", "compaction", "store", "lineage", "cli")
+ROOMS = (
+    *("vocabulary", "log", "run", "reading", "remote", "snapshots", "compaction"),
+    *("queries", "store", "lineage", "cli"),
+)
 
 #: Import nothing of ours, so that everybody may import them.
 LEAVES = ("kernels", "_version")

@@ -1,0 +1,65 @@
+"""The language of searches: conditions as objects and as text (``docs/filter.md``).
+
+Examples
+--------
+>>> from braid_hpc.queries import kind, name, parse_query, tag
+>>> query = (kind == "model") & (tag("energy_keV") > 70) & ~name.like("scan-*")
+>>> print(query)
+kind = model and energy_keV > 70 and not name ~ "scan-*"
+>>> parse_query(str(query)) == query
+True
+"""
+
+from __future__ import annotations
+
+from braid_hpc.queries.build import (
+    Noun,
+    begin_time,
+    digest,
+    end_time,
+    field,
+    host,
+    kind,
+    name,
+    param,
+    rank,
+    run,
+    status,
+    tag,
+    time,
+    uri,
+    valid,
+    value,
+)
+from braid_hpc.queries.parse import parse_query
+from braid_hpc.queries.plain import from_json, to_json
+from braid_hpc.queries.tree import And, Condition, Not, Operator, Or, Query
+
+__all__ = [
+    "And",
+    "Condition",
+    "Not",
+    "Noun",
+    "Operator",
+    "Or",
+    "Query",
+    "begin_time",
+    "digest",
+    "end_time",
+    "field",
+    "from_json",
+    "host",
+    "kind",
+    "name",
+    "param",
+    "parse_query",
+    "rank",
+    "run",
+    "status",
+    "tag",
+    "time",
+    "to_json",
+    "uri",
+    "valid",
+    "value",
+]

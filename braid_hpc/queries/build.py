@@ -1,0 +1,325 @@
+"""Searches written in Python: ``tag("energy_keV") > 70``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from braid_hpc.queries.fields import Field, Holds, find_field
+from braid_hpc.queries.tree import Condition, Operator, Query, noun
+from braid_hpc.vocabulary.encoding import check_tags
+from braid_hpc.vocabulary.errors import InvalidInputError
+
+__all__ = [
+    "Noun",
+    "begin_time",
+    "digest",
+    "end_time",
+    "field",
+    "host",
+    "kind",
+    "name",
+    "param",
+    "rank",
+    "run",
+    "status",
+    "tag",
+    "time",
+    "uri",
+    "valid",
+    "value",
+]
+
+
+class Noun:
+    """A field, to be compared with Python's operators; each gives a :class:`Query`.
+
+    Parameters
+    ----------
+    found : Field
+        What it stands for.
+
+    Examples
+    --------
+    >>> print((tag("energy_keV") > 70) & (kind == "data"))
+    energy_keV > 70 and kind = data
+    >>> print(name.like("scan-*") | ~tag("sample").similar("Nickel"))
+    name ~ "scan-*" or not sample similar Nickel
+    """
+
+    __slots__ = ("field",)
+
+    def __init__(self, found: Field) -> None:
+        self.field = found
+
+    def __eq__(self, other: object) -> Query:  # type: ignore[override]
+        """Hold where it is equal."""
+        return self._compared(Operator.EQ, other)
+
+    def __ne__(self, other: object) -> Query:  # type: ignore[override]
+        """Hold where it is not equal."""
+        return self._compared(Operator.NE, other)
+
+    def __lt__(self, other: Any) -> Query:
+        """Hold where it is less."""
+        return self._compared(Operator.LT, other)
+
+    def __le__(self, other: Any) -> Query:
+        """Hold where it is less or equal."""
+        return self._compared(Operator.LE, other)
+
+    def __gt__(self, other: Any) -> Query:
+        """Hold where it is more."""
+        return self._compared(Operator.GT, other)
+
+    def __ge__(self, other: Any) -> Query:
+        """Hold where it is more or equal."""
+        return self._compared(Operator.GE, other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _compared(self, operator: Operator, other: Any) -> Query:
+        return Condition(self.field, operator, self._given(other))
+
+    def _given(self, other: Any) -> Any:
+        if self.field.holds is Holds.TIME and isinstance(other, datetime):
+            return other.isoformat()
+        # A number of NumPy is what it is recorded as.
+        try:
+            plain = (check_tags({"k": other}) or {}).get("k")
+        except InvalidInputError:
+            plain = None
+        # Anything else is recorded as what Python shows of it, and never meant by that.
+        if not isinstance(plain, (int, float)) and not isinstance(other, str):
+            raise InvalidInputError(
+                f"{_shown(other)} is no value to compare with: give a text, a number or a truth value"
+            )
+        return plain
+
+    def one_of(self, values: Iterable[Any]) -> Query:
+        """Hold where it is one of several.
+
+        Parameters
+        ----------
+        values : iterable
+            One at least.
+
+        Returns
+        -------
+        Query
+            That condition.
+
+        Raises
+        ------
+        InvalidInputError
+            If there are none, or one cannot be.
+        """
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise InvalidInputError(f"{values!r:.80} is no list of values")
+        return Condition(self.field, Operator.IN, tuple(self._given(each) for each in values))
+
+    def like(self, pattern: str) -> Query:
+        """Hold where the whole text fits a pattern of a shell.
+
+        Parameters
+        ----------
+        pattern : str
+            With ``*``, ``?``, ``[a-z]`` and ``[!a]``; small and capital letters differ.
+
+        Returns
+        -------
+        Query
+            That condition.
+
+        Raises
+        ------
+        InvalidInputError
+            If it is no text.
+        """
+        return Condition(self.field, Operator.LIKE, pattern)
+
+    def matches(self, pattern: str) -> Query:
+        """Hold where a regular expression fits somewhere in the text.
+
+        Parameters
+        ----------
+        pattern : str
+            As RE2 takes it: without look-around and references back.
+
+        Returns
+        -------
+        Query
+            That condition.
+
+        Raises
+        ------
+        InvalidInputError
+            If it is no text; a pattern that RE2 refuses is told when it is asked.
+        """
+        return Condition(self.field, Operator.MATCHES, pattern)
+
+    def contains(self, text: str) -> Query:
+        """Hold where a text is a part of it.
+
+        Parameters
+        ----------
+        text : str
+            Small and capital letters differ.
+
+        Returns
+        -------
+        Query
+            That condition.
+
+        Raises
+        ------
+        InvalidInputError
+            If it is no text.
+        """
+        return Condition(self.field, Operator.CONTAINS, text)
+
+    def similar(self, text: str, *, at: float | None = None) -> Query:
+        """Hold where it is like a text, typing errors apart.
+
+        Parameters
+        ----------
+        text : str
+            What it should be like.
+        at : float, optional
+            Jaro-Winkler similarity at least, 0 to 1; 0.85 without it.
+
+        Returns
+        -------
+        Query
+            That condition.
+
+        Raises
+        ------
+        InvalidInputError
+            If it is no text, or `at` no such number.
+        """
+        return Condition(self.field, Operator.SIMILAR, text, at)
+
+    def exists(self) -> Query:
+        """Hold where there is a value.
+
+        Returns
+        -------
+        Query
+            That condition.
+
+        Raises
+        ------
+        InvalidInputError
+            If everything has one.
+        """
+        return Condition(self.field, Operator.EXISTS)
+
+    def __repr__(self) -> str:
+        """Return how it is written."""
+        return f"<field {noun(self.field)}>"
+
+
+def _shown(value: object) -> str:
+    return "a number of too many digits" if isinstance(value, int) else f"{value!r:.80}"
+
+
+def field(name: str, key: str | None = None) -> Noun:
+    """Return any field.
+
+    Parameters
+    ----------
+    name : str
+        As on the page :doc:`filter`, ``step`` for example; ``run`` with a key is a column of the view ``runs``.
+    key : str, optional
+        Of a tag, a parameter, a declared value or a run.
+
+    Returns
+    -------
+    Noun
+        To be compared.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is none.
+    """
+    return Noun(find_field(name, key))
+
+
+def tag(key: str) -> Noun:
+    """Return a tag.
+
+    Parameters
+    ----------
+    key : str
+        Dotted where tags were nested.
+
+    Returns
+    -------
+    Noun
+        To be compared.
+
+    Raises
+    ------
+    InvalidInputError
+        If the key is no text.
+    """
+    return field("tag", key)
+
+
+def param(key: str) -> Noun:
+    """Return a parameter of an activity.
+
+    Parameters
+    ----------
+    key : str
+        Its name, dotted where it is nested.
+
+    Returns
+    -------
+    Noun
+        To be compared.
+
+    Raises
+    ------
+    InvalidInputError
+        If the key is no text.
+    """
+    return field("param", key)
+
+
+def value(key: str | None = None) -> Noun:
+    """Return the declared value of a fact, or a part of it.
+
+    Parameters
+    ----------
+    key : str, optional
+        Dotted where it is nested; without it all of it, if it is a text, a number or a truth value.
+
+    Returns
+    -------
+    Noun
+        To be compared.
+
+    Raises
+    ------
+    InvalidInputError
+        If the key is no text.
+    """
+    return field("value", key)
+
+
+kind = Noun(Field("kind"))
+name = Noun(Field("name"))
+digest = Noun(Field("digest"))
+uri = Noun(Field("uri"))
+run = Noun(Field("run"))
+rank = Noun(Field("rank"))
+host = Noun(Field("host"))
+status = Noun(Field("status"))
+time = Noun(Field("time"))
+begin_time = Noun(Field("begin_time"))
+end_time = Noun(Field("end_time"))
+valid = Noun(Field("valid"))

@@ -1,0 +1,157 @@
+"""What can be asked for: the fields of the language, which are columns of the store's views."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from enum import StrEnum
+
+from braid_hpc.vocabulary.errors import InvalidInputError
+
+__all__ = ["FAMILIES", "FIELDS", "RUN_FIELDS", "STATUSES", "Field", "Holds", "find_field", "near"]
+
+
+class Holds(StrEnum):
+    """What the values of a field are."""
+
+    TEXT = "text"
+    KIND = "kind"
+    STATUS = "status"
+    NUMBER = "number"
+    TIME = "time"
+    FLAG = "flag"
+    ID = "id"
+    RUN = "run"
+    URI = "uri"
+    TYPED = "typed"
+    """A value of any type; the literal's type decides."""
+
+
+#: Of activities, and of runs (``incomplete``).
+STATUSES = ("ok", "failed", "exited", "unfinished", "incomplete")
+
+#: What a version or an activity has, as columns of the views ``versions``, ``activities``, ``uris`` and ``ranks``.
+FIELDS = {
+    "kind": Holds.KIND,
+    "name": Holds.TEXT,
+    "version": Holds.NUMBER,
+    "uid": Holds.ID,
+    "digest": Holds.TEXT,
+    "size": Holds.NUMBER,
+    "dtype": Holds.TEXT,
+    "unit": Holds.TEXT,
+    "step": Holds.NUMBER,
+    "time": Holds.TIME,
+    "begin_time": Holds.TIME,
+    "end_time": Holds.TIME,
+    "duration_ns": Holds.NUMBER,
+    "status": Holds.STATUS,
+    "error": Holds.TEXT,
+    "function": Holds.TEXT,
+    "uri": Holds.URI,
+    "run": Holds.RUN,
+    "rank": Holds.NUMBER,
+    "host": Holds.TEXT,
+    "snapshot": Holds.NUMBER,
+    "valid": Holds.FLAG,
+    "weak": Holds.FLAG,
+    "placeholder": Holds.FLAG,
+}
+
+#: What a run has, behind ``run.``: columns of the view ``runs``.
+RUN_FIELDS = {
+    "job": Holds.TEXT,
+    "size": Holds.NUMBER,
+    "ranks": Holds.NUMBER,
+    "begin_time": Holds.TIME,
+    "end_time": Holds.TIME,
+    "status": Holds.STATUS,
+    "events": Holds.NUMBER,
+    "lost": Holds.NUMBER,
+    "argv": Holds.TEXT,
+    "cwd": Holds.TEXT,
+    "script": Holds.TEXT,
+    "script_digest": Holds.TEXT,
+    "git": Holds.TEXT,
+    "user": Holds.TEXT,
+    "launcher": Holds.TEXT,
+    "scheduler_job": Holds.TEXT,
+    "restart": Holds.NUMBER,
+    "snapshot": Holds.NUMBER,
+}
+
+#: Fields with a key of their own behind a dot. ``value`` alone is what was declared as a whole.
+FAMILIES = ("tag", "param", "value", "run")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field, or a key of a family.
+
+    Attributes
+    ----------
+    name : str
+        Of :data:`FIELDS` or :data:`FAMILIES`.
+    key : str or None
+        Of a tag, a parameter, a part of a declared value, or a column of a run.
+    """
+
+    name: str
+    key: str | None = None
+
+    @property
+    def holds(self) -> Holds:
+        """What its values are."""
+        if self.name == "run" and self.key is not None:
+            return RUN_FIELDS[self.key]
+        return FIELDS.get(self.name, Holds.TYPED)
+
+
+def find_field(name: str, key: str | None = None) -> Field:
+    """Return a field by its name.
+
+    Parameters
+    ----------
+    name : str
+        Of :data:`FIELDS` or :data:`FAMILIES`.
+    key : str, optional
+        For a family.
+
+    Returns
+    -------
+    Field
+        That field.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is none; names that are near it are told.
+    """
+    if key is None and name not in FIELDS and name != "value":
+        raise InvalidInputError(f"there is no field {name!r:.80}{near(name, [*FIELDS, *FAMILIES])}")
+    if key is not None and (name not in FAMILIES or not isinstance(key, str)):
+        raise InvalidInputError(f"{name}.{key} is no field: only {', '.join(FAMILIES)} have keys, which are texts")
+    if name == "run" and key is not None and key not in RUN_FIELDS:
+        raise InvalidInputError(f"a run has no field {key!r:.80}{near(key, list(RUN_FIELDS))}")
+    return Field(name, key)
+
+
+def near(name: str, known: list[str]) -> str:
+    """Return what to say of names that are like one that is not known.
+
+    Parameters
+    ----------
+    name : str
+        As it was written.
+    known : list of str
+        What there is.
+
+    Returns
+    -------
+    str
+        ``: near it are ...``, or all there are.
+    """
+    found = difflib.get_close_matches(name[:100].lower(), known, n=3, cutoff=0.6)
+    if found:
+        return f": near it {'is' if len(found) == 1 else 'are'} {', '.join(found)}"
+    return f": there are {', '.join(sorted(set(known)))}"
