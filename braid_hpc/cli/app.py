@@ -77,6 +77,7 @@ for command in (
     stated.tests,
     judge.invalidate,
     judge.revalidate,
+    judge.retract,
     actions.actions,
     globus.globus,
     ask.sql,

@@ -1,4 +1,4 @@
-"""``braid invalidate`` and ``braid revalidate``: what is not to be relied on, said after the run."""
+"""``braid invalidate``, ``braid revalidate`` and ``braid retract``: what is not to be relied on, said after the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from braid_hpc.cli.output import Command, emit, format_option, messages, store_o
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import InvalidInputError
 
-__all__ = ["invalidate", "revalidate"]
+__all__ = ["invalidate", "retract", "revalidate"]
 
 
 @click.command(
@@ -74,6 +74,29 @@ def revalidate(references: tuple[str, ...], despite: str | None, all_versions: b
     with open_chosen(store) as opened:
         made = opened.revalidate(references, despite=despite, all_versions=all_versions)
         messages.print(f"stated in snapshot {opened.snapshot}: {', '.join(f'id:{uid}' for uid in made)}")
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "braid retract model:braggnn@3 data:peaks --cause 'trained without them'",
+        "braid retract model:braggnn@3 activity:fit --relation wasGeneratedBy --cause 'it was another one'",
+    ],
+)
+@click.argument("child")
+@click.argument("parent")
+@click.option("--cause", required=True, help="Why, for people.")
+@click.option("--relation", metavar="RELATION", help="Only the edge of this relation; all between the two without it.")
+@store_option
+def retract(child: str, parent: str, cause: str, relation: str | None, store: str | None) -> None:
+    """State that CHILD did not come from PARENT, though that was recorded.
+
+    The edge is not followed any more and carries no invalidation. It stays in the store's history: as of an earlier
+    time, or at an earlier snapshot, it holds.
+    """
+    with open_chosen(store) as opened:
+        made = opened.retract(child, parent, cause=cause, relation=relation)
+        messages.print(f"stated in snapshot {opened.snapshot}: id:{made}")
 
 
 def _reached(opened: Store, chosen: list[str], *, cascade: bool, all_versions: bool) -> dict[int, tuple[str, str]]:

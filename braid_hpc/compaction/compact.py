@@ -24,6 +24,7 @@ from braid_hpc.compaction.judgements import write_judgements
 from braid_hpc.compaction.known import Known
 from braid_hpc.compaction.ledger import Ledger, damage, settle, write_writers
 from braid_hpc.compaction.problems import Problem
+from braid_hpc.compaction.retractions import write_retractions
 from braid_hpc.compaction.runs import absent_ranks, group_runs
 from braid_hpc.compaction.same_content import link_same_content
 from braid_hpc.compaction.slices import slices
@@ -389,6 +390,7 @@ def _write_spoken(
     """Write everything but rows of streams, slice by slice: each is built on those before it as on earlier commits."""
     known = Known(out.connection, out.snapshot)
     judging: list[Facts] = []
+    retracting: list[Facts] = []
     acting: list[Facts] = []
     for done, facts in enumerate(slices(taken)):
         progress("resolve", done, done + 1)
@@ -398,9 +400,11 @@ def _write_spoken(
         out.write_streams(facts, tables.place)
         known.settle(graph)
         judging.extend(each for each in facts if each.judged)
+        retracting.extend(each for each in facts if each.retracted)
         acting.extend(each for each in facts if each.acted)
     link_same_content(out, known)
     write_judgements(out, judging)
+    write_retractions(out, retracting)
     write_actions(out, acting)
 
 

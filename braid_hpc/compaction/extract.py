@@ -26,11 +26,25 @@ from braid_hpc.vocabulary.payloads import (
     Links,
     Rejected,
     Result,
+    Retraction,
     Revalidation,
     StreamSchema,
 )
 
-__all__ = ["SPOKEN", "Acted", "Begun", "Declared", "Ended", "Facts", "Judged", "Linked", "Place", "Speaker", "extract"]
+__all__ = [
+    "SPOKEN",
+    "Acted",
+    "Begun",
+    "Declared",
+    "Ended",
+    "Facts",
+    "Judged",
+    "Linked",
+    "Place",
+    "Retracted",
+    "Speaker",
+    "extract",
+]
 
 _DECLARATION = decoder(Declaration)
 _BEGIN = decoder(Begin)
@@ -39,6 +53,7 @@ _CALLED = decoder(Called)
 _LINKS = decoder(Links)
 _STREAM = decoder(StreamSchema)
 _REJECTED = decoder(Rejected)
+_RETRACTED = decoder(Retraction)
 _JUDGED: dict[int, Any] = {Code.INVALIDATE: decoder(Invalidation), Code.REVALIDATE: decoder(Revalidation)}
 _ACTED: dict[int, Any] = {
     Code.ACTION: decoder(Action),
@@ -101,6 +116,15 @@ class Judged:
 
 
 @dataclass(slots=True)
+class Retracted:
+    """A statement that an edge was stated wrongly."""
+
+    sequence: int
+    about: Retraction
+    time: int
+
+
+@dataclass(slots=True)
 class Acted:
     """What is said of an action: what it is, what it is attached to, that it is begun, how it ended."""
 
@@ -145,6 +169,7 @@ class Facts:
     info: list[tuple[int, str, Any]] = field(default_factory=list)
     rejected: list[tuple[int, Rejected]] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
+    retracted: list[Retracted] = field(default_factory=list)
     acted: list[Acted] = field(default_factory=list)
     undecodable: list[tuple[int, str]] = field(default_factory=list)
     unknown: list[tuple[int, int]] = field(default_factory=list)
@@ -185,6 +210,7 @@ SPOKEN = (
     Code.REJECTED,
     Code.INVALIDATE,
     Code.REVALIDATE,
+    Code.RETRACT,
     Code.ACTION,
     Code.ATTACH,
     Code.ATTEMPT,
@@ -419,6 +445,8 @@ def _take(facts: Facts, speaker: Speaker, events: Events, row: int, sequence: in
         facts.rejected.append((sequence, _REJECTED.decode(payload)))
     elif code in _JUDGED:
         facts.judged.append(Judged(sequence, _JUDGED[code].decode(payload), time))
+    elif code == Code.RETRACT:
+        facts.retracted.append(Retracted(sequence, _RETRACTED.decode(payload), time))
     elif code in _ACTED:
         facts.acted.append(Acted(sequence, _ACTED[code].decode(payload), subject, time))
 

@@ -21,7 +21,7 @@ from braid_hpc.vocabulary.identity import key_digest
 from braid_hpc.vocabulary.payloads import Invalidation
 from braid_hpc.vocabulary.references import parse_reference
 
-__all__ = ["Said", "Target", "find_target", "judgement_uid", "said_of", "write_judgements"]
+__all__ = ["Said", "Target", "find_target", "judgement_uid", "said_of", "said_of_link", "write_judgements"]
 
 
 def judgement_uid(writer: str, sequence: int) -> str:
@@ -155,12 +155,33 @@ def said_of(facts: Facts, judged: Judged | Acted) -> Said:
     Said
         For :func:`find_target`.
     """
-    link = getattr(judged.about, "target", None)
+    return said_of_link(facts, getattr(judged.about, "target", None), judged.sequence, judged.time)
+
+
+def said_of_link(facts: Facts, link: Any, sequence: int, time: int) -> Said:
+    """Return who named something by a link, and when.
+
+    Parameters
+    ----------
+    facts : Facts
+        In which it stands.
+    link : object
+        See :mod:`braid_hpc.vocabulary.payloads`.
+    sequence : int
+        Of the event.
+    time : int
+        Of the event, nanoseconds since 1970 UTC.
+
+    Returns
+    -------
+    Said
+        For :func:`find_target`.
+    """
     link = link[0] if isinstance(link, (list, tuple)) and link else link
     place = place_of(facts.writer, link)
     text = link if isinstance(link, str) else f"{_HANDLE}{place[0]}:{place[1]}" if place is not None else repr(link)
     begin = int((facts.log.header.get("clock") or {}).get("utc_ns", 0))
-    return Said(facts.run, facts.writer, judged.sequence, judged.time, begin, text)
+    return Said(facts.run, facts.writer, sequence, time, begin, text)
 
 
 # ---------------------------------------------------------------------------------------------------- what is meant

@@ -1,4 +1,4 @@
-"""Saying on a rank that something is not to be relied on, or that it is."""
+"""Saying on a rank that something is not to be relied on, or that it is, or that an edge was stated wrongly."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from braid_hpc.run.doing import Doing
 from braid_hpc.run.guard import passes, shown
-from braid_hpc.vocabulary.codes import Code
+from braid_hpc.vocabulary.codes import Code, check_retractable
 from braid_hpc.vocabulary.encoding import encode
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identity import key_digest
-from braid_hpc.vocabulary.payloads import Invalidation, Revalidation
+from braid_hpc.vocabulary.payloads import Invalidation, Retraction, Revalidation
 
 __all__ = ["Judging"]
 
@@ -90,6 +90,54 @@ class Judging(Doing):
             return Revalidation(target, despite and despite.removeprefix("id:"), bool(all_versions))
 
         return self._judge(Code.REVALIDATE, record, all_versions, statement)
+
+    def retract(self, child: Any, parent: Any, *, cause: str, relation: str | None = None) -> str:
+        """State that an edge was stated wrongly: that one thing did not come from the other.
+
+        The edge is not followed any more and carries no invalidation, unless it is stated again later. Nothing is
+        removed: as of an earlier time it holds.
+
+        Parameters
+        ----------
+        child, parent : Record or str
+            Its ends, as for :meth:`invalidate`.
+        cause : str
+            Why, for people.
+        relation : str, optional
+            Only the edge of this relation, such as ``wasDerivedFrom``; without it all between the two.
+
+        Returns
+        -------
+        str
+            Id of the statement; empty if it could not be recorded.
+
+        Raises
+        ------
+        InvalidInputError
+            Only with ``BRAID_STRICT=1``: if `child` or `parent` is no record, `cause` no text, or `relation` none that
+            is stated.
+
+        See Also
+        --------
+        derive : what is taken back.
+        """
+        if not self._open:
+            self._note_late()
+            return ""
+        try:
+            if not isinstance(cause, str) or not cause:
+                raise InvalidInputError(f"the cause of a retraction is a text, not {cause!r}")
+            ends = [self._link_of(each) for each in (child, parent)]
+            if None in ends:
+                return ""
+            about = Retraction(ends[0], ends[1], cause, None if relation is None else check_retractable(relation))
+            sequence = self._log.append(Code.RETRACT, payload=encode(about))
+            return key_digest(["judgement", self._log.writer.hex(), sequence]) if sequence else ""
+        except Exception as error:
+            if passes(error):
+                raise
+            self._refused("retract", error, shown(child))
+            return ""
 
     def _judge(self, code: Code, record: Any, all_versions: bool, statement: Any) -> str:
         if not self._open:

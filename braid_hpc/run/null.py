@@ -142,6 +142,10 @@ class NullRun(_Base):
         """Do nothing; return no id."""
         return ""
 
+    def retract(self, child: Any, parent: Any, **about: Any) -> str:
+        """Do nothing; return no id."""
+        return ""
+
     def action(self, given: Any) -> Any:
         """Return a false handle."""
         return self.record("action", "")

@@ -93,6 +93,11 @@ create table revalidation_rows (
     uid varchar not null, id bigint, kind varchar, name varchar, said varchar, despite varchar,
     time timestamp_ns not null, writer varchar not null, sequence bigint not null, snapshot integer not null);
 
+create table retraction_rows (
+    uid varchar not null, child bigint, parent bigint, relation varchar, child_said varchar not null,
+    parent_said varchar not null, cause varchar not null, time timestamp_ns not null, writer varchar not null,
+    sequence bigint not null, snapshot integer not null);
+
 create table action_rows (
     uid varchar not null, name varchar, command varchar[] not null, entry varchar, timeout double,
     time timestamp_ns not null, writer varchar not null, sequence bigint not null, snapshot integer not null);
@@ -135,8 +140,10 @@ create view filled as
 
 create view edges as
     select child, parent, relation, count(*) as statements, min(snapshot) as snapshot
-    from edge_rows
-    where parent not in (select id from filled) and child not in (select id from filled)
+    from edge_rows e
+    where parent not in (select id from filled) and child not in (select id from filled) and not exists (
+        from retraction_rows r where r.child = e.child and r.parent = e.parent
+        and (r.relation is null or r.relation = e.relation) and r.time >= e.time)
     group by child, parent, relation
     union all
     select child, parent, 'same-content', 1, snapshot from content_rows;
@@ -239,6 +246,16 @@ create view invalidations as
         w.header ->> '$.user' as "user", i.writer, i.sequence, i.snapshot
     from stated_invalidations i join nodes n using (id) left join writers w on w.writer = i.writer;
 
+create view retractions as
+    select r.uid, r.child, r.parent, e.relation, r.cause, r.time,
+        exists (from edges n where n.child = r.child and n.parent = r.parent and n.relation = e.relation) as restated,
+        w.header ->> '$.user' as "user", r.writer, r.sequence, r.snapshot
+    from retraction_rows r join (select distinct child, parent, relation from edge_rows) e
+        on e.child = r.child and e.parent = r.parent and (r.relation is null or r.relation = e.relation)
+    left join writers w on w.writer = r.writer
+    where exists (from edge_rows s where s.child = r.child and s.parent = r.parent and s.relation = e.relation
+        and s.time <= r.time);
+
 create view actions as
     select d.uid as action, n.id, n.uid, n.kind, n.name, n.version, any_value(d.name) as label,
         any_value(d.command) as command, any_value(d.entry) as entry, any_value(d.timeout) as timeout,
@@ -283,6 +300,7 @@ PUBLIC_VIEWS = (
     "ranks",
     "streams",
     "invalidations",
+    "retractions",
     "actions",
     "action_attempts",
     "snapshots",

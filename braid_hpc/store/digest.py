@@ -37,6 +37,8 @@ _QUERIES = {
     "from stated_invalidations i join nodes n using (id)",
     "revalidations": "select distinct r.uid, n.uid as target, r.despite, r.time, r.writer, r.sequence "
     "from stated_revalidations r join nodes n using (id)",
+    "retractions": "select r.uid, c.uid as child, p.uid as parent, r.relation, r.cause, r.time, r.writer, r.sequence "
+    "from retraction_rows r join nodes c on c.id = r.child join nodes p on p.id = r.parent",
     "actions": "select uid, name, command, entry, timeout, time, writer, sequence from action_rows",
     "attachments": "select n.uid, a.action_writer, a.action_sequence, a.time, a.writer, a.sequence "
     "from attachment_rows a join nodes n using (id)",

@@ -11,9 +11,14 @@ __all__ = ["FOREVER", "HOLDING", "NODE_TIMES", "absent_nodes", "appeared", "fill
 FOREVER = (1 << 63) - 1
 
 #: Child, parent and relation of every edge that the store knew at snapshot ``$at`` and that was stated by the time
-#: ``$as_of``. One of equal content is no statement: it holds as soon as both its ends are there.
+#: ``$as_of`` and not retracted after that. One of equal content is no statement: it holds as
+#: soon as both its ends are there.
 HOLDING = """(
-    select child, parent, relation from edge_rows where snapshot <= $at and epoch_ns(time) <= $as_of
+    select child, parent, relation from edge_rows e
+    where snapshot <= $at and epoch_ns(time) <= $as_of and not exists (
+        from retraction_rows r where r.child = e.child and r.parent = e.parent
+        and (r.relation is null or r.relation = e.relation)
+        and r.snapshot <= $at and epoch_ns(r.time) <= $as_of and r.time >= e.time)
     union all select child, parent, 'same-content' from content_rows where snapshot <= $at)
 """
 

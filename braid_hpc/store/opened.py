@@ -194,6 +194,8 @@ class Opened:
     @functools.cached_property
     def adjacency(self) -> Adjacency | None:
         """The index of the edges; None where the store has none, or one that is damaged, which is warned of."""
+        if self._connected.execute("select 1 from retraction_rows limit 1").fetchall():
+            return None
         try:
             found = open_adjacency(self._files.adjacency(self.snapshot))
         except FileNotFoundError:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from braid_hpc.compaction.rows import clean
 from braid_hpc.store.walking import Walking
+from braid_hpc.vocabulary.codes import check_retractable
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.references import format_reference
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from braid_hpc.store.store import Store
 
 __all__ = ["Stating"]
+
+#: Parents that an error names.
+LISTED = 10
 
 
 class Stating(Walking):
@@ -101,6 +105,58 @@ class Stating(Walking):
             self._must_be_stated(references, all_versions=all_versions)
         about = {"despite": despite, "all_versions": all_versions}
         return self._state(lambda run: [run.revalidate(target, **about) for target in targets])
+
+    def retract(self, child: str, parent: str, *, cause: str, relation: str | None = None) -> str:
+        """State that an edge was stated wrongly: that one thing did not come from the other.
+
+        The statement goes the way of :meth:`invalidate`. From its time on the edge is not followed and carries no
+        invalidation; as of an earlier time, and at an earlier snapshot, it holds. Stated again later, it holds again.
+
+        Parameters
+        ----------
+        child, parent : str
+            Its ends; without a version, the newest.
+        cause : str
+            Why, for people.
+        relation : str, optional
+            Only the edge of this relation, such as ``wasDerivedFrom``; without it all between the two.
+
+        Returns
+        -------
+        str
+            Id of the statement.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such edge; the error names the parents that there are. Nothing is stated then.
+        ConflictError, InvalidInputError
+            As :meth:`get`; also InvalidInputError if `cause` is no text, or `relation` none that is stated.
+        StorageError
+            If the statement cannot be written.
+
+        See Also
+        --------
+        invalidate : where not an edge was wrong, but what it leads to.
+        """
+        if not isinstance(cause, str) or not cause:
+            raise InvalidInputError(f"the cause of a retraction is a text, not {cause!r}")
+        if relation is not None:
+            relation = check_retractable(relation)
+        one, other = self.get(child), self.get(parent)
+        rows = self.sql(
+            "select n.id, n.kind, n.name, n.version, e.relation from edges e join nodes n on n.id = e.parent "
+            "where e.child = ? and e.relation <> 'same-content' order by n.kind, n.name, n.version, e.relation",
+            [one.id],
+        )
+        if not any(row["id"] == other.id and relation in (None, row["relation"]) for row in rows):
+            known = [f"{format_reference(r['kind'], r['name'], r['version'])} ({r['relation']})" for r in rows]
+            listed = ", ".join(known[:LISTED]) + (f" and {len(known) - LISTED} more" if len(known) > LISTED else "")
+            said = f"no edge {relation}" if relation is not None else "no edge"
+            raise NotFoundError(f"{one.ref} has {said} to {other.ref}; its parents are: {listed or 'none'}")
+        ends = [f"id:{node.uid}" for node in (one, other)]
+        (made,) = self._state(lambda run: [run.retract(*ends, cause=cause, relation=relation)])
+        return made
 
     def _targets(self, references: str | Iterable[str], *, all_versions: bool) -> list[str]:
         texts = [references] if isinstance(references, str) else list(references)

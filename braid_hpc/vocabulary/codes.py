@@ -8,7 +8,17 @@ from __future__ import annotations
 import re
 from enum import IntEnum, StrEnum
 
-__all__ = ["ACTIVITY_KIND", "KIND_PATTERN", "Code", "Outcome", "Relation", "WriterState", "check_kind", "is_kind"]
+__all__ = [
+    "ACTIVITY_KIND",
+    "KIND_PATTERN",
+    "Code",
+    "Outcome",
+    "Relation",
+    "WriterState",
+    "check_kind",
+    "check_retractable",
+    "is_kind",
+]
 
 #: The kind of the graph nodes that ran, as it stands in references (``activity:find-peaks@2``).
 ACTIVITY_KIND = "activity"
@@ -66,6 +76,8 @@ class Code(IntEnum):
     """A statement that something is not to be relied on, and why."""
     REVALIDATE = 51
     """A statement that takes such statements back, or that something holds in spite of one."""
+    RETRACT = 52
+    """A statement that an edge was stated wrongly."""
     ACTION = 60
     """What may be done when a record turns out not to hold."""
     ATTACH = 61
@@ -156,3 +168,29 @@ def check_kind(kind: str) -> str:
             f"at most 32 of them, and not 'id' or 'activity'"
         )
     return kind
+
+
+def check_retractable(relation: object) -> str:
+    """Return a relation, having seen that edges of it are stated and can be retracted.
+
+    Parameters
+    ----------
+    relation : object
+        What the caller gave.
+
+    Returns
+    -------
+    str
+        The same.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is none; equal content is found and not stated.
+    """
+    from braid_hpc.vocabulary.errors import InvalidInputError
+
+    stated = [str(each) for each in Relation if each is not Relation.SAME_CONTENT]
+    if relation not in stated:
+        raise InvalidInputError(f"{relation!r} is no relation that is stated: these are {', '.join(stated)}")
+    return str(relation)

@@ -32,6 +32,7 @@ __all__ = [
     "Loss",
     "Rejected",
     "Result",
+    "Retraction",
     "Revalidation",
     "StreamSchema",
     "Tensor",
@@ -241,6 +242,25 @@ class Revalidation(msgspec.Struct, omit_defaults=True):
     target: Link
     despite: str | None = None
     all_versions: bool = False
+
+
+class Retraction(msgspec.Struct, omit_defaults=True):
+    """Payload of RETRACT.
+
+    Attributes
+    ----------
+    child, parent : Link
+        The ends of the edge that was stated wrongly; texts as in :class:`Invalidation`.
+    cause : str
+        Why.
+    relation : str or None
+        Only the edge of this relation; None for all between the two.
+    """
+
+    child: Link
+    parent: Link
+    cause: str
+    relation: str | None = None
 
 
 class Action(msgspec.Struct, omit_defaults=True):

@@ -1,4 +1,4 @@
-"""``braid invalidate`` and ``braid revalidate``."""
+"""``braid invalidate``, ``braid revalidate`` and ``braid retract``."""
 
 from __future__ import annotations
 
@@ -60,3 +60,15 @@ def test_wrong_calls(cli: Braid, store: str) -> None:
     assert cli("invalidate", "nowhere", "--cause", "x", "--store", store).exit_code == 3
     assert cli("invalidate", "scan/0", "--store", store).exit_code == 2
     assert cli("revalidate", "scan/0", "--store", store).exit_code == 3
+
+
+def test_an_edge_is_retracted(cli: Braid, store: str) -> None:
+    """It is not followed any more; one that is not there is refused, with the parents that are."""
+    done = cli("retract", "model:net", "data:scan/0", "--cause", "of scan/1", "--store", store)
+    assert done.exit_code == 0
+    assert "stated in snapshot 2: id:" in done.stderr
+    assert "scan" not in cli("lineage", "net", "--store", store).stdout
+    assert "scan/0" in cli("lineage", "net", "--store", store, "--at", "1").stdout
+    refused = cli("retract", "model:net", "data:scan/1", "--cause", "x", "--store", store)
+    assert refused.exit_code == 3
+    assert "model:net@1 has no edge to data:scan/1@1; its parents are: none" in refused.stderr

@@ -37,6 +37,7 @@ def record_every_kind(run: Run) -> None:
     run.tag(frames, "µ", "é")
     run.invalidate(frames, cause="the shutter was closed")
     run.invalidate("data:frames", cause="é", cascade=False)
+    run.retract(frames, "fact:config", cause="of the run before", relation="wasDerivedFrom")
     run.revalidate(frames)
     run.on_invalid(frames, ["mv", "{uri}", "/quarantine"])
     begun = record_attempt(run, Attempt("a" * 32, "b" * 32, "c" * 32))
