@@ -39,7 +39,7 @@ class Edges:
         self.offered: list[Edge] = []
         self.late: list[Late] = []
         self.unresolved: list[Unresolved] = []
-        self.tags: list[tuple[str, dict[str, Any], str, int]] = []
+        self.tags: list[tuple[str, dict[str, Any], str, int, int]] = []
         self.moved_tags: list[tuple[Any, ...]] = []
         self.problems: list[Problem] = []
 
@@ -76,8 +76,8 @@ class Edges:
                 self._links(facts, links.activity(linked.subject), linked.links, Relation.USED, row)
             else:
                 self._links(facts, links.version(linked.subject), linked.links, Relation.DERIVED, row)
-        for sequence, place, tags in facts.tagged:
-            self.tags.append((links.version(place), tags, writer, sequence))
+        for sequence, place, tags, time in facts.tagged:
+            self.tags.append((links.version(place), tags, writer, sequence, time))
 
     def look_again(self) -> None:
         """Answer what earlier commits and slices left open: placeholders, late-bound links, names of nothing."""

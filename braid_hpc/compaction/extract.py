@@ -164,7 +164,7 @@ class Facts:
     begun: list[Begun] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     linked: list[Linked] = field(default_factory=list)
-    tagged: list[tuple[int, Place, dict[str, Any]]] = field(default_factory=list)
+    tagged: list[tuple[int, Place, dict[str, Any], int]] = field(default_factory=list)
     streams: list[tuple[int, str, StreamSchema, int]] = field(default_factory=list)
     info: list[tuple[int, str, Any]] = field(default_factory=list)
     rejected: list[tuple[int, Rejected]] = field(default_factory=list)
@@ -438,7 +438,7 @@ def _take(facts: Facts, speaker: Speaker, events: Events, row: int, sequence: in
         if code == Code.USE and place[0] == facts.writer:
             speaker.use(subject, links)
     elif code == Code.TAG:
-        facts.tagged.append((sequence, place, decode(payload)))
+        facts.tagged.append((sequence, place, decode(payload), time))
     elif code == Code.INFO:
         facts.info.append((sequence, name, decode(payload)))
     elif code == Code.REJECTED:

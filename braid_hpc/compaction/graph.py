@@ -44,8 +44,8 @@ class Graph:
         Late-bound links, which later commits look at again.
     unresolved : list of Unresolved
         References in text that named nothing, which later commits try again.
-    tags : list of (str, dict, str, int)
-        uid, tags, writer and sequence of tags that were added after the declaration.
+    tags : list of (str, dict, str, int, int)
+        uid, tags, writer, sequence and time of tags that were added after the declaration.
     moved_tags : list of tuple
         Rows of tags that hung on placeholders, with the uid of what these stand for.
     filled : set of str
@@ -64,7 +64,7 @@ class Graph:
     edges: list[Edge] = field(default_factory=list)
     late: list[Late] = field(default_factory=list)
     unresolved: list[Unresolved] = field(default_factory=list)
-    tags: list[tuple[str, dict[str, Any], str, int]] = field(default_factory=list)
+    tags: list[tuple[str, dict[str, Any], str, int, int]] = field(default_factory=list)
     moved_tags: list[tuple[Any, ...]] = field(default_factory=list)
     filled: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
@@ -133,7 +133,7 @@ def _asked(writers: list[Facts]) -> tuple[set[Place], set[tuple[str, Name]]]:
             links.extend(linked.links)
             if linked.relation is Relation.GENERATED and linked.subject[0] == facts.writer:
                 links.extend(facts.speaker.used(linked.subject[1]))
-        places.update(place for _, place, _ in facts.tagged)
+        places.update(place for _, place, _, _ in facts.tagged)
         for link in links:
             one = link[0] if isinstance(link, (list, tuple)) and len(link) == 1 else link
             if isinstance(one, str):

@@ -149,10 +149,11 @@ class Known:
         Returns
         -------
         list of tuple
-            uid, then key, type, text, integer (as text), real, boolean, writer, sequence.
+            uid, then key, type, text, integer (as text), real, boolean, writer, sequence, time (ns).
         """
         return self._rows(
-            "select n.uid, t.key, t.type, t.text, t.integer::varchar, t.real, t.boolean, t.writer, t.sequence "
+            "select n.uid, t.key, t.type, t.text, t.integer::varchar, t.real, t.boolean, t.writer, t.sequence, "
+            "epoch_ns(t.time) "
             "from tag_rows t join version_rows n using (id) where t.id in (select unnest(?::bigint[])) order by all",
             [sorted(self.past.ids[uid] for uid in uids)],
         )

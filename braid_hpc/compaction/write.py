@@ -275,11 +275,13 @@ class Writer(Rows):
         rows: list[tuple[Any, ...]] = []
         for facts, declared in graph.occurrences:
             for key, value in (declared.about.tags or {}).items():
-                rows.append((self._ids[declared.uid], key, *typed(value), facts.writer, declared.sequence))
-        for uid, tags, writer, sequence in graph.tags:
-            rows.extend((self._ids[uid], key, *typed(value), writer, sequence) for key, value in tags.items())
+                said = (facts.writer, declared.sequence, declared.time)
+                rows.append((self._ids[declared.uid], key, *typed(value), *said))
+        for uid, tags, writer, sequence, time in graph.tags:
+            said = (writer, sequence, time)
+            rows.extend((self._ids[uid], key, *typed(value), *said) for key, value in tags.items())
         rows.extend((self._ids[uid], *rest) for uid, *rest in graph.moved_tags)
-        self.rows("tag_rows", (("id", BIGINT), *_FLAT_TAG, *_PLACE), rows)
+        self.rows("tag_rows", (("id", BIGINT), *_FLAT_TAG, *_PLACE, ("time", TIME)), rows)
 
     # ------------------------------------------------------------------ what else was said
 

@@ -7,7 +7,7 @@ the order of commits. Times are UTC.
 
 from __future__ import annotations
 
-__all__ = ["FORMAT", "MAJOR", "MINOR", "PUBLIC_VIEWS", "TABLES", "VIEWS"]
+__all__ = ["FORMAT", "MAJOR", "MINOR", "PUBLIC_VIEWS", "RANKS", "RUNS", "TABLES", "VIEWS", "reference_of"]
 
 FORMAT = "braid store"
 MAJOR = 1
@@ -70,7 +70,8 @@ create table unresolved_links (
 
 create table tag_rows (
     id bigint not null, key varchar not null, type varchar not null, text varchar not null, integer hugeint,
-    real double, boolean boolean, writer varchar not null, sequence bigint not null, snapshot integer not null);
+    real double, boolean boolean, writer varchar not null, sequence bigint not null, time timestamp_ns not null,
+    snapshot integer not null);
 
 create table uri_rows (
     id bigint not null, position integer not null, uri varchar not null, writer varchar not null,
@@ -132,7 +133,62 @@ create table content_rows (child bigint not null, parent bigint not null, snapsh
 create schema stream;
 """
 
-VIEWS = """
+#: What Python takes for white space, in a regular expression.
+_SPACE = r"\s\x{b}\x{1c}-\x{1f}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
+
+_MISREAD = rf'(?s)^$|^["{_SPACE}]|[{_SPACE}]$|#[0-9]{{1,18}}$|[@\n\\]'
+
+
+def reference_of(table: str) -> str:
+    r"""Return SQL for a reference, as :func:`braid_hpc.vocabulary.references.format_reference` writes it.
+
+    Parameters
+    ----------
+    table : str
+        Whose columns kind, name and version are meant.
+
+    Returns
+    -------
+    str
+        SQL of a text. Names that would be misread stand in quotes.
+    """
+    name = f"{table}.name"
+    quoted = rf"""'"' || replace(replace({name}, '\', '\\'), '"', '\"') || '"'"""
+    shown = f"case when regexp_matches({name}, '{_MISREAD}') then {quoted} else {name} end"
+    return f"({table}.kind || ':' || {shown} || '@' || {table}.version)"
+
+
+#: Each writer with its newest state; what the states are taken from is filled in.
+RANKS = """select w.run, w.rank, w.writer, w.parent, s.state, s.outcome, s.error, w.header ->> '$.host' as host,
+        (w.header ->> '$.pid')::bigint as pid, s.begin_time, s.end_time, s.last_time, s.events, s.rejected,
+        s.lost, s.first_lost, s.last_lost, s.faults, s.snapshot
+    from writers w join (
+        select *, row_number() over (partition by writer order by snapshot desc) as newest from {writer_states}) s
+        on w.writer = s.writer and s.newest = 1"""
+
+#: Each run; what the ranks are taken from is filled in.
+RUNS = """select r.run, arg_min(w.header ->> '$.job', order_key) as job,
+        max((w.header ->> '$.size')::integer) as size, count(*) filter (where r.parent is null) as ranks,
+        min(r.begin_time) as begin_time, max(coalesce(r.end_time, r.last_time)) as end_time,
+        case when bool_or(r.outcome = 'failed') then 'failed'
+            when count(*) filter (where r.parent is null) < coalesce(max((w.header ->> '$.size')::integer), 1)
+                or not bool_and(r.outcome is not null) then 'incomplete'
+            when bool_or(r.outcome = 'exited') then 'exited' else 'ok' end as status,
+        sum(r.events)::bigint as events, sum(r.lost)::bigint as lost,
+        arg_min(w.header -> '$.argv', order_key)::varchar as argv, arg_min(w.header ->> '$.cwd', order_key) as cwd,
+        arg_min(w.header ->> '$.script', order_key) as script,
+        arg_min(w.header ->> '$.script_digest', order_key) as script_digest,
+        arg_min(w.header ->> '$.git', order_key) as git, arg_min(w.header ->> '$.user', order_key) as "user",
+        arg_min(w.header ->> '$.launcher', order_key) as launcher,
+        arg_min(w.header ->> '$.evidence.scheduler.job', order_key) as scheduler_job,
+        arg_min((w.header ->> '$.evidence.scheduler.restart')::integer, order_key) as restart,
+        min(w.snapshot) as snapshot
+    from {ranks} r join (
+        select *, (parent is not null, coalesce(rank, 0), writer) as order_key from writers) w on r.writer = w.writer
+    group by r.run"""
+
+VIEWS = (
+    """
 create view filled as
     select p.id, s.snapshot from version_rows p join (
         select writer || ':' || sequence as place, snapshot from occurrences
@@ -177,33 +233,14 @@ create view records as
     from versions group by kind, name;
 
 create view ranks as
-    select w.run, w.rank, w.writer, w.parent, s.state, s.outcome, s.error, w.header ->> '$.host' as host,
-        (w.header ->> '$.pid')::bigint as pid, s.begin_time, s.end_time, s.last_time, s.events, s.rejected,
-        s.lost, s.first_lost, s.last_lost, s.faults, s.snapshot
-    from writers w join (
-        select *, row_number() over (partition by writer order by snapshot desc) as newest from writer_states) s
-        on w.writer = s.writer and s.newest = 1;
+    """
+    + RANKS.format(writer_states="writer_states")
+    + """;
 
 create view runs as
-    select r.run, arg_min(w.header ->> '$.job', order_key) as job,
-        max((w.header ->> '$.size')::integer) as size, count(*) filter (where r.parent is null) as ranks,
-        min(r.begin_time) as begin_time, max(coalesce(r.end_time, r.last_time)) as end_time,
-        case when bool_or(r.outcome = 'failed') then 'failed'
-            when count(*) filter (where r.parent is null) < coalesce(max((w.header ->> '$.size')::integer), 1)
-                or not bool_and(r.outcome is not null) then 'incomplete'
-            when bool_or(r.outcome = 'exited') then 'exited' else 'ok' end as status,
-        sum(r.events)::bigint as events, sum(r.lost)::bigint as lost,
-        arg_min(w.header -> '$.argv', order_key)::varchar as argv, arg_min(w.header ->> '$.cwd', order_key) as cwd,
-        arg_min(w.header ->> '$.script', order_key) as script,
-        arg_min(w.header ->> '$.script_digest', order_key) as script_digest,
-        arg_min(w.header ->> '$.git', order_key) as git, arg_min(w.header ->> '$.user', order_key) as "user",
-        arg_min(w.header ->> '$.launcher', order_key) as launcher,
-        arg_min(w.header ->> '$.evidence.scheduler.job', order_key) as scheduler_job,
-        arg_min((w.header ->> '$.evidence.scheduler.restart')::integer, order_key) as restart,
-        min(w.snapshot) as snapshot
-    from ranks r join (
-        select *, (parent is not null, coalesce(rank, 0), writer) as order_key from writers) w on r.writer = w.writer
-    group by r.run;
+    """
+    + RUNS.format(ranks="ranks")
+    + """;
 
 create view activities as
     select a.id, a.uid, a.name, a.version, a.run, r.rank, a.writer, a.sequence, a.function, a.params, a.begin_time,
@@ -285,6 +322,7 @@ create view problems as
         and not exists (
         from attachment_rows a where a.writer = p.writer and a.sequence = p.sequence and a.id is not null);
 """
+)
 
 #: What ``docs/store-format.md`` promises to keep by name.
 PUBLIC_VIEWS = (

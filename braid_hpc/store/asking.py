@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from braid_hpc.store import finding, stated
+from braid_hpc.store import finding, searching, stated
 from braid_hpc.store.stated import Statement, TestChange
 from braid_hpc.store.tables import Table
 
 if TYPE_CHECKING:
+    from braid_hpc.queries.tree import Query
     from braid_hpc.store.store import Store
 
 __all__ = ["Asking"]
@@ -20,15 +21,22 @@ class Asking:
 
     def find(
         self,
-        tags: Mapping[str, Any] | None = None,
+        query: Query | str | Mapping[str, Any] | None = None,
         *,
+        tags: Mapping[str, Any] | None = None,
         uri: str | Iterable[str] | None = None,
         kind: str | None = None,
+        at: int | None = None,
+        as_of: Any = None,
+        limit: int | None = None,
     ) -> Table:
-        """Find versions by their tags, their uris and their kind; all of it has to hold.
+        """Find versions and activities of which something holds; all that is asked has to hold.
 
         Parameters
         ----------
+        query : Query, str or mapping, optional
+            A search as an object (:mod:`braid_hpc.queries`) or as text, ``kind = model and energy_keV > 70`` for
+            example; the page :doc:`filter` has the language. A mapping stands for `tags`.
         tags : mapping, optional
             Key to value, by the value's type: 71.7 is not "71.7", and True is not 1. An int and a float that are
             equal are the same number, at any size.
@@ -36,19 +44,67 @@ class Asking:
             Places or identifiers, in any spelling that is the same by the standard of its scheme
             (:func:`braid_hpc.vocabulary.identifiers.canonical`).
         kind : str, optional
-            Their kind.
+            Their kind; ``activity`` for activities.
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what had been declared, begun, tagged and stated by then. Text in ISO 8601, UTC if it names no
+            zone; an int is nanoseconds since 1970.
+        limit : int, optional
+            How many rows at most, in their order.
 
         Returns
         -------
         Table
-            ``id``, ``kind``, ``name``, ``version``, ``uid``, ``time``, ``digest``; no rows if nothing was found.
+            ``ref``, ``id``, ``kind``, ``name``, ``version``, ``uid``, ``time``, ``digest``, ordered by kind, name and
+            version; no rows if nothing was found. The time of an activity is that of its beginning.
 
         Raises
         ------
         InvalidInputError
-            If nothing is asked for, or tags, uris or the kind cannot be such.
+            If nothing is asked for, a text does not parse (a caret in its notes stands below the place), or tags, uris,
+            the kind, a snapshot, a time or the limit cannot be such.
+
+        See Also
+        --------
+        find_runs : finds runs.
         """
-        return finding.find(cast("Store", self), tags, uri=uri, kind=kind)
+        return searching.find(
+            cast("Store", self), query, tags=tags, uri=uri, kind=kind, at=at, as_of=as_of, limit=limit
+        )
+
+    def find_runs(
+        self, query: Query | str | None = None, *, at: int | None = None, as_of: Any = None, limit: int | None = None
+    ) -> Table:
+        """Find runs of which something holds.
+
+        Parameters
+        ----------
+        query : Query or str, optional
+            As for :meth:`find`, of ``run``, the columns of the view ``runs`` (``run.job``, ``run.lost``), ``status``,
+            ``begin_time``, ``end_time``, ``rank`` and ``host``; without it all.
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: runs that had begun by then.
+        limit : int, optional
+            How many rows at most, in their order.
+
+        Returns
+        -------
+        Table
+            With the columns of the view ``runs``, ordered by their beginning.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`find`, and if something is asked that runs do not have.
+
+        See Also
+        --------
+        find : finds versions and activities.
+        """
+        return searching.find_runs(cast("Store", self), query, at=at, as_of=as_of, limit=limit)
 
     def describe(self, reference: str) -> dict[str, Any]:
         """Return all that is known of one version or activity, as ``braid show`` prints it.

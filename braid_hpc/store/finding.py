@@ -1,118 +1,17 @@
-"""What carries some tags, or lies at some place; and all that a store says of one node."""
+"""All that a store says of one node, and tags as what they were."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.compaction.rows import as_json, clean
-from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND
-from braid_hpc.vocabulary.encoding import check_tags
-from braid_hpc.vocabulary.errors import InvalidInputError
-from braid_hpc.vocabulary.identifiers import canonical
 from braid_hpc.vocabulary.references import format_reference
 
 if TYPE_CHECKING:
     from braid_hpc.store.store import Store
 
-__all__ = ["describe", "find", "tags_of"]
-
-
-def find(store: Store, tags: Mapping[str, Any] | None, *, uri: str | Iterable[str] | None, kind: str | None) -> Table:
-    """Find versions by tags, uris and kind; see :meth:`braid_hpc.Store.find`.
-
-    Parameters
-    ----------
-    store : Store
-        Open.
-    tags, uri, kind
-        As there.
-
-    Returns
-    -------
-    Table
-        As there.
-
-    Raises
-    ------
-    InvalidInputError
-        As there.
-    """
-    places = _places(uri)
-    if not tags and not places and kind is None:
-        raise InvalidInputError("nothing is asked for: name tags, a uri or a kind")
-    queries: list[str] = []
-    values: list[Any] = []
-    # As a recorder keeps them, or a NumPy number that was recorded would not be found by itself.
-    for key, value in (check_tags(tags) or {}).items():
-        query, given = _carries(key, value)
-        queries.append(query)
-        values.extend(given)
-    for place in places:
-        queries.append("select unnest(?::bigint[])")
-        values.append(_lying_at(store, place))
-    if kind is not None:
-        queries.append("select id from versions where kind = ?")
-        values.append(_kind(kind))
-    return store.sql(
-        "select id, kind, name, version, uid, time, digest from versions "
-        f"where id in ({' intersect '.join(queries)}) order by kind, name, version",
-        values,
-    )
-
-
-def _places(uri: str | Iterable[str] | None) -> list[str]:
-    if uri is None:
-        return []
-    places = [uri] if isinstance(uri, str) or not isinstance(uri, Iterable) else list(uri)
-    if not all(isinstance(place, str) for place in places):
-        raise InvalidInputError(f"{uri!r} is no uri: give a text, or a list of texts")
-    return [clean(place) for place in places]
-
-
-def _kind(kind: object) -> str:
-    if not isinstance(kind, str):
-        raise InvalidInputError(f"{kind!r} cannot be a kind: it is a word such as 'data' or 'model'")
-    return clean(kind)
-
-
-def _carries(key: str, value: Any) -> tuple[str, list[Any]]:
-    """Return the query for what carries a tag with one value, by the type of that."""
-    values: list[Any] = [as_json(value) or "null"]
-    query = "type = 'json' and text = ?"
-    if isinstance(value, bool):
-        query, values = "type = 'bool' and boolean = ?", [value]
-    elif isinstance(value, str):
-        query, values = "type = 'str' and text = ?", [clean(value)]
-    elif isinstance(value, (int, float)):
-        ways = _equal(value)
-        query, values = f"({' or '.join(way for way, _ in ways)})", [found for _, found in ways]
-    return f"select id from tags where key = ? and {query}", [clean(key), *values]
-
-
-def _equal(value: float) -> list[tuple[str, Any]]:
-    """Return how an equal number may stand in the table: as an int (its digits are exact at any size), as a float."""
-    ways: list[tuple[str, Any]] = []
-    if isinstance(value, int) or (math.isfinite(value) and value == int(value)):
-        ways.append(("(type = 'int' and text = ?)", str(int(value))))
-    try:
-        real = float(value)
-    except OverflowError:
-        return ways
-    if real == value or math.isnan(real):
-        ways.append(("(type = 'float' and real = ?)", real))
-    return ways
-
-
-def _lying_at(store: Store, place: str) -> list[int]:
-    """Return what has a uri, in any spelling that is the same by the standard of its scheme."""
-    wanted = canonical(place)
-    # Spellings differ by nothing but the case of ASCII letters.
-    near = store.sql("select id, uri from uris where lower(uri) = lower(?)", [place])
-    return sorted({row["id"] for row in near if canonical(row["uri"]) == wanted})
+__all__ = ["describe", "tags_of"]
 
 
 def tags_of(store: Store, ids: list[int]) -> dict[int, dict[str, Any]]:

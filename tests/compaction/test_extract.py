@@ -78,7 +78,7 @@ def test_activities_and_links(tmp_path: Path) -> None:
         (Relation.USED, [later.sequence]),
         (Relation.DERIVED, [later.sequence]),
     ]
-    assert [(place, tags) for _, place, tags in facts.tagged] == [((facts.writer, out.sequence), {"k": "v"})]
+    assert [(place, tags) for _, place, tags, _ in facts.tagged] == [((facts.writer, out.sequence), {"k": "v"})]
 
 
 def test_a_handle_of_another_writer_names_it(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_handle_of_another_writer_names_it(tmp_path: Path) -> None:
     with Job(tmp_path / "logs", 2) as job:
         theirs = job[1].data("theirs", digest="x:0")
         job[0].tag(theirs, "seen", True)
-    assert [place for _, place, _ in facts_of(job).tagged] == [(job[1].writer.hex(), theirs.sequence)]
+    assert [place for _, place, _, _ in facts_of(job).tagged] == [(job[1].writer.hex(), theirs.sequence)]
 
 
 def test_streams_are_records_too(tmp_path: Path) -> None:

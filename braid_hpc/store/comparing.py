@@ -1,0 +1,303 @@
+"""Comparisons in SQL: exact for numbers of any size and type, and with nothing of what was asked in the text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from braid_hpc.compaction.rows import clean
+from braid_hpc.queries.tree import Condition, Operator, Scalar
+from braid_hpc.vocabulary.errors import InvalidInputError
+
+__all__ = ["Bound", "check_expression", "compared_number", "compared_text", "compared_typed", "glob_expression"]
+
+#: The widest integer that DuckDB computes with.
+_WIDEST = (1 << 127) - 1
+
+
+@dataclass(slots=True)
+class Bound:
+    """Values that stand beside a statement, in the order they were given.
+
+    Attributes
+    ----------
+    values : dict of str to object
+        By the names that stand in the statement.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, value: Any) -> str:
+        """Keep a value.
+
+        Parameters
+        ----------
+        value : object
+            What DuckDB takes as a parameter.
+
+        Returns
+        -------
+        str
+            What stands for it.
+        """
+        name = f"v{len(self.values)}"
+        self.values[name] = clean(value) if isinstance(value, str) else value
+        return f"${name}"
+
+    def integer(self, value: int) -> str:
+        """Keep an integer of up to 128 bits.
+
+        Parameters
+        ----------
+        value : int
+            Any that fits.
+
+        Returns
+        -------
+        str
+            What stands for it.
+        """
+        return f"{self(str(value))}::hugeint"
+
+
+# ------------------------------------------------------------------------------------------------------------ numbers
+
+
+def compared_number(column: str, operator: Operator, value: float, bound: Bound) -> str:
+    """Compare an integer column with a number.
+
+    Parameters
+    ----------
+    column : str
+        SQL of an integer.
+    operator : Operator
+        ``=`` or an order.
+    value : int or float
+        Any; a fraction and an infinity are compared exactly.
+    bound : Bound
+        Takes it.
+
+    Returns
+    -------
+    str
+        SQL that is true, false or null.
+    """
+    if isinstance(value, float) and math.isinf(value):
+        return f"({column} is not null and {_sql(_holds_beyond(operator, above=value > 0))})"
+    exact = _as_integer(operator, value)
+    if exact is None or not -_WIDEST <= exact <= _WIDEST:
+        beyond = exact is not None and _holds_beyond(operator, above=exact > 0)
+        return f"({column} is not null and {_sql(beyond)})"
+    return f"{column} {operator} {bound.integer(exact)}"
+
+
+def _sql(truth: bool) -> str:
+    return "true" if truth else "false"
+
+
+def _holds_beyond(operator: Operator, *, above: bool) -> bool:
+    """Say whether every number compares so with one that lies above, or below, all of them."""
+    return operator in (Operator.LT, Operator.LE) if above else operator in (Operator.GT, Operator.GE)
+
+
+def _as_integer(operator: Operator, value: float) -> int | None:
+    """Return the integer with which integers compare as with a number; None where none is equal to it."""
+    if isinstance(value, int):
+        return value
+    if math.isnan(value) or (operator is Operator.EQ and value != math.floor(value)):
+        return None
+    return math.ceil(value) if operator in (Operator.GE, Operator.LT) else math.floor(value)
+
+
+def _compared_wide(operator: Operator, value: float, bound: Bound) -> str:
+    """Compare tags that are integers of more than 128 bits, of which the table has the digits."""
+    if isinstance(value, float) and math.isinf(value):
+        return _sql(_holds_beyond(operator, above=value > 0))
+    exact = _as_integer(operator, value)
+    if exact is None:
+        return "false"
+    if operator is Operator.EQ:
+        return f"text = {bound(str(exact))}"
+    if -_WIDEST <= exact <= _WIDEST:
+        below = _sql(_holds_beyond(operator, above=True))
+        return f"(starts_with(text, '-') = {below})"
+    digits = str(abs(exact))
+    pair = f"({bound(len(digits))}, {bound(digits)})"
+    if exact > 0:
+        negative = _sql(_holds_beyond(operator, above=True))
+        return f"if(starts_with(text, '-'), {negative}, (length(text), text) {operator} {pair})"
+    positive = _sql(_holds_beyond(operator, above=False))
+    return f"if(starts_with(text, '-'), {pair} {operator} (length(text) - 1, text[2:]), {positive})"
+
+
+def _compared_real(operator: Operator, value: float, bound: Bound) -> str:
+    """Compare doubles with a number; what is not a number is neither more nor less than any."""
+    if isinstance(value, float) and math.isnan(value):
+        return "isnan(real)"
+    try:
+        nearest = float(value)
+    except OverflowError:
+        nearest = math.inf if value > 0 else -math.inf
+    if nearest != value:
+        if operator is Operator.EQ:
+            return "false"
+        # No double lies between a number and the double nearest to it: only that one is to be put on its side.
+        if nearest > value:
+            operator = {Operator.GT: Operator.GE, Operator.LE: Operator.LT}.get(operator, operator)
+        else:
+            operator = {Operator.GE: Operator.GT, Operator.LT: Operator.LE}.get(operator, operator)
+    return f"(not isnan(real) and real {operator} {bound(nearest)}::double)"
+
+
+# -------------------------------------------------------------------------------------------------------- typed values
+
+
+def compared_typed(condition: Condition, value: Scalar | None, bound: Bound) -> str:
+    """Compare rows that have the columns ``type``, ``text``, ``integer``, ``real`` and ``boolean``, as tags do.
+
+    Parameters
+    ----------
+    condition : Condition
+        What is asked.
+    value : str, int, float, bool or None
+        Its value, or one of its values.
+    bound : Bound
+        Takes it.
+
+    Returns
+    -------
+    str
+        SQL that is true, false or null.
+    """
+    operator = condition.operator
+    if operator is Operator.EXISTS:
+        return "true"
+    if operator in (Operator.IN, Operator.NE):
+        operator = Operator.EQ
+    if isinstance(value, bool):
+        return f"type = 'bool' and boolean = {bound(value)}"
+    if isinstance(value, str):
+        return f"type = 'str' and {compared_text('text', condition, value, bound)}"
+    assert value is not None
+    narrow = compared_number("integer", operator, value, bound)
+    wide, real = _compared_wide(operator, value, bound), _compared_real(operator, value, bound)
+    return f"(type = 'int' and if(integer is not null, {narrow}, {wide}) or type = 'float' and {real})"
+
+
+# --------------------------------------------------------------------------------------------------------------- texts
+
+
+def compared_text(column: str, condition: Condition, value: str, bound: Bound) -> str:
+    """Compare a column of text.
+
+    Parameters
+    ----------
+    column : str
+        SQL of a text.
+    condition : Condition
+        What is asked.
+    value : str
+        Its value, or one of its values.
+    bound : Bound
+        Takes it.
+
+    Returns
+    -------
+    str
+        SQL that is true, false or null.
+    """
+    operator = condition.operator
+    if operator is Operator.CONTAINS:
+        return f"contains({column}, {bound(value)})"
+    if operator is Operator.LIKE:
+        return f"regexp_full_match({column}, {bound(glob_expression(clean(value)))})"
+    if operator is Operator.MATCHES:
+        return f"regexp_matches({column}, {bound(value)})"
+    if operator is Operator.SIMILAR:
+        return f"jaro_winkler_similarity({column}, {bound(value)}) >= {bound(condition.least)}::double"
+    if operator in (Operator.IN, Operator.NE):
+        operator = Operator.EQ
+    return f"{column} {operator} {bound(value)}"
+
+
+def glob_expression(pattern: str) -> str:
+    """Return the regular expression of a shell's pattern.
+
+    Parameters
+    ----------
+    pattern : str
+        With ``*``, ``?``, ``[a-z]`` and ``[!a]``; a bracket that is not closed is a letter like others.
+
+    Returns
+    -------
+    str
+        For RE2, of the whole text.
+
+    Examples
+    --------
+    >>> glob_expression("scan-?[0-9]*")
+    '(?s)scan-.[0-9].*'
+    """
+    found, at = "(?s)", 0
+    while at < len(pattern):
+        letter, at = pattern[at], at + 1
+        if letter == "*":
+            found += "" if found.endswith(".*") and pattern[at - 2] == "*" else ".*"
+        elif letter == "?":
+            found += "."
+        elif letter == "[" and (end := _closing(pattern, at)):
+            found, at = found + _choice(pattern[at:end]), end + 1
+        else:
+            found += _escaped(letter)
+    return found
+
+
+def _closing(pattern: str, at: int) -> int:
+    first = at + 1 if pattern[at : at + 1] == "!" else at
+    # As the first of them, the closing bracket is a letter.
+    return pattern.find("]", first + 1) if pattern.find("]", first + 1) > 0 else 0
+
+
+def _choice(letters: str) -> str:
+    negated, letters = letters.startswith("!"), letters.removeprefix("!")
+    parts, at = "", 0
+    while at < len(letters):
+        if letters[at + 1 : at + 2] == "-" and at + 2 < len(letters):
+            low, high = letters[at], letters[at + 2]
+            # A range from high to low holds nothing.
+            parts += f"{_escaped(low)}-{_escaped(high)}" if low <= high else ""
+            at += 3
+        else:
+            parts, at = parts + _escaped(letters[at]), at + 1
+    if not parts:
+        return "." if negated else r"[^\x{0}-\x{10FFFF}]"
+    return f"[{'^' if negated else ''}{parts}]"
+
+
+def _escaped(letter: str) -> str:
+    return letter if letter.isalnum() or letter == "_" or ord(letter) > 127 else f"\\x{{{ord(letter):x}}}"
+
+
+def check_expression(connection: Any, pattern: str) -> None:
+    """See that a regular expression is one.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Any.
+    pattern : str
+        As it was asked.
+
+    Raises
+    ------
+    InvalidInputError
+        If RE2 refuses it; its reason is told.
+    """
+    import duckdb
+
+    try:
+        connection.cursor().execute("select regexp_matches('', $pattern)", {"pattern": clean(pattern)}).fetchall()
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0].removeprefix("Invalid Input Error: ")
+        raise InvalidInputError(f"{pattern!r:.80} is no regular expression: {reason:.80}") from error

@@ -1,0 +1,134 @@
+"""Searches: versions, activities and runs of which something holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from braid_hpc.compaction.rows import as_json, clean
+from braid_hpc.queries.fields import Field
+from braid_hpc.queries.parse import parse_query
+from braid_hpc.queries.tree import And, Condition, Operator, Query
+from braid_hpc.snapshots.schema import reference_of
+from braid_hpc.store.compiling import Compiler
+from braid_hpc.store.tables import Table
+from braid_hpc.vocabulary.encoding import check_tags
+from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.times import nanoseconds
+
+if TYPE_CHECKING:
+    from braid_hpc.store.store import Store
+
+__all__ = ["find", "find_runs"]
+
+_COLUMNS = "kind, name, version, uid, time, digest"
+
+
+def find(
+    store: Store,
+    query: Query | str | Mapping[str, Any] | None,
+    *,
+    tags: Mapping[str, Any] | None,
+    uri: str | Iterable[str] | None,
+    kind: str | None,
+    at: int | None,
+    as_of: Any,
+    limit: int | None,
+) -> Table:
+    """Find versions and activities; see :meth:`braid_hpc.Store.find`.
+
+    Parameters
+    ----------
+    store : Store
+        Open.
+    query, tags, uri, kind, at, as_of, limit
+        As there.
+
+    Returns
+    -------
+    Table
+        As there.
+
+    Raises
+    ------
+    InvalidInputError
+        As there.
+    """
+    if isinstance(query, Mapping):
+        tags = {**query, **(tags or {})}
+        query = None
+    asked = [_query(query)] if query is not None else []
+    asked += [Condition(Field("uri"), Operator.EQ, place) for place in _places(uri)]
+    if kind is not None:
+        asked.append(Condition(Field("kind"), Operator.EQ, kind))
+    compiler = Compiler(store, store._at(at), nanoseconds(as_of))
+    # As a recorder keeps them, or a NumPy number that was recorded would not be found by itself.
+    where = [_carries(compiler, key, value) for key, value in (check_tags(tags) or {}).items()]
+    if not asked and not where:
+        raise InvalidInputError("nothing is asked for: give a search, or name tags, a uri or a kind")
+    if asked:
+        where.append(compiler.condition(asked[0] if len(asked) == 1 else And(tuple(asked))))
+    things, declared = compiler.source("things"), compiler.source("declared")
+    body = (
+        f"select {reference_of('t')} as ref, t.id, {_COLUMNS} "
+        f"from (select * from {things} t where ({') and ('.join(where)})) t left join {declared} d on d.id = t.id "
+        f"order by t.kind, t.name, t.version{_limit(limit)}"
+    )
+    return store.sql(*compiler.statement(body))
+
+
+def find_runs(store: Store, query: Query | str | None, *, at: int | None, as_of: Any, limit: int | None) -> Table:
+    """Find runs; see :meth:`braid_hpc.Store.find_runs`.
+
+    Parameters
+    ----------
+    store : Store
+        Open.
+    query, at, as_of, limit
+        As there.
+
+    Returns
+    -------
+    Table
+        As there.
+
+    Raises
+    ------
+    InvalidInputError
+        As there.
+    """
+    compiler = Compiler(store, store._at(at), nanoseconds(as_of), runs=True)
+    where = "true" if query is None else compiler.condition(_query(query))
+    runs = compiler.source("known_runs")
+    body = f"select t.* from {runs} t where {where} order by t.begin_time, t.run{_limit(limit)}"
+    return store.sql(*compiler.statement(body))
+
+
+def _query(query: Query | str) -> Query:
+    return query if isinstance(query, Query) else parse_query(query)
+
+
+def _places(uri: str | Iterable[str] | None) -> list[str]:
+    if uri is None:
+        return []
+    places = [uri] if isinstance(uri, str) or not isinstance(uri, Iterable) else list(uri)
+    if not all(isinstance(place, str) for place in places):
+        raise InvalidInputError(f"{uri!r} is no uri: give a text, or a list of texts")
+    return places
+
+
+def _carries(compiler: Compiler, key: str, value: Any) -> str:
+    """Return the condition for a tag of exactly one value, which may be a list or None too."""
+    if isinstance(value, (str, int, float)):
+        return compiler.condition(Condition(Field("tag", key), Operator.EQ, value))
+    labels, bound = compiler.source("labels"), compiler.bound
+    text = bound(as_json(value) or "null")
+    return f"t.id in (select id from {labels} where key = {bound(clean(key))} and type = 'json' and text = {text})"
+
+
+def _limit(limit: int | None) -> str:
+    if limit is None:
+        return ""
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit < 1 << 62:
+        raise InvalidInputError(f"{limit!r:.40} is no limit: that is a number of rows from 1")
+    return f" limit {limit}"

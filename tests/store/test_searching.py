@@ -1,0 +1,198 @@
+"""Searches over a store that recorded runs made: object, text and a plain reading in Python find the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import braid_hpc as braid
+from braid_hpc.queries import Query, field, kind, name, parse_query, tag, valid
+from braid_hpc.queries.tree import LONGEST
+from braid_hpc.store.compiling import Compiler
+from braid_hpc.store.store import Store
+from braid_hpc.vocabulary.errors import InvalidInputError
+from tests.jobs import made, one
+from tests.store.oracle import rows_of
+from tests.store.searched import HOSTILE, VALUES, searched
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An open store of two runs and a statement, and its rows as the public views have them."""
+    with braid.open(searched(tmp_path_factory.mktemp("searching"))) as store:
+        yield store, rows_of(store)
+
+
+def found(store: Store, query: Query | str) -> list[str]:
+    return sorted(store.find(query)["ref"])
+
+
+def test_hostile_texts_are_only_looked_for(asked: tuple[Store, dict[str, Any]]) -> None:
+    store, rows = asked
+    for ask in (tag("k") == HOSTILE, name == HOSTILE, name.like(HOSTILE), name.contains(HOSTILE)):
+        assert found(store, ask) == [ref for ref, row in rows.items() if row["name"] == HOSTILE]
+    assert len(found(store, tag(HOSTILE) == True)) == len(VALUES)  # noqa: E712
+    compiler = Compiler(store, store.snapshot)
+    text, given = compiler.statement(compiler.condition((tag(HOSTILE) == HOSTILE) | name.matches("drop table")))
+    assert "drop" not in text
+    assert HOSTILE in given.values()
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("k > 3", {"number", "wide", "wide-float", "odd", "odd-float", "inf"}),
+        ("k >= 3 and k < 4", {"int", "float"}),
+        ("k > 9007199254740992", {"wide", "wide-float", "odd", "inf"}),
+        ("k >= 9007199254740993", {"wide", "wide-float", "odd", "inf"}),
+        (f"k = {2**200}", {"wide", "wide-float"}),
+        (f"k > {2**200 - 1}", {"wide", "wide-float", "inf"}),
+        (f"k > {2**200}", {"inf"}),
+        (f"k < {-(2**129)}", {"negative", "-inf"}),
+        (f"k < {-(2**130)}", {"-inf"}),
+        ("k = nan", {"nan"}),
+        ('k similar "Nickel"', {"scan-7", "Scan-8"}),
+        ('k similar "Nickel" at 1', {"scan-7"}),
+        ('k similar "Nickel" and k != "Nickel"', {"Scan-8"}),
+        ("k similar Copper", set()),
+        ("k matches '^Ni[ck]'", set()),
+        ('k matches "^Ni[ck]" and name ~ "scan-*"', {"scan-7"}),
+        ('name ~ "[sS]can-?"', {"scan-7", "Scan-8"}),
+        ('kind = data and k > "o"', {"line", HOSTILE}),
+        ("site.ring.mA >= 102", {"placed"}),
+        ("uri = doi:10.5/abc", {"placed"}),
+        ('uri ~ "s3:*" and not uri = doi:10.5/abc', set()),
+        ("param.rate < 1 and param.rank = 1", {"train"}),
+        ("value.site.mA > 102 and value.a.b = x and value.on = true", {"config"}),
+        ("value = 40", {"number"}),
+        ("status = failed", {"fails"}),
+        ("kind = activity and run = fit and not status = failed", {"train"}),
+        ("rank = 1 and kind = data", {"peaks", "lost"}),
+        ("invalid", {"peaks", "net", "train"}),
+        ("placeholder", {"nothing"}),
+        ("late = yes", {"peaks"}),
+        ("end_time exists and param.name exists", {"train"}),
+        ("time > 2100-01-01", set()),
+        ("run.job = values and kind = fact", {"config", "number"}),
+        ("run.size = 2 and kind in (model, data)", {"peaks", "net", "lost"}),
+    ],
+)
+def test_searches(asked: tuple[Store, dict[str, Any]], text: str, names: set[str]) -> None:
+    store, rows = asked
+    if "placeholder" in text:
+        names = {row["name"] for row in rows.values() if row["placeholder"]}
+    assert set(store.find(text)["name"]) == names
+
+
+def test_a_search_and_keywords_are_joined_and_rows_have_an_order(asked: tuple[Store, dict[str, Any]]) -> None:
+    """The order, the columns, the limit, and that keywords and a search are joined."""
+    store, _ = asked
+    table = store.find((kind == "data") & (valid == True), tags={"a=b": 2})  # noqa: E712
+    assert table.columns == ["ref", "id", "kind", "name", "version", "uid", "time", "digest"]
+    assert table["ref"] == ["data:int@1"]
+    assert pa.table(table).num_rows == 1
+    every = store.find("kind = data")["ref"]
+    assert every == [store.get(ref).ref for ref in every]
+    assert store.find("kind = data", limit=3)["ref"] == every[:3]
+    assert store.find({"k": 3}, kind="data")["name"] == store.find(tags={"k": 3})["name"] == ["float", "int"]
+    assert store.find(field("run", "job") == "fit", kind="activity", limit=1)["name"] == ["fails"]
+
+
+def test_what_runs_are_asked(asked: tuple[Store, dict[str, Any]]) -> None:
+    store, _ = asked
+    jobs = [row["job"] for row in store.find_runs()]
+    assert jobs[:2] == ["values", "fit"]
+    assert store.find_runs("run = fit and status = ok")["job"] == ["fit"]
+    assert store.find_runs("status != ok or rank = 1")["job"] == ["fit"]
+    assert store.find_runs(field("run", "size") > 1, limit=1)["size"] == [2]
+    assert store.find_runs("run.job ~ 'val*'")["job"] == []
+    assert store.find_runs('run ~ "val*"')["job"] == ["values"]
+    assert len(store.find_runs(f"run = {store.find_runs('run = fit')['run'][0][:8]}")) == 1
+    assert store.find_runs().columns == store.sql("from runs").columns
+    with pytest.raises(InvalidInputError, match=r"a run has no energy_keV: .* 'run\.'"):
+        store.find_runs("energy_keV > 70")
+    with pytest.raises(InvalidInputError, match="a run has no kind"):
+        store.find_runs("kind = data")
+
+
+def test_earlier_snapshots_and_times(tmp_path: Path) -> None:
+    """At a snapshot: what the store knew. As of a time: what had been said, by the clocks of those who said it."""
+    with one(tmp_path / "logs") as first:
+        first[0].data("early", digest="x:0", tags={"n": 1})
+    store = made(tmp_path / "logs", tmp_path / "prov.duckdb")
+    store.close()
+    with one(tmp_path / "more") as second:
+        second[0].data("later", digest="x:1", tags={"n": 1})
+        with second[0].activity("work"):
+            pass
+    with made(tmp_path / "more", tmp_path / "prov.duckdb") as store:
+        store.invalidate("data:early", cause="x")
+    with braid.open(tmp_path / "prov.duckdb") as store:
+        assert store.find("n = 1")["name"] == ["early", "later"]
+        assert store.find("n = 1", at=1)["name"] == ["early"]
+        assert store.find("valid and n = 1")["name"] == ["later"]
+        assert store.find("valid and n = 1", at=2)["name"] == ["early", "later"]
+        assert len(store.find_runs(at=1)) == 1
+        between = store.sql("select epoch_ns(time) as t from versions where name = 'later'")["t"][0] - 1
+        assert store.find("n = 1", as_of=between)["name"] == ["early"]
+        assert store.find("n = 1", as_of="2020-01-01")["name"] == []
+        assert store.find("kind = activity", as_of=between)["name"] == []
+        assert store.find("valid and n = 1", as_of=between)["name"] == ["early"]
+        ended = store.sql("select epoch_ns(end_time) as t from activities")["t"][0]
+        assert store.find("status = ok", as_of=ended)["name"] == ["work"]
+        assert store.find("status = unfinished", as_of=ended - 1)["name"] == ["work"]
+        for wrong in (0, 99):
+            with pytest.raises(InvalidInputError, match="there is no snapshot"):
+                store.find("n = 1", at=wrong)
+        with pytest.raises(InvalidInputError, match="is not a time"):
+            store.find("n = 1", as_of="yesterday")
+
+
+def test_tags_that_were_added_later_are_not_there_before(tmp_path: Path) -> None:
+    with one(tmp_path / "logs") as job:
+        record = job[0].data("it", digest="x:0", tags={"n": 1})
+        job[0].tag(record, "late", True)
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        said = dict(store.sql("select key, epoch_ns(time) as t from tag_rows").to_arrow().to_pydict())
+        times = dict(zip(said["key"], said["t"], strict=True))
+        assert times["n"] < times["late"]
+        assert store.find("late = true", as_of=times["late"])["name"] == ["it"]
+        assert store.find("late = true", as_of=times["late"] - 1)["name"] == []
+        assert store.find("n = 1", as_of=times["late"] - 1)["name"] == ["it"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"kind": "Bad"}, "'Bad' cannot be a kind"),
+        ({"query": "kind = Bad"}, "'Bad' cannot be a kind"),
+        ({"query": "kind ="}, "a value after = was expected"),
+        ({"query": 3}, "is no search"),
+        ({"query": tag("k").matches("((")}, "no regular expression: missing"),
+        ({"query": tag("k").matches("(?=a)")}, "no regular expression"),
+        ({"query": "n = 1", "limit": 0}, "is no limit"),
+        ({"query": "n = 1", "limit": True}, "is no limit"),
+        ({"query": tag("k").matches("(a{1000}){1000}")}, "no regular expression"),
+        ({"query": (name == "x" * LONGEST) | (name == "y")}, "is too long"),
+        ({}, "nothing is asked for"),
+        ({"query": {}}, "nothing is asked for"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_sentence(
+    asked: tuple[Store, dict[str, Any]], wrong: dict[str, Any], says: str
+) -> None:
+    store, _ = asked
+    with pytest.raises(InvalidInputError, match=says) as raised:
+        store.find(**wrong)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 250
+
+
+def test_names_of_sixty_four_kib_are_looked_for(asked: tuple[Store, dict[str, Any]]) -> None:
+    store, _ = asked
+    long = "🧵" * 60_000
+    assert len(store.find(name == long)) == len(store.find(f'name = "{long}"')) == len(store.find(name.like(long))) == 0
+    assert parse_query(f'name = "{long}"') == (name == long)
