@@ -211,19 +211,28 @@ def sql(query: str, store: str | None, form: str) -> None:
         emit(table.columns, (list(row.values()) for row in table), form)
 
 
-@click.command(cls=Command, examples=["braid status", "braid status --ranks --store scan.duckdb"])
+@click.command(
+    cls=Command,
+    examples=[
+        "braid status",
+        "braid status --ranks --store scan.duckdb",
+        "braid status 'status != ok or run.lost > 0'",
+    ],
+)
+@click.argument("search", required=False)
 @store_option
 @format_option
 @click.option("--ranks", is_flag=True, help="One row for each rank instead of each run.")
-def status(store: str | None, form: str, ranks: bool) -> None:
-    """List the runs in a store and how they ended."""
+def status(search: str | None, store: str | None, form: str, ranks: bool) -> None:
+    """List the runs in a store and how they ended; of SEARCH only those of which it holds (page 'filter')."""
     query = (
         "select left(r.run, 8) as run, r.rank, left(r.writer, 8) as writer, r.host, r.pid, r.state, r.outcome, "
-        "r.error, r.begin_time, r.end_time, r.events, r.lost, r.rejected from ranks r order by r.begin_time, r.rank"
+        "r.error, r.begin_time, r.end_time, r.events, r.lost, r.rejected from ranks r "
+        "where r.run in (select unnest(?::varchar[])) order by r.begin_time, r.rank"
         if ranks
         else "select left(run, 8) as run, job, size, ranks, status, begin_time, end_time, events, lost, "
-        "left(git, 8) as git, scheduler_job from runs order by begin_time"
+        "left(git, 8) as git, scheduler_job from runs where run in (select unnest(?::varchar[])) order by begin_time"
     )
     with open_chosen(store) as opened:
-        table = opened.sql(query)
+        table = opened.sql(query, [opened.find_runs(search)["run"]])
         emit(table.columns, (list(row.values()) for row in table), form)

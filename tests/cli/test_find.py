@@ -118,3 +118,67 @@ def test_find(cli: Braid, store: Path, conditions: list[str], found: bool) -> No
     assert done.exit_code == (0 if found else 3)
     if not found:
         assert done.stderr.startswith("braid: nothing carries ")
+
+
+@pytest.mark.parametrize(
+    ("words", "refs"),
+    [
+        (["kind = fact and energy_keV > 70"], ["fact:config@1"]),
+        (["energy_keV>70", "n=3"], ["fact:config@1"]),
+        (["kind=model"], ["model:net@1"]),
+        (["kind = activity and param.rank = 1"], ["activity:train@2"]),
+        (['name ~ "n*" or kind = fact'], ["fact:config@1", "model:net@1"]),
+        (["kind = stream", "--limit", "1"], ["stream:positions@1"]),
+        (["kind = model", "--at", "1"], ["model:net@1"]),
+        (["kind = model", "--as-of", "2020-01-01"], []),
+    ],
+)
+def test_searches(cli: Braid, store: Path, words: list[str], refs: list[str]) -> None:
+    """A search, several of them, and words of the older form are one language."""
+    done = cli("find", *words, "--store", store, "--format", "json")
+    assert [row["ref"] for row in json.loads(done.stdout)] == refs
+    assert done.exit_code == (0 if refs else 3)
+
+
+def test_a_mistake_is_pointed_at(cli: Braid, store: Path) -> None:
+    """One line that says what is wrong, then the search, then the caret."""
+    done = cli("find", "kind = model and 🧵 >", "--store", store)
+    assert done.exit_code == 2
+    said, line, caret = done.stderr.splitlines()
+    assert said == "braid: a value after > was expected here, and not the end"
+    assert line == "  kind = model and 🧵 >"
+    assert caret == "  " + " " * 21 + "^"
+
+
+@pytest.mark.parametrize(
+    ("search", "code", "hint"),
+    [
+        ("knid = model", 3, "nothing has a tag 'knid'; near it: the field kind"),
+        ("enegry_keV > 3", 3, "nothing has a tag 'enegry_keV'; near it: the tag energy_keV"),
+        ("s=two words", 3, "it was read as the tag 's' with the value 'two words', because as a search it does not"),
+        ("s = two words", 2, "a text with spaces stands in double quotes"),
+        ("kind=a=b", 2, "'and', 'or' or the end was expected here"),
+    ],
+)
+def test_what_was_not_found_is_explained(cli: Braid, store: Path, search: str, code: int, hint: str) -> None:
+    """A key that nothing has, and a word that is no search but may be a condition."""
+    done = cli("find", search, "--store", store, "--format", "json")
+    assert done.exit_code == code
+    assert hint in done.stderr
+
+
+def test_kinds_that_cannot_be_are_refused(cli: Braid, store: Path) -> None:
+    done = cli("find", "--kind", "Bad", "--store", store)
+    assert done.exit_code == 2
+    assert "'Bad' cannot be a kind" in done.stderr
+
+
+def test_runs_are_asked_in_the_same_language(cli: Braid, store: Path) -> None:
+    def jobs(*words: str) -> list[str]:
+        return [row["job"] for row in json.loads(cli("status", *words, "--store", store, "--format", "json").stdout)]
+
+    assert jobs("status = ok and run.size = 2") == ["fit"]
+    assert jobs("status != ok") == []
+    ranks = cli("status", "run = fit", "--ranks", "--store", store, "--format", "json")
+    assert [row["rank"] for row in json.loads(ranks.stdout)] == [0, 1]
+    assert cli("status", "energy_keV > 3", "--store", store).exit_code == 2
