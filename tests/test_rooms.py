@@ -28,8 +28,17 @@ LEAVES = ("kernels", "_version")
 EXCEPTIONS = {
     ("store.walking", "lineage.answer"): "Store.lineage and Store.impact are asked of the store, and answered there",
     ("store.walking", "lineage.component"): "so is Store.graph",
+    ("store.walking", "lineage.relations"): "along which relations",
     ("store.walking", "lineage.shown"): "and of which kinds",
     ("store.walking", "lineage.validity"): "so is what is valid",
+    (
+        "store.asking",
+        "lineage.described",
+    ): "what is said of a thing is so at a moment, with its neighbours and its validity",
+    **{
+        ("store.questions", f"lineage.{module}"): "so is each further question"
+        for module in ("completeness", "how", "stale", "where", "why")
+    },
 }
 
 #: What runs on a rank, and the import that it does not come to.

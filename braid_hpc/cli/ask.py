@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from braid_hpc.cli.moments import as_of_option, at_option, relation_option
 from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import NotFoundError
 
-__all__ = ["lineage", "log", "open_chosen", "show", "sql", "status"]
+__all__ = ["impact", "lineage", "log", "open_chosen", "show", "sql", "status"]
 
 _HERE = "prov.duckdb"
 
@@ -88,10 +90,12 @@ def _no_file(file: Path) -> NoReturn:
 
 @click.command(
     cls=Command,
-    examples=["braid show model:braggnn", "braid show model:braggnn@3 --format json", "braid show id:0f3a77c1"],
+    examples=["braid show model:braggnn", "braid show model:braggnn@3 --format json", "braid show id:0f3a77c1 --at 1"],
 )
 @click.argument("reference")
 @store_option
+@at_option
+@as_of_option
 @click.option(
     "--format",
     "form",
@@ -100,10 +104,10 @@ def _no_file(file: Path) -> NoReturn:
     show_default=True,
     help="How it is printed.",
 )
-def show(reference: str, store: str | None, form: str) -> None:
+def show(reference: str, store: str | None, at: int | None, as_of: str | None, form: str) -> None:
     """Show one version or activity: REFERENCE is [kind:]name[@version] or id:<hex>."""
     with open_chosen(store) as opened:
-        facts = opened.describe(reference)
+        facts = opened.describe(reference, at=at, as_of=as_of)
     if form == "json":
         click.echo(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
         return
@@ -155,6 +159,46 @@ class Depth(_DepthType):
         return self.fail(f"{value!r} is not a depth: it is a number from 0, or 'all'", param, context)
 
 
+def _walk_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what ``lineage`` and ``impact`` have in common."""
+    for option in (
+        click.option(
+            "--format",
+            "form",
+            type=click.Choice(["tree", "json", "mermaid", "dot"]),
+            default="tree",
+            show_default=True,
+            help="How the answer is drawn.",
+        ),
+        as_of_option,
+        at_option,
+        relation_option,
+        click.option("--kind", "kinds", multiple=True, help="Show only these kinds; all are walked through."),
+        click.option(
+            "--depth", type=Depth(), default="all", show_default=True, metavar="N|all", help="How many edges to follow."
+        ),
+        store_option,
+        click.argument("reference"),
+    ):
+        command = option(command)
+    return command
+
+
+def _walk(reference: str, *, down: bool, depth: int | str, store: str | None, form: str, **given: Any) -> None:
+    from braid_hpc.lineage import render
+
+    words = {name: given.pop(name) or None for name in ("kinds", "relations")}
+    with open_chosen(store) as opened:
+        hops = None if depth == "all" else int(depth)
+        answer = opened.lineage(reference, down=down, depth=hops, **words, **given)
+    if form == "json":
+        click.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=2))
+    else:
+        click.echo({"tree": render.tree, "mermaid": render.mermaid, "dot": render.dot}[form](answer))
+    if not answer.complete and form != "tree":
+        messages.print(f"the answer is incomplete: {len(answer.missing)} logs are not whole", soft_wrap=True)
+
+
 @click.command(
     cls=Command,
     examples=[
@@ -162,40 +206,24 @@ class Depth(_DepthType):
         "braid lineage fact:config/scan-7 --down",
         "braid lineage model:braggnn@3 --depth 2 --at 1 --format json",
         "braid lineage model:braggnn --format dot",
-        "braid lineage model:net --kind data",
+        "braid lineage model:net --kind data --relation wasDerivedFrom",
     ],
 )
-@click.argument("reference")
-@store_option
+@_walk_options
 @click.option("--down", is_flag=True, help="What came of it, instead of what fed it.")
-@click.option(
-    "--depth", type=Depth(), default="all", show_default=True, metavar="N|all", help="How many edges to follow."
-)
-@click.option("--kind", "kinds", multiple=True, help="Show only these kinds; all are walked through.")
-@click.option("--at", type=int, default=None, metavar="SNAPSHOT", help="What the store knew at that snapshot.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["tree", "json", "mermaid", "dot"]),
-    default="tree",
-    show_default=True,
-    help="How the answer is drawn.",
-)
-def lineage(
-    reference: str, store: str | None, down: bool, depth: int | str, kinds: tuple[str, ...], at: int | None, form: str
-) -> None:
+def lineage(**given: Any) -> None:
     """Show what fed REFERENCE ([kind:]name[@version] or id:<hex>), or what came of it."""
-    from braid_hpc.lineage import render
+    _walk(**given)
 
-    with open_chosen(store) as opened:
-        hops = None if depth == "all" else int(depth)
-        answer = opened.lineage(reference, down=down, depth=hops, at=at, kinds=kinds or None)
-    if form == "json":
-        click.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=2))
-    else:
-        click.echo({"tree": render.tree, "mermaid": render.mermaid, "dot": render.dot}[form](answer))
-    if not answer.complete and form != "tree":
-        messages.print(f"the answer is incomplete: {len(answer.missing)} logs are not whole", soft_wrap=True)
+
+@click.command(
+    cls=Command,
+    examples=["braid impact fact:config/scan-7", "braid impact data:scan@1 --kind model --depth 3 --format json"],
+)
+@_walk_options
+def impact(**given: Any) -> None:
+    """Show what came of REFERENCE: 'braid lineage --down'."""
+    _walk(**given, down=True)
 
 
 @click.command(

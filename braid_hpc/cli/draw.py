@@ -7,6 +7,7 @@ import json
 import click
 
 from braid_hpc.cli.ask import open_chosen
+from braid_hpc.cli.moments import as_of_option, at_option
 from braid_hpc.cli.output import Command, messages, store_option
 
 __all__ = ["graph"]
@@ -35,15 +36,24 @@ _MERMAID_EDGES, _MERMAID_TEXT = 500, 50_000
 )
 @click.option("--limit", type=click.IntRange(min=1), default=500, show_default=True, help="Nodes that are drawn.")
 @click.option("--all", "everything", is_flag=True, help="Draw all nodes, however many.")
-@click.option("--at", type=int, default=None, metavar="SNAPSHOT", help="What the store knew at that snapshot.")
-def graph(reference: str | None, store: str | None, form: str, limit: int, everything: bool, at: int | None) -> None:
+@at_option
+@as_of_option
+def graph(
+    reference: str | None,
+    store: str | None,
+    form: str,
+    limit: int,
+    everything: bool,
+    at: int | None,
+    as_of: str | None,
+) -> None:
     """Draw everything that hangs together with REFERENCE, in both directions; without it the whole store.
 
     Nodes that are not valid are marked. Beyond the limit the nearest nodes are drawn, and the drawing and a message
     say how many are not.
     """
     with open_chosen(store) as opened:
-        found = opened.graph(reference, limit=None if everything else limit, at=at)
+        found = opened.graph(reference, limit=None if everything else limit, at=at, as_of=as_of)
     if form == "json":
         text = json.dumps(found.to_dict(), ensure_ascii=False, indent=2)
     else:

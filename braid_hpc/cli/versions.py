@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from braid_hpc.cli.ask import open_chosen
+from braid_hpc.cli.moments import as_of_option, at_option
 from braid_hpc.cli.output import Command, emit, format_option, store_option
 from braid_hpc.vocabulary.encoding import to_jsonable
 
@@ -17,13 +18,14 @@ __all__ = ["checkout", "diff", "history"]
 
 @click.command(cls=Command, examples=["braid history braggnn", "braid history model:braggnn --at 3 --format json"])
 @click.argument("reference", metavar="NAME")
-@click.option("--at", type=int, default=None, metavar="SNAPSHOT", help="What the store knew at that snapshot.")
+@at_option
+@as_of_option
 @store_option
 @format_option
-def history(reference: str, at: int | None, store: str | None, form: str) -> None:
+def history(reference: str, at: int | None, as_of: str | None, store: str | None, form: str) -> None:
     """List the versions of NAME ([kind:]name) in order, with what made each."""
     with open_chosen(store) as opened:
-        entries = opened.history(reference, at=at)
+        entries = opened.history(reference, at=at, as_of=as_of)
     rows = [
         (
             each.ref,
@@ -73,10 +75,13 @@ def diff(first: str, second: str, store: str | None, form: str) -> None:
 )
 @click.argument("references", nargs=-1, required=True, metavar="REF...")
 @click.option("--into", required=True, type=click.Path(path_type=Path), help="The directory; made if it is not there.")
-@click.option("--at", type=int, default=None, metavar="SNAPSHOT", help="What the store knew at that snapshot.")
+@at_option
+@as_of_option
 @store_option
 @format_option
-def checkout(references: tuple[str, ...], into: Path, at: int | None, store: str | None, form: str) -> None:
+def checkout(
+    references: tuple[str, ...], into: Path, at: int | None, as_of: str | None, store: str | None, form: str
+) -> None:
     """Bring versions back as files: what was recorded of them, verified by its digest.
 
     A file keeps its name, an array becomes NAME@VERSION.npy, a state of arrays NAME@VERSION.npz.
@@ -84,7 +89,7 @@ def checkout(references: tuple[str, ...], into: Path, at: int | None, store: str
     rows: list[tuple[object, ...]] = []
     with open_chosen(store) as opened:
         for reference in references:
-            done = opened.checkout(reference, into=into, at=at)
+            done = opened.checkout(reference, into=into, at=at, as_of=as_of)
             rows.extend(
                 (done.ref, str(each.path), each.digest, each.size, each.source, each.weak, each.already)
                 for each in done.files

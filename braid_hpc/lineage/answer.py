@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.lineage.missing import Missing, missing_logs
+from braid_hpc.lineage.pictured import Pictured, Source
 from braid_hpc.lineage.shown import edges_among
 from braid_hpc.lineage.validity import Judgement
-from braid_hpc.lineage.walk import walk
+from braid_hpc.lineage.walk import FOLLOWED, walk
 from braid_hpc.store.resolve import Node, resolve
-from braid_hpc.store.tables import Table
-from braid_hpc.vocabulary.codes import ACTIVITY_KIND
+from braid_hpc.vocabulary.codes import ACTIVITY_KIND, Relation
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from braid_hpc.store.store import Store
 
 __all__ = ["Lineage", "LineageEdge", "LineageNode", "Missing", "ask"]
-
-#: Lines of the tree that a notebook shows.
-SHOWN_LINES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +59,7 @@ class LineageEdge:
 
 
 @dataclass(frozen=True, slots=True)
-class Lineage:
+class Lineage(Pictured):
     """The answer.
 
     Attributes
@@ -84,6 +80,8 @@ class Lineage:
         The kinds that were asked for; the root is shown whatever its kind. None if all are.
     left_out : int
         How many nodes were walked through and are not shown, being of other kinds.
+    source : Source or None
+        The store and the moment that it is of.
     """
 
     root: str
@@ -94,6 +92,7 @@ class Lineage:
     others: list[str] = field(default_factory=list)
     kinds: list[str] | None = None
     left_out: int = 0
+    source: Source | None = field(default=None, repr=False, compare=False)
 
     @property
     def complete(self) -> bool:
@@ -142,32 +141,9 @@ class Lineage:
 
         return tree(self)
 
-    def table(self) -> Table:
-        """Return the nodes as a table.
-
-        Returns
-        -------
-        Table
-            One row for each node.
-        """
-        import pyarrow as pa
-
-        return Table(pa.Table.from_pylist(self.to_dict()["nodes"]))
-
-    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        """Return the nodes as an ArrowArrayStream capsule (Arrow PyCapsule interface)."""
-        return self.table().__arrow_c_stream__(requested_schema)
-
     def __str__(self) -> str:
         """Return the tree."""
         return self.tree()
-
-    def _repr_html_(self) -> str:
-        """Show the tree in a notebook."""
-        lines = self.tree().splitlines()
-        rest = len(lines) - SHOWN_LINES
-        note = f"<p>{rest:,} more lines: print the answer, or take its <code>table()</code></p>" if rest > 0 else ""
-        return f"<pre>{html.escape(chr(10).join(lines[:SHOWN_LINES]))}</pre>{note}"
 
 
 def ask(
@@ -180,6 +156,7 @@ def ask(
     as_of: int | None = None,
     invalid: dict[int, Judgement],
     kinds: frozenset[str] | None = None,
+    relations: tuple[Relation, ...] = FOLLOWED,
 ) -> Lineage:
     """Walk from a reference and put the answer together.
 
@@ -201,6 +178,8 @@ def ask(
         From :func:`braid_hpc.lineage.validity.invalid_nodes`.
     kinds : frozenset of str, optional
         Only nodes of these kinds are shown; all are walked through.
+    relations : tuple of Relation
+        Which edges are followed.
 
     Returns
     -------
@@ -221,7 +200,9 @@ def ask(
     # A step of an SPMD program at which ranks disagree has several versions: they are one answer.
     siblings = [] if root.kind == ACTIVITY_KIND else [each for each in others if _is_sibling(connection, root, each)]
     starts = [root.id, *(each.id for each in siblings)]
-    found = walk(connection, starts, down=down, depth=depth, at=at, as_of=as_of, index=store.adjacency)
+    found = walk(
+        connection, starts, down=down, depth=depth, at=at, as_of=as_of, relations=relations, index=store.adjacency
+    )
     nodes = _nodes(connection, found.distance)
     every = len(nodes)
     stated = found.edges
@@ -247,6 +228,7 @@ def ask(
         [other.ref for other in others],
         None if kinds is None else sorted(kinds),
         every - len(nodes),
+        Source(store.path, at, as_of),
     )
 
 

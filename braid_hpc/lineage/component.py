@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from braid_hpc.lineage.answer import LineageEdge, LineageNode
 from braid_hpc.lineage.missing import Missing, missing_logs
+from braid_hpc.lineage.pictured import Pictured, Source
 from braid_hpc.lineage.render import dot, mermaid
 from braid_hpc.lineage.walk import FOLLOWED, edges_of
 from braid_hpc.snapshots.adjacency import Adjacency
@@ -30,7 +31,7 @@ _RELATIONS = [str(relation) for relation in FOLLOWED]
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(Pictured):
     """A part of a store for drawing.
 
     Attributes
@@ -45,6 +46,8 @@ class Graph:
         How many further nodes hang together with these, and are beyond the limit.
     missing : list of Missing
         Logs of the runs involved that are not complete.
+    source : Source or None
+        The store and the moment that it is of.
     """
 
     root: str | None
@@ -52,6 +55,7 @@ class Graph:
     edges: list[LineageEdge]
     left_out: int = 0
     missing: list[Missing] = field(default_factory=list)
+    source: Source | None = field(default=None, repr=False, compare=False)
 
     @property
     def complete(self) -> bool:
@@ -158,7 +162,7 @@ def draw(
             distance = _over_tables(connection, root.id, moment, closed)
     every = list(distance)
     shown = every if limit is None else every[:limit]
-    return _graph(connection, root, distance, shown, moment, invalid)
+    return _graph(connection, root, distance, shown, moment, invalid, Source(store.path, at, as_of))
 
 
 def _graph(
@@ -168,6 +172,7 @@ def _graph(
     shown: list[int],
     moment: tuple[int, int | None],
     invalid: dict[int, Judgement],
+    source: Source,
 ) -> Graph:
     nodes = {
         row[0]: Node(*row)
@@ -193,6 +198,7 @@ def _graph(
         [LineageEdge(refs[child], refs[parent], relation) for child, parent, relation in edges],
         len(distance) - len(shown),
         _missing(connection, list(distance), root, moment[0]),
+        source,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from braid_hpc.store import finding, searching, stated
+from braid_hpc.store import searching, stated
 from braid_hpc.store.stated import Statement, TestChange
 from braid_hpc.store.tables import Table
 
@@ -106,13 +106,17 @@ class Asking:
         """
         return searching.find_runs(cast("Store", self), query, at=at, as_of=as_of, limit=limit)
 
-    def describe(self, reference: str) -> dict[str, Any]:
+    def describe(self, reference: str, *, at: int | None = None, as_of: Any = None) -> dict[str, Any]:
         """Return all that is known of one version or activity, as ``braid show`` prints it.
 
         Parameters
         ----------
         reference : str
             A version or an activity.
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what had been declared and stated by then. Tags and uris have no time of their own.
 
         Returns
         -------
@@ -125,7 +129,9 @@ class Asking:
         NotFoundError, ConflictError, InvalidInputError
             As :meth:`get`.
         """
-        return finding.describe(cast("Store", self), reference)
+        from braid_hpc.lineage.described import describe
+
+        return describe(cast("Store", self), reference, at=at, as_of=as_of)
 
     def tests(self, reference: str, *, all_versions: bool = False) -> list[Statement]:
         """Return the tests that were stated about a record.

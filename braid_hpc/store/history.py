@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from braid_hpc.store.holding import FOREVER, LATER
 from braid_hpc.store.resolve import Node
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND, Relation
 from braid_hpc.vocabulary.errors import InvalidInputError
@@ -62,7 +63,7 @@ class HistoryEntry:
     valid: bool
 
 
-def history(store: Store, node: Node, at: int) -> list[HistoryEntry]:
+def history(store: Store, node: Node, at: int, *, as_of: int | None = None) -> list[HistoryEntry]:
     """Return the versions of the name that a node has.
 
     Parameters
@@ -73,6 +74,8 @@ def history(store: Store, node: Node, at: int) -> list[HistoryEntry]:
         One of them.
     at : int
         A snapshot number: what the store knew then.
+    as_of : int, optional
+        Nanoseconds since 1970 UTC: what had been declared and stated by then.
 
     Returns
     -------
@@ -86,19 +89,23 @@ def history(store: Store, node: Node, at: int) -> list[HistoryEntry]:
     """
     if node.kind == ACTIVITY_KIND:
         raise InvalidInputError(f"{node.ref} is an activity: records have versions; ask for one")
+    then = {"kind": node.kind, "name": node.name, "at": at, "as_of": FOREVER if as_of is None else as_of}
     rows = store.sql(
-        """
-        select v.id, v.uid, v.version, v.time, coalesce(v.run, o.run) as run, r.job, v.step, o.ranks, v.digest, v.size
+        f"""
+        select v.id, v.uid, v.version, o.time, coalesce(v.run, o.run) as run, r.job, v.step, o.ranks, v.digest, v.size
         from versions v left join (
-            select o.id, arg_min(o.run, (o.time, o.writer)) as run, list_sort(list(distinct w.rank)) as ranks
-            from occurrences o join writers w using (writer) where o.snapshot <= $at group by o.id) o on o.id = v.id
+            select o.id, min(o.time) as time, arg_min(o.run, (o.time, o.writer)) as run,
+                list_sort(list(distinct w.rank)) as ranks
+            from occurrences o join writers w using (writer)
+            where o.snapshot <= $at and epoch_ns(o.time) <= $as_of group by o.id) o on o.id = v.id
         left join runs r on r.run = coalesce(v.run, o.run)
-        where v.kind = $kind and v.name = $name and v.snapshot <= $at order by v.version
+        where v.kind = $kind and v.name = $name and v.snapshot <= $at and v.id not in ({LATER})
+        order by v.version
         """,
-        {"kind": node.kind, "name": node.name, "at": at},
+        then,
     )
-    near = _near(store, node, at)
-    invalid = store.invalid(rows["id"], at=at)
+    near = _near(store, then)
+    invalid = store.invalid(rows["id"], at=at, as_of=as_of)
     return [
         HistoryEntry(
             ref=format_reference(node.kind, node.name, row["version"]),
@@ -118,17 +125,18 @@ def history(store: Store, node: Node, at: int) -> list[HistoryEntry]:
     ]
 
 
-def _near(store: Store, node: Node, at: int) -> dict[tuple[int, str], list[str]]:
+def _near(store: Store, then: dict[str, Any]) -> dict[tuple[int, str], list[str]]:
     """Return the activities that made versions of a name, and the versions of that name that they revise."""
     rows = store.sql(
-        """
+        f"""
         select e.child, e.relation, p.kind, p.name, p.version
         from edges e join version_rows c on c.id = e.child join nodes p on p.id = e.parent
         where c.kind = $kind and c.name = $name and e.snapshot <= $at and (e.relation = 'wasGeneratedBy'
             or (e.relation = 'wasDerivedFrom' and p.kind = $kind and p.name = $name))
+            and e.child not in ({LATER}) and p.id not in ({LATER})
         order by e.child, p.kind, p.name, p.version
         """,
-        {"kind": node.kind, "name": node.name, "at": at},
+        then,
     )
     found: dict[tuple[int, str], list[str]] = defaultdict(list)
     for row in rows:

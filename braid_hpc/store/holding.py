@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-__all__ = ["FOREVER", "HOLDING", "NODE_TIMES", "absent_nodes", "appeared", "filled_nodes"]
+__all__ = ["FOREVER", "HOLDING", "LATER", "NODE_TIMES", "absent_nodes", "appeared", "filled_nodes"]
 
 #: Later than any time that a store holds, in nanoseconds since 1970.
 FOREVER = (1 << 63) - 1
@@ -26,6 +26,9 @@ HOLDING = """(
 NODE_TIMES = """(
     select id, time, snapshot from occurrences union all select id, begin_time, snapshot from activity_rows)
 """
+
+#: The nodes that were not there yet at ``$as_of``, as far as the store knew at ``$at``.
+LATER = f"select id from {NODE_TIMES} where snapshot <= $at group by id having epoch_ns(min(time)) > $as_of"
 
 
 def filled_nodes(connection: Any, at: int) -> set[int]:

@@ -144,7 +144,7 @@ class Opened:
         place = 'stream."' + places[stream].replace('"', '""') + '"'
         return self.sql(f"select * from {place} order by _run, _rank, _writer, _row")
 
-    def get(self, reference: str, *, at: int | None = None) -> Node:
+    def get(self, reference: str, *, at: int | None = None, as_of: Any = None) -> Node:
         """Return the version or activity that a reference names.
 
         Parameters
@@ -152,7 +152,10 @@ class Opened:
         reference : str
             ``[kind:]name[@version]`` or ``id:<hex>``.
         at : int, optional
-            A snapshot number; without it the newest.
+            A snapshot number: what the store knew then; without it the newest.
+        as_of : datetime, str or int, optional
+            A time: what had been declared by then, so that a name without a version is the newest one of then. A text
+            in ISO 8601, UTC if it names no zone; an int is nanoseconds since 1970.
 
         Returns
         -------
@@ -164,17 +167,17 @@ class Opened:
         NotFoundError, ConflictError, InvalidInputError
             As :func:`braid_hpc.store.resolve.resolve`.
         """
-        return resolve(self._connected, reference, self._at(at))[0]
+        return resolve(self._connected, reference, self._at(at), self._as_of(as_of))[0]
 
-    def array(self, reference: str, *, at: int | None = None) -> StoredArray:
+    def array(self, reference: str, *, at: int | None = None, as_of: Any = None) -> StoredArray:
         """Return an array that was recorded; it is read when it is used.
 
         Parameters
         ----------
         reference : str
             Of a record whose content it is.
-        at : int, optional
-            A snapshot number; without it the newest.
+        at, as_of
+            As for :meth:`get`.
 
         Returns
         -------
@@ -188,7 +191,7 @@ class Opened:
         ConflictError, InvalidInputError
             As :func:`braid_hpc.store.resolve.resolve`.
         """
-        node = self.get(reference, at=at)
+        node = self.get(reference, at=at, as_of=as_of)
         return find_array(self._connected, self._arrays, node.ref, node.id)
 
     @functools.cached_property

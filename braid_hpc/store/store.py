@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from braid_hpc.store.asking import Asking
+from braid_hpc.store.questions import Questions
 from braid_hpc.store.stating import Stating
 from braid_hpc.store.versions import Versions
 from braid_hpc.vocabulary.errors import InvalidInputError
@@ -42,7 +43,7 @@ def open_store(path: str | os.PathLike[str] | None = None) -> Store:
     return Store(chosen)
 
 
-class Store(Asking, Versions, Stating):
+class Store(Asking, Versions, Questions, Stating):
     """A snapshot of a store, read-only; compactions that publish later ones do not disturb it.
 
     Parameters

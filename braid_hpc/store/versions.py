@@ -28,19 +28,20 @@ class Versions:
         @property
         def _connected(self) -> Any: ...
         def _at(self, at: int | None) -> int: ...
-        def get(self, reference: str, *, at: int | None = None) -> Node:
+        def _as_of(self, as_of: Any) -> int | None: ...
+        def get(self, reference: str, *, at: int | None = None, as_of: Any = None) -> Node:
             """Return what is named; see :meth:`braid_hpc.Store.get`."""
             ...
 
-    def model(self, reference: str, *, at: int | None = None) -> StoredModel:
+    def model(self, reference: str, *, at: int | None = None, as_of: Any = None) -> StoredModel:
         """Return a version of a model, whose state is read when it is asked for.
 
         Parameters
         ----------
         reference : str
             A version; without a number the newest.
-        at : int, optional
-            A snapshot number; without it the newest.
+        at, as_of
+            As for :meth:`get`.
 
         Returns
         -------
@@ -60,9 +61,11 @@ class Versions:
         checkout : writes it into a file.
         braid_hpc.Run.model : records it.
         """
-        return find_model(self._connected, self._arrays, self.get(reference, at=at))
+        return find_model(self._connected, self._arrays, self.get(reference, at=at, as_of=as_of))
 
-    def checkout(self, reference: str, *, into: str | os.PathLike[str], at: int | None = None) -> CheckedOut:
+    def checkout(
+        self, reference: str, *, into: str | os.PathLike[str], at: int | None = None, as_of: Any = None
+    ) -> CheckedOut:
         """Bring a version back as a file whose content is verified by its digest.
 
         A file comes from where it was recorded if its bytes are still the same, else from the store if its bytes were
@@ -75,8 +78,8 @@ class Versions:
             A version; without a number the newest.
         into : path-like
             The directory; made if it is not there.
-        at : int, optional
-            A snapshot number; without it the newest.
+        at, as_of
+            As for :meth:`get`.
 
         Returns
         -------
@@ -96,9 +99,9 @@ class Versions:
         StorageError
             If it cannot be written.
         """
-        return checkout(cast("Store", self), self.get(reference, at=at), into)
+        return checkout(cast("Store", self), self.get(reference, at=at, as_of=as_of), into)
 
-    def history(self, reference: str, *, at: int | None = None) -> list[HistoryEntry]:
+    def history(self, reference: str, *, at: int | None = None, as_of: Any = None) -> list[HistoryEntry]:
         """Return the versions of a name, in order, with what made each.
 
         Parameters
@@ -107,6 +110,8 @@ class Versions:
             The name, or any of its versions.
         at : int, optional
             A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time, as for :meth:`get`: the versions of then, and what had been stated of them.
 
         Returns
         -------
@@ -118,7 +123,8 @@ class Versions:
         NotFoundError, ConflictError, InvalidInputError
             As :meth:`get`; InvalidInputError also for an activity.
         """
-        return history(cast("Store", self), self.get(reference, at=at), self._at(at))
+        node = self.get(reference, at=at, as_of=as_of)
+        return history(cast("Store", self), node, self._at(at), as_of=self._as_of(as_of))
 
     def diff(self, a: str, b: str) -> Difference:
         """Compare two versions: which arrays changed and by how much, and what was declared of them.

@@ -29,6 +29,7 @@ class Walking(Opened):
         at: int | None = None,
         as_of: Any = None,
         kinds: str | Iterable[str] | None = None,
+        relations: str | Iterable[str] | None = None,
     ) -> Lineage:
         """Ask what fed a record or an activity, or what came of it.
 
@@ -48,6 +49,10 @@ class Walking(Opened):
         kinds : str or iterable of str, optional
             Only these kinds are shown, ``["data"]`` for example, and the root. All are walked through: what data a
             model was trained on is answered through any number of models.
+        relations : str or iterable of str, optional
+            Only edges of these relations are followed, ``["wasDerivedFrom"]`` for example; without it those that
+            carry provenance: ``wasDerivedFrom``, ``used``, ``wasGeneratedBy``, ``same-content``. Others, such as
+            ``wasStartedBy``, are followed only where they are named.
 
         Returns
         -------
@@ -59,13 +64,14 @@ class Walking(Opened):
         NotFoundError, ConflictError
             If the reference names nothing, or nothing that was there at that time, or several things.
         InvalidInputError
-            If the reference, the depth, a time or a kind is not one; if there is no such snapshot, or the time is
-            before the first event of the store or still to come.
+            If the reference, the depth, a time, a kind or a relation is not one; if there is no such snapshot, or the
+            time is before the first event of the store or still to come.
         """
         from braid_hpc.lineage.answer import ask
+        from braid_hpc.lineage.relations import check_relations
         from braid_hpc.lineage.shown import check_kinds
 
-        shown = check_kinds(kinds)
+        shown, followed = check_kinds(kinds), check_relations(relations)
         invalid = self.judgements(at=at, as_of=as_of)
         return ask(
             cast("Store", self),
@@ -76,6 +82,7 @@ class Walking(Opened):
             as_of=self._as_of(as_of),
             invalid=invalid,
             kinds=shown,
+            relations=followed,
         )
 
     def impact(
@@ -86,12 +93,13 @@ class Walking(Opened):
         at: int | None = None,
         as_of: Any = None,
         kinds: str | Iterable[str] | None = None,
+        relations: str | Iterable[str] | None = None,
     ) -> Lineage:
         """Ask what came of a record or an activity; :meth:`lineage` the other way.
 
         Parameters
         ----------
-        reference, depth, at, as_of, kinds
+        reference, depth, at, as_of, kinds, relations
             As for :meth:`lineage`.
 
         Returns
@@ -104,7 +112,7 @@ class Walking(Opened):
         NotFoundError, ConflictError, InvalidInputError
             As :meth:`lineage`.
         """
-        return self.lineage(reference, down=True, depth=depth, at=at, as_of=as_of, kinds=kinds)
+        return self.lineage(reference, down=True, depth=depth, at=at, as_of=as_of, kinds=kinds, relations=relations)
 
     def graph(
         self, reference: str | None = None, *, limit: int | None = 500, at: int | None = None, as_of: Any = None

@@ -209,16 +209,30 @@ def test_an_earlier_snapshot_tells_what_was_known_then(tmp_path: Path) -> None:
         assert len(now.nodes) == len(then.nodes) + 3
 
 
-def test_a_notebook_shows_the_tree(tmp_path: Path) -> None:
-    """With names as they are and not as markup, and at most some 200 lines of it; the rest is counted."""
+def test_a_notebook_shows_a_picture_and_the_first_rows(tmp_path: Path) -> None:
+    """With names as they are and not as markup; what is not drawn and the further rows are counted."""
     with one(tmp_path / "logs") as job:
         few = job[0].data("<b>few</b>", digest="x:0")
         job[0].data("many", derived_from=[job[0].data(f"part/{n}", digest="x:0", derived_from=few) for n in range(300)])
     with made(tmp_path / "logs", tmp_path / "prov.duckdb") as opened:
-        assert opened.lineage("data:<b>few</b>")._repr_html_() == "<pre>data:&lt;b&gt;few&lt;/b&gt;@1</pre>"
+        shown = opened.lineage("data:<b>few</b>")._repr_html_()
+        assert shown.startswith("<div")
+        assert "data:&lt;b&gt;few&lt;/b&gt;@1" in shown
+        assert "<b>" not in shown
         shown = opened.lineage("data:many")._repr_html_()
-        assert shown.count("\n") == 199
-        assert "401 more lines" in shown
+        assert ">300 data<" in shown
+        assert "302 nodes, 600 edges; 301 nodes not drawn" in shown
+        assert "282 more rows" in shown
+
+
+def test_relations_are_followed_as_named(store: Store) -> None:
+    """A walk along derivations alone meets no activity; one that is not followed otherwise can be named."""
+    kinds = {node.kind for node in store.lineage("model:net", relations="wasDerivedFrom").nodes}
+    assert kinds == {"model", "data", "fact"}
+    assert len(store.impact("fact:config", relations=["wasDerivedFrom", "used"]).counts) == 4
+    assert [node.ref for node in store.lineage("model:net", relations="wasStartedBy").nodes] == ["model:net@3"]
+    with pytest.raises(InvalidInputError, match="'informed' cannot be followed: relations are wasDerivedFrom"):
+        store.impact("fact:config", relations="informed")
 
 
 def test_no_name_is_a_problem(tmp_path: Path) -> None:

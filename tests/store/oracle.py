@@ -10,7 +10,7 @@ from typing import Any
 
 from braid_hpc.queries.fields import Field, Holds
 from braid_hpc.queries.tree import And, Condition, Not, Operator, Or, Query
-from braid_hpc.store.finding import _typed
+from braid_hpc.store.finding import typed
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.identifiers import canonical
 from braid_hpc.vocabulary.times import nanoseconds
@@ -163,7 +163,7 @@ def rows_of(store: Store) -> dict[str, Row]:
             "uri": [],
         }
     for row in _exact(store, "from tags"):
-        found[row["id"]]["tag."].setdefault(row["key"], []).append(_typed(row["type"], row["text"]))
+        found[row["id"]]["tag."].setdefault(row["key"], []).append(typed(row["type"], row["text"]))
     for row in _exact(store, "from uris"):
         found[row["id"]]["uri"].append(row["uri"])
     return {store.get(f"id:{row['uid']}").ref: row for row in found.values()}

@@ -1,0 +1,91 @@
+"""What every answer can be made into: a table, plain values, a graph of another library, a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from braid_hpc.store.tables import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Answered", "as_table", "plain"]
+
+
+def plain(values: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return flat dataclasses as dictionaries.
+
+    Parameters
+    ----------
+    values : iterable of dataclass
+        Whose fields are plain values.
+
+    Returns
+    -------
+    list of dict
+        Each by the names of its fields.
+    """
+    return [{field.name: getattr(value, field.name) for field in dataclasses.fields(value)} for value in values]
+
+
+def as_table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> pa.Table:
+    """Return rows as an Arrow table that has its columns also where there are no rows.
+
+    Parameters
+    ----------
+    columns : tuple of str
+        Names.
+    rows : list of dict
+        Plain values.
+
+    Returns
+    -------
+    pyarrow.Table
+        In that order.
+    """
+    import pyarrow as pa
+
+    return pa.table({name: [row.get(name) for row in rows] for name in columns})
+
+
+class Answered:
+    """An answer of which each row is a thing: the base of all answers."""
+
+    __slots__ = ()
+
+    def rows(self) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+        """Return the rows of the answer's table.
+
+        Returns
+        -------
+        columns : tuple of str
+            Names, also where there are no rows.
+        rows : list of dict
+            Plain values.
+
+        Raises
+        ------
+        NotImplementedError
+            Until a kind of answer says what its rows are.
+        """
+        raise NotImplementedError
+
+    def table(self) -> Table:
+        """Return the answer as a table.
+
+        Returns
+        -------
+        Table
+            Its rows.
+        """
+        return Table(as_table(*self.rows()))
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Return the rows as an ArrowArrayStream capsule (Arrow PyCapsule interface)."""
+        return self.table().__arrow_c_stream__(requested_schema)
+
+    def _repr_html_(self) -> str:
+        """Show the answer in a notebook."""
+        return self.table()._repr_html_()

@@ -1,0 +1,276 @@
+"""Why something is there: a way from what came of a thing to that thing, and what lies between the two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from braid_hpc.lineage.answer import LineageEdge, LineageNode
+from braid_hpc.lineage.answered import plain
+from braid_hpc.lineage.completeness import said
+from braid_hpc.lineage.component import Graph
+from braid_hpc.lineage.ground import Ground, edges_by_refs
+from braid_hpc.lineage.missing import Missing
+from braid_hpc.lineage.pictured import Pictured, Source
+from braid_hpc.lineage.witness import Witness, shortest_way, simple_ways, witness
+from braid_hpc.vocabulary.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from braid_hpc.store.resolve import Node
+    from braid_hpc.store.store import Store
+
+__all__ = ["DOWN", "MOST_WAYS", "SAME", "UP", "Why", "why"]
+
+#: What `direction` says: the second fed the first, the first fed the second, they are one thing.
+UP, DOWN, SAME = "up", "down", "same"
+
+#: More ways than these are not asked for: of all simple ways there may be more than atoms.
+MOST_WAYS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Why(Pictured):
+    """How two things hang together.
+
+    Attributes
+    ----------
+    a, b : str
+        What was asked for.
+    direction : str or None
+        ``up`` if `b` fed `a`, ``down`` if `a` fed `b`, ``same`` if they are one thing; None if neither fed the other,
+        as far as is known.
+    ways : list of Witness
+        From what came of it to what fed it, shortest first; empty if `direction` is None.
+    whole : bool
+        Whether there are no further ways that meet no node twice. Not known where no more were asked for than there
+        are here, and false then.
+    nodes : list of LineageNode
+        Those on the ways and, if it was asked for, between the two; what the ways begin with is the first.
+    between : Graph or None
+        The part of the graph between the two, if it was asked for: all that came of the one and fed the other.
+    missing : list of Missing
+        Logs that may hide a way, or a further one.
+    """
+
+    a: str
+    b: str
+    direction: str | None
+    ways: list[Witness]
+    whole: bool
+    nodes: list[LineageNode]
+    between: Graph | None
+    missing: list[Missing]
+    source: Source
+
+    @property
+    def complete(self) -> bool:
+        """Whether every log that could hold a way is complete."""
+        return not self.missing
+
+    @property
+    def edges(self) -> list[LineageEdge]:
+        """Those between the two if they were asked for, else those of the ways."""
+        if self.between is not None:
+            return self.between.edges
+        return list(dict.fromkeys(edge for way in self.ways for edge in way.edges))
+
+    def __bool__(self) -> bool:
+        """Whether the one fed the other."""
+        return self.direction is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answer as plain values.
+
+        Returns
+        -------
+        dict
+            ``a``, ``b``, ``direction``, ``ways`` (each a list of edges), ``whole``, ``complete``, ``missing``; and
+            ``between`` if it was asked for.
+        """
+        answer: dict[str, Any] = {
+            "a": self.a,
+            "b": self.b,
+            "direction": self.direction,
+            "ways": [plain(way.edges) for way in self.ways],
+            "whole": self.whole,
+            "complete": self.complete,
+            "missing": plain(self.missing),
+        }
+        if self.between is not None:
+            answer["between"] = self.between.to_dict()
+        return answer
+
+    def __str__(self) -> str:
+        """Return it as lines of text."""
+        heads = {
+            UP: f"{self.b} fed {self.a}",
+            DOWN: f"{self.a} fed {self.b}",
+            SAME: f"{self.a} and {self.b} are one thing",
+            None: f"nothing leads from {self.a} to {self.b}, or back, as far as is known",
+        }
+        lines = [heads[self.direction].replace("\n", "⏎")]
+        for way in self.ways if self.direction != SAME else ():
+            edges = "1 edge" if len(way) == 1 else f"{len(way)} edges"
+            lines.append(f"over {edges}:")
+            lines.extend(f"  {line}" for line in str(way).splitlines())
+        if self.whole and self.direction in (UP, DOWN):
+            lines.append("there is no other way")
+        if self.between is not None:
+            lines.append(f"between the two: {len(self.between.nodes):,} nodes, {len(self.between.edges):,} edges")
+        lines.extend(f"incomplete: {said(each)}" for each in self.missing)
+        return "\n".join(lines)
+
+
+def why(
+    store: Store,
+    a: str,
+    b: str,
+    *,
+    paths: int,
+    between: bool,
+    relations: str | Iterable[str] | None,
+    at: int | None,
+    as_of: Any,
+) -> Why:
+    """Find how two things hang together; see :meth:`braid_hpc.Store.why`.
+
+    Parameters
+    ----------
+    store : Store
+        Open.
+    a, b, paths, between, relations, at, as_of
+        As there.
+
+    Returns
+    -------
+    Why
+        The answer.
+
+    Raises
+    ------
+    NotFoundError, ConflictError, InvalidInputError
+        As there.
+    """
+    if isinstance(paths, bool) or not isinstance(paths, int) or not 1 <= paths <= MOST_WAYS:
+        raise InvalidInputError(f"paths is how many ways to return, from 1 to {MOST_WAYS}: not {paths!r:.80}")
+    ground = Ground.of(store, at=at, as_of=as_of, relations=relations)
+    (one, ones), (other, others) = ground.resolve(a), ground.resolve(b)
+    first, second = ground.starts(one, ones), ground.starts(other, others)
+    if one.id == other.id:
+        return _same(ground, one)
+    distance = ground.reached(first)
+    direction, begin, ends = UP, one, [node for node in second if node in distance]
+    if not ends:
+        reached = distance
+        distance = ground.reached(second)
+        direction, begin, ends = DOWN, other, [node for node in first if node in distance]
+        if not ends:
+            return _none(ground, one, other, {**reached, **distance})
+    goal = min(ends, key=lambda node: (distance[node], node))
+    return _found(ground, (one, other), direction, begin, distance, goal, paths, between)
+
+
+def _same(ground: Ground, node: Node) -> Why:
+    listed = ground.listed({node.id: 0})
+    ways = [witness([(node.id, "")], listed)]
+    missing = ground.missing([node.id], node)
+    return Why(node.ref, node.ref, SAME, ways, True, list(listed.values()), None, missing, ground.source)
+
+
+def _none(ground: Ground, one: Node, other: Node, reached: Mapping[int, int]) -> Why:
+    """Say that there is no way, and what may hide one."""
+    listed = ground.listed({one.id: 0, other.id: 0})
+    return Why(
+        *(one.ref, other.ref, None, [], True, list(listed.values()), None),
+        missing=ground.missing(list(reached), one),
+        source=ground.source,
+    )
+
+
+def _found(
+    ground: Ground,
+    asked: tuple[Node, Node],
+    direction: str,
+    begin: Node,
+    distance: Mapping[int, int],
+    goal: int,
+    paths: int,
+    between: bool,
+) -> Why:
+    shortest = shortest_way(ground, distance, goal)
+    ways, whole = [shortest], False
+    region = {node: distance[node] for node, _ in shortest}
+    edges: list[tuple[int, int, str]] = []
+    if between or paths > 1:
+        region, edges = region_between(ground, shortest[0][0], goal)
+    if paths > 1:
+        ways, whole = _further(edges, shortest, goal, paths)
+    shown = region if between else dict.fromkeys((node for way in ways for node, _ in way), 0)
+    listed = ground.listed({node: region[node] for node in sorted(shown, key=region.__getitem__)})
+    missing = ground.missing(list(region), begin)
+    part = None
+    if between:
+        part = Graph(begin.ref, list(listed.values()), edges_by_refs(edges, listed), 0, missing, ground.source)
+    return Why(
+        *(asked[0].ref, asked[1].ref, direction, [witness(way, listed) for way in ways], whole),
+        nodes=list(listed.values()),
+        between=part,
+        missing=missing,
+        source=ground.source,
+    )
+
+
+def region_between(ground: Ground, start: int, goal: int) -> tuple[dict[int, int], list[tuple[int, int, str]]]:
+    """Return all that came of one node and fed another.
+
+    Parameters
+    ----------
+    ground : Ground
+        The graph.
+    start : int
+        What came of it.
+    goal : int
+        What fed it.
+
+    Returns
+    -------
+    distance : dict of int to int
+        The nodes, both ends among them, with their distances from `start`.
+    edges : list of (int, int, str)
+        Child, parent, relation: every edge between these.
+    """
+    found = ground.walk([start], edges=True)
+    behind: dict[int, list[int]] = {}
+    for child, parent, _ in found.edges:
+        behind.setdefault(parent, []).append(child)
+    inside, queue = {goal}, [goal]
+    for node in queue:
+        for child in behind.get(node, ()):
+            if child not in inside:
+                inside.add(child)
+                queue.append(child)
+    edges = [edge for edge in found.edges if edge[0] in inside and edge[1] in inside]
+    return {node: found.distance[node] for node in inside}, edges
+
+
+def _further(
+    edges: list[tuple[int, int, str]], shortest: list[tuple[int, str]], goal: int, paths: int
+) -> tuple[list[list[tuple[int, str]]], bool]:
+    ahead: dict[int, list[int]] = {}
+    relation: dict[tuple[int, int], str] = {}
+    for child, parent, said_so in sorted(edges):
+        if (child, parent) not in relation:
+            ahead.setdefault(child, []).append(parent)
+            relation[child, parent] = said_so
+    # One more than was asked for tells whether these are all.
+    ways, whole = simple_ways(ahead, shortest[0][0], goal, count=paths + 1)
+    # The first is the one that is given without further ones.
+    first = [node for node, _ in shortest]
+    ordered = [first, *(way for way in ways if way != first)][: max(paths, 1)]
+    related = [
+        [(node, "" if place == 0 else relation[way[place - 1], node]) for place, node in enumerate(way)]
+        for way in ordered
+    ]
+    return related, whole and len(ways) <= paths

@@ -1,0 +1,180 @@
+"""Further questions to the edges: why, how, where, how sure, and whether it is still good."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from braid_hpc.lineage.completeness import Completeness
+    from braid_hpc.lineage.how import How
+    from braid_hpc.lineage.stale import Staleness
+    from braid_hpc.lineage.where import Where
+    from braid_hpc.lineage.why import Why
+    from braid_hpc.store.store import Store
+
+__all__ = ["Questions"]
+
+
+class Questions:
+    """The part of :class:`braid_hpc.Store` that asks of one thing, or of two."""
+
+    def why(
+        self,
+        a: str,
+        b: str,
+        *,
+        paths: int = 1,
+        between: bool = False,
+        relations: str | Iterable[str] | None = None,
+        at: int | None = None,
+        as_of: Any = None,
+    ) -> Why:
+        """Ask why one thing is among what fed another: a shortest way between the two.
+
+        Parameters
+        ----------
+        a, b : str
+            Versions or activities, in either order: the answer says which of them fed the other.
+        paths : int
+            How many ways, the shortest ones, that meet no node twice; at most 1000. The search for further ones looks
+            at a bounded number of edges, and the answer says whether it found all that there are.
+        between : bool
+            Whether the part of the graph between the two is wanted too: all that came of the one and fed the other.
+            It is never larger than what the one's lineage has, however many ways lead through it.
+        relations : str or iterable of str, optional
+            Which relations are followed, as for :meth:`lineage`.
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what held then.
+
+        Returns
+        -------
+        Why
+            True if there is a way. If there is none, the answer says which logs may hide one.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`lineage`; InvalidInputError also if `paths` is no number from 1 to 1000.
+        """
+        from braid_hpc.lineage.why import why
+
+        given = {"relations": relations, "at": at, "as_of": as_of}
+        return why(cast("Store", self), a, b, paths=paths, between=between, **given)
+
+    def how(self, reference: str, *, at: int | None = None, as_of: Any = None) -> How:
+        """Ask how something was made: the steps that led to it, in an order in which they could be done again.
+
+        Steps are the activities that led to it, and the versions that a run derived from others outside any activity.
+
+        Parameters
+        ----------
+        reference : str
+            A version or an activity.
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what held then.
+
+        Returns
+        -------
+        How
+            Steps with parameters, code, rank, host, inputs, outputs and times; code and environment of their runs;
+            and cycles, for which no order is right.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`lineage`.
+        """
+        from braid_hpc.lineage.how import how
+
+        return how(cast("Store", self), reference, at=at, as_of=as_of)
+
+    def where(self, reference: str, *, at: int | None = None, as_of: Any = None) -> Where:
+        """Ask where something was declared or ran, and where its bytes are.
+
+        Parameters
+        ----------
+        reference : str
+            A version or an activity; of a stream, the rows are told.
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what had been declared by then. Uris have no time of their own.
+
+        Returns
+        -------
+        Where
+            Rank, host, process and log of each declaration; uris, arrays in the store with file, dataset and range,
+            rows of a stream; and what has the same content elsewhere.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`lineage`.
+        """
+        from braid_hpc.lineage.where import where
+
+        return where(cast("Store", self), reference, at=at, as_of=as_of)
+
+    def stale(self, reference: str, *, at: int | None = None, as_of: Any = None) -> Staleness:
+        """Ask whether something is still good: what it came from may be invalid, or there may be a newer version.
+
+        An ancestor is a reason if a statement of invalidation stands on it that reaches what was asked for; a
+        statement without cascade counts too, because it says of an ancestor that it is bad. Of each name among the
+        ancestors, and the thing itself, the newest version is a reason if there is one that was declared later and is
+        not among them. Versions of one step of one run are as new as each other.
+
+        Parameters
+        ----------
+        reference : str
+            A version or an activity.
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what held then.
+
+        Returns
+        -------
+        Staleness
+            The reasons, each with a shortest way to it; it is true where there is one.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`lineage`.
+        """
+        from braid_hpc.lineage.stale import stale
+
+        return stale(cast("Store", self), reference, at=at, as_of=as_of)
+
+    def complete(self, reference: str, *, at: int | None = None, as_of: Any = None) -> Completeness:
+        """Ask how sure an answer is: which of the logs that contribute to something are not whole.
+
+        Parameters
+        ----------
+        reference : str
+            A version or an activity.
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what held then.
+
+        Returns
+        -------
+        Completeness
+            Runs, and logs that are torn, lossy, damaged, not closed or not there; it is true where there are none of
+            these.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            As :meth:`lineage`.
+        """
+        from braid_hpc.lineage.completeness import complete
+
+        return complete(cast("Store", self), reference, at=at, as_of=as_of)
