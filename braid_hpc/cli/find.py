@@ -27,7 +27,7 @@ __all__ = ["find", "tagged"]
         "braid find sample=Nickel moving=true --kind data --format json",
         "braid find --text energy_keV=71.7",
         "braid find --uri doi:10.17038/XSD/1344262",
-        "braid find 'invalid and time >= 2026-11-21' --at 3",
+        "braid find 'invalid and time >= 2026-11-21' --at 1",
     ],
 )
 @click.argument("searches", nargs=-1, metavar="[SEARCH|KEY=VALUE]...")

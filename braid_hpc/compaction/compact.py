@@ -45,6 +45,7 @@ from braid_hpc.snapshots.connect import (
     storage_error,
 )
 from braid_hpc.snapshots.files import StoreFiles
+from braid_hpc.snapshots.macros import MACROS
 from braid_hpc.snapshots.schema import FORMAT, MAJOR, MINOR, TABLES, VIEWS
 from braid_hpc.vocabulary.codes import WriterState
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError, StorageError
@@ -287,6 +288,7 @@ def _number_inside(files: StoreFiles) -> int:
 def _create(connection: Any) -> None:
     connection.execute(TABLES)
     connection.execute(VIEWS)
+    connection.execute(MACROS)
     rows = [("format", FORMAT), ("major", str(MAJOR)), ("minor", str(MINOR))]
     connection.executemany("insert into meta values (?, ?)", rows)
 

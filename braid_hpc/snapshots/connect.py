@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.snapshots.files import StoreFiles
+from braid_hpc.snapshots.macros import MACROS
 from braid_hpc.snapshots.schema import FORMAT, MAJOR, MINOR, TABLES, VIEWS
 from braid_hpc.vocabulary.errors import (
     ConflictError,
@@ -90,6 +91,7 @@ def connect_nothing() -> DuckDBPyConnection:
     connection: DuckDBPyConnection = _duckdb().connect()
     connection.execute(TABLES)
     connection.execute(VIEWS)
+    connection.execute(MACROS)
     return connection
 
 

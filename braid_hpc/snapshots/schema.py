@@ -7,7 +7,7 @@ the order of commits. Times are UTC.
 
 from __future__ import annotations
 
-__all__ = ["FORMAT", "MAJOR", "MINOR", "PUBLIC_VIEWS", "RANKS", "RUNS", "TABLES", "VIEWS", "reference_of"]
+__all__ = ["FORMAT", "MAJOR", "MINOR", "PUBLIC_VIEWS", "RANKS", "RUNS", "SPACE", "TABLES", "VIEWS", "reference_of"]
 
 FORMAT = "braid store"
 MAJOR = 1
@@ -134,9 +134,9 @@ create schema stream;
 """
 
 #: What Python takes for white space, in a regular expression.
-_SPACE = r"\s\x{b}\x{1c}-\x{1f}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
+SPACE = r"\s\x{b}\x{1c}-\x{1f}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
 
-_MISREAD = rf'(?s)^$|^["{_SPACE}]|[{_SPACE}]$|#[0-9]{{1,18}}$|[@\n\\]'
+_MISREAD = rf'(?s)^$|^["{SPACE}]|[{SPACE}]$|#[0-9]{{1,18}}$|[@\n\\]'
 
 
 def reference_of(table: str) -> str:

@@ -14,7 +14,6 @@ from braid_hpc.store.compiling import Compiler
 from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.encoding import check_tags
 from braid_hpc.vocabulary.errors import InvalidInputError
-from braid_hpc.vocabulary.times import nanoseconds
 
 if TYPE_CHECKING:
     from braid_hpc.store.store import Store
@@ -61,7 +60,7 @@ def find(
     asked += [Condition(Field("uri"), Operator.EQ, place) for place in _places(uri)]
     if kind is not None:
         asked.append(Condition(Field("kind"), Operator.EQ, kind))
-    compiler = Compiler(store, store._at(at), nanoseconds(as_of))
+    compiler = Compiler(store, store._at(at), store._as_of(as_of))
     # As a recorder keeps them, or a NumPy number that was recorded would not be found by itself.
     where = [_carries(compiler, key, value) for key, value in (check_tags(tags) or {}).items()]
     if not asked and not where:
@@ -97,7 +96,7 @@ def find_runs(store: Store, query: Query | str | None, *, at: int | None, as_of:
     InvalidInputError
         As there.
     """
-    compiler = Compiler(store, store._at(at), nanoseconds(as_of), runs=True)
+    compiler = Compiler(store, store._at(at), store._as_of(as_of), runs=True)
     where = "true" if query is None else compiler.condition(_query(query))
     runs = compiler.source("known_runs")
     body = f"select t.* from {runs} t where {where} order by t.begin_time, t.run{_limit(limit)}"

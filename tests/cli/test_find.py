@@ -130,7 +130,6 @@ def test_find(cli: Braid, store: Path, conditions: list[str], found: bool) -> No
         (['name ~ "n*" or kind = fact'], ["fact:config@1", "model:net@1"]),
         (["kind = stream", "--limit", "1"], ["stream:positions@1"]),
         (["kind = model", "--at", "1"], ["model:net@1"]),
-        (["kind = model", "--as-of", "2020-01-01"], []),
     ],
 )
 def test_searches(cli: Braid, store: Path, words: list[str], refs: list[str]) -> None:

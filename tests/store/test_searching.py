@@ -138,7 +138,8 @@ def test_earlier_snapshots_and_times(tmp_path: Path) -> None:
         assert len(store.find_runs(at=1)) == 1
         between = store.sql("select epoch_ns(time) as t from versions where name = 'later'")["t"][0] - 1
         assert store.find("n = 1", as_of=between)["name"] == ["early"]
-        assert store.find("n = 1", as_of="2020-01-01")["name"] == []
+        with pytest.raises(InvalidInputError, match="is before the first event"):
+            store.find("n = 1", as_of="2020-01-01")
         assert store.find("kind = activity", as_of=between)["name"] == []
         assert store.find("valid and n = 1", as_of=between)["name"] == ["early"]
         ended = store.sql("select epoch_ns(end_time) as t from activities")["t"][0]
