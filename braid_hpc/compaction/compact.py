@@ -36,7 +36,7 @@ from braid_hpc.reading.directories import find_writers, read_header
 from braid_hpc.reading.newer import refuse_newer
 from braid_hpc.reading.survey import read_writer
 from braid_hpc.reading.writer_log import WriterLog
-from braid_hpc.snapshots.adjacency import write_adjacency
+from braid_hpc.snapshots.adjacency_write import write_adjacency
 from braid_hpc.snapshots.connect import (
     check_growable,
     connect_building,

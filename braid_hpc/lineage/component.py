@@ -12,7 +12,7 @@ from braid_hpc.lineage.answer import LineageEdge, LineageNode
 from braid_hpc.lineage.missing import Missing, missing_logs
 from braid_hpc.lineage.pictured import Pictured, Source
 from braid_hpc.lineage.render import dot, mermaid
-from braid_hpc.lineage.walk import FOLLOWED, edges_of
+from braid_hpc.lineage.walk import FOLLOWED, edges_of, followed, moment_of
 from braid_hpc.snapshots.adjacency import Adjacency
 from braid_hpc.store.holding import FOREVER, HOLDING, NODE_TIMES, absent_nodes, filled_nodes
 from braid_hpc.store.resolve import Node, resolve
@@ -156,8 +156,8 @@ def draw(
     else:
         root = resolve(connection, reference, at, as_of)[0]
         closed.discard(root.id)
-        if index is not None and as_of is None:
-            distance = _over_index(index, root.id, at, closed)
+        if index is not None:
+            distance = _over_index(index, root.id, moment, closed)
         else:
             distance = _over_tables(connection, root.id, moment, closed)
     every = list(distance)
@@ -209,11 +209,15 @@ def _missing(connection: Any, ids: list[int], root: Node | None, at: int) -> lis
     return list(dict.fromkeys([*found, *(missing_logs(connection, ids, root, down=True, at=at) if root else ())]))
 
 
-def _over_index(index: Adjacency, start: int, at: int, closed: set[int]) -> dict[int, int]:
+def _over_index(index: Adjacency, start: int, moment: tuple[int, int | None], closed: set[int]) -> dict[int, int]:
     """Follow edges in both directions, a level at a time."""
-    allowed = index.allowed(FOLLOWED, at)
+    at, as_of = moment
+    allowed = index.allowed(FOLLOWED, at, as_of=as_of is not None)
+    ways = [(index.half(down=down), moment_of(index, down=down, at=at, as_of=as_of)) for down in (False, True)]
     seen = np.zeros(index.nodes + 1, np.bool_)
     seen[[node for node in closed if node <= index.nodes]] = True
+    if as_of is not None:
+        seen[index.later(at, as_of)] = True
     distance = {start: 0}
     frontier: NDArray[np.int64] = np.array([start] if start <= index.nodes else [], np.int64)
     seen[frontier] = True
@@ -221,9 +225,9 @@ def _over_index(index: Adjacency, start: int, at: int, closed: set[int]) -> dict
     while len(frontier):
         level += 1
         ahead = []
-        for half in (index.up, index.down):
+        for half, when in ways:
             _, places = edges_of(half.offsets, frontier)
-            ahead.append(half.far[places][allowed[half.mark[places]]])
+            ahead.append(half.far[places][followed(places, half.far[places], half.mark, allowed, when)])
         found = np.unique(np.concatenate(ahead)).astype(np.int64)
         frontier = found[~seen[found]]
         seen[frontier] = True

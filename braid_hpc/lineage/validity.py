@@ -82,7 +82,7 @@ def invalid_nodes(
             continue
         nodes = {judgement.node}
         if judgement.cascade and judgement.node not in reached:
-            nodes |= walk(
+            found_here = walk(
                 connection,
                 [judgement.node],
                 down=True,
@@ -92,7 +92,8 @@ def invalid_nodes(
                 index=index,
                 barred=barred | reached | filled,
                 edges=False,
-            ).distance.keys()
+            ).nodes.tolist()
+            nodes.update(found_here)
             if not barred:
                 reached |= nodes
         for node in nodes:

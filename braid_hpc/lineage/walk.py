@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braid_hpc.kernels.closure import When
 from braid_hpc.snapshots.adjacency import RELATIONS, Adjacency, Half
 from braid_hpc.store.holding import FOREVER, HOLDING, absent_nodes, filled_nodes
 from braid_hpc.vocabulary.codes import Relation
@@ -25,21 +27,61 @@ CASCADED = (Relation.DERIVED, Relation.USED, Relation.GENERATED)
 _NAMES = {number: str(relation) for relation, number in RELATIONS.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Walk:
-    """What was reached.
+    """What was reached, as arrays; :attr:`distance` and :attr:`edges` are made of them when they are asked for.
 
     Attributes
     ----------
-    distance : dict of int to int
-        Edges on the shortest way from the start, by dense id; the start itself has 0.
-    edges : list of (int, int, str)
-        Child, parent, relation: every followed edge between nodes that were reached; none where they were not asked
-        for.
+    nodes : ndarray of int64, shape (n,)
+        Dense ids, each once; those that the walk began with are the first.
+    levels : ndarray of int32, shape (n,)
+        Edges on the shortest way from the start; the start itself has 0. Ascending.
+    children, parents : ndarray of int64, shape (edges,)
+        The ends of every followed edge between nodes that were reached; none where they were not asked for.
+    relations : ndarray of uint32, shape (edges,)
+        Their relations, by number (:data:`braid_hpc.snapshots.adjacency.RELATIONS`). Each edge of a relation is there
+        once.
     """
 
-    distance: dict[int, int]
-    edges: list[tuple[int, int, str]]
+    nodes: NDArray[np.int64]
+    levels: NDArray[np.int32]
+    children: NDArray[np.int64]
+    parents: NDArray[np.int64]
+    relations: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, distance: dict[int, int], edges: list[tuple[int, int, str]]) -> Walk:
+        """Return a walk that is known node by node.
+
+        Parameters
+        ----------
+        distance : dict of int to int
+            Edges from the start, by dense id.
+        edges : list of (int, int, str)
+            Child, parent, relation.
+
+        Returns
+        -------
+        Walk
+            The same as arrays.
+        """
+        order = sorted(distance, key=distance.__getitem__)
+        ends = np.array([edge[:2] for edge in edges], np.int64).reshape(-1, 2)
+        numbers = np.array([RELATIONS[Relation(relation)] for *_, relation in edges], np.uint32)
+        levels = np.array([distance[node] for node in order], np.int32)
+        return cls(np.array(order, np.int64), levels, ends[:, 0], ends[:, 1], numbers)
+
+    @functools.cached_property
+    def distance(self) -> dict[int, int]:
+        """Edges on the shortest way from the start, by dense id."""
+        return dict(zip(self.nodes.tolist(), self.levels.tolist(), strict=True))
+
+    @functools.cached_property
+    def edges(self) -> list[tuple[int, int, str]]:
+        """Child, parent and relation of the edges."""
+        names = [_NAMES[number] for number in self.relations.tolist()]
+        return list(zip(self.children.tolist(), self.parents.tolist(), names, strict=True))
 
 
 def walk(
@@ -87,8 +129,8 @@ def walk(
         Every node once, though the graph may hold cycles.
     """
     closed = {*(filled_nodes(connection, at) if barred is None else barred)}.difference(starts)
-    if index is not None and as_of is None:
-        return _over_index(index, list(starts), down, depth, index.allowed(relations, at), closed, edges)
+    if index is not None:
+        return _over_index(index, list(starts), down, depth, (at, as_of), relations, closed, edges)
     return _over_tables(connection, list(starts), down, depth, (at, as_of), relations, closed, edges)
 
 
@@ -100,20 +142,64 @@ def _over_index(
     starts: list[int],
     down: bool,
     depth: int | None,
-    allowed: NDArray[np.bool_],
+    moment: tuple[int, int | None],
+    relations: tuple[Relation, ...],
     closed: Collection[int],
     edges: bool,
 ) -> Walk:
-    half = index.down if down else index.up
+    half, when = index.half(down=down), moment_of(index, down=down, at=moment[0], as_of=moment[1])
+    allowed = index.allowed(relations, moment[0], as_of=when is not None)
     seen = np.zeros(index.nodes + 1, np.uint8)
-    seen[[node for node in closed if node <= index.nodes]] = 1
-    known = np.array([node for node in dict.fromkeys(starts) if node <= index.nodes], np.int64)
+    begin = np.array(list(dict.fromkeys(starts)), np.int64)
+    if closed:
+        barred = np.fromiter(closed, np.int64, len(closed))
+        seen[barred[barred <= index.nodes]] = 1
+    if when is not None:
+        later = index.later(when.at, when.as_of)
+        seen[later] = 1
+    known = begin[begin <= index.nodes]
+    if when is not None:
+        # What was not there had no edges either.
+        known = known[(when.times[known] <= when.as_of) & ~np.isin(known, later)]
     deepest = index.nodes + 1 if depth is None else min(depth, index.nodes + 1)
     # Compiled only where somebody has loaded the compiler already: loading it takes longer than any walk.
     reach = _compiled_closure() if "numba" in sys.modules else closure_by_level
-    nodes, levels = reach((half.offsets, half.far, half.mark), allowed, known, depth=deepest, seen=seen)
-    distance = dict(zip(nodes.tolist(), levels.tolist(), strict=True)) | dict.fromkeys(starts, 0)
-    return Walk(distance, _edges_between(index, half, nodes, allowed, down) if edges else [])
+    nodes, levels = reach((half.offsets, half.far, half.mark), allowed, known, depth=deepest, seen=seen, when=when)
+    between = _edges_between(index, half, nodes, allowed, down, when) if edges else _no_edges()
+    if len(known) < len(begin):
+        nodes = np.concatenate([begin, nodes[len(known) :]])
+        levels = np.concatenate([np.zeros(len(begin), np.int32), levels[len(known) :]])
+    return Walk(nodes, levels, *between)
+
+
+def moment_of(index: Adjacency, *, down: bool, at: int, as_of: int | None) -> When | None:
+    """Return what a walk over an index must know of a time.
+
+    Parameters
+    ----------
+    index : Adjacency
+        Open.
+    down : bool
+        From parents to children.
+    at : int
+        Snapshot number.
+    as_of : int or None
+        Nanoseconds since 1970 UTC.
+
+    Returns
+    -------
+    When or None
+        None for no time.
+
+    Raises
+    ------
+    CorruptLogError
+        If the index is damaged and cannot be made again.
+    """
+    if as_of is None:
+        return None
+    rows = index.exceptions(down=down)
+    return When(at, as_of, index.times, rows.places, rows.rows, rows.stated, rows.retracted, rows.snapshot)
 
 
 def _compiled_closure() -> Any:
@@ -124,17 +210,18 @@ def _compiled_closure() -> Any:
 
 def closure_by_level(
     rows: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
-    allowed: NDArray[np.bool_],
+    allowed: NDArray[np.uint8],
     starts: NDArray[np.int64],
     *,
     depth: int,
     seen: NDArray[np.uint8],
+    when: When | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Do what :func:`braid_hpc.kernels.closure.closure` does, with NumPy and a level at a time.
 
     Parameters
     ----------
-    rows, allowed, starts, depth, seen
+    rows, allowed, starts, depth, seen, when
         As there; `seen` is used up.
 
     Returns
@@ -148,12 +235,58 @@ def closure_by_level(
     found, seen[starts] = [starts], 1
     while len(frontier := found[-1]) and len(found) <= depth:
         _, places = edges_of(offsets, frontier)
-        ahead = far[places][allowed[mark[places]]]
-        ahead = np.unique(ahead[seen[ahead] == 0]).astype(np.int64)
+        ahead = far[places]
+        keep = seen[ahead] == 0
+        ahead, places = ahead[keep], places[keep]
+        ahead = np.unique(ahead[followed(places, ahead, mark, allowed, when)]).astype(np.int64)
         seen[ahead] = 1
         found.append(ahead)
     levels = np.repeat(np.arange(len(found), dtype=np.int32), [len(level) for level in found])
     return np.concatenate(found), levels
+
+
+def followed(
+    places: NDArray[np.int64],
+    far: NDArray[Any],
+    mark: NDArray[Any],
+    allowed: NDArray[np.uint8],
+    when: When | None,
+) -> NDArray[np.bool_]:
+    """Return which of some edges are followed.
+
+    Parameters
+    ----------
+    places : ndarray of int64
+        Where they stand.
+    far : ndarray
+        The node at the other end of each.
+    mark, allowed, when
+        As for :func:`closure_by_level`.
+
+    Returns
+    -------
+    ndarray of bool
+        For each of them.
+    """
+    says = allowed[mark[places]]
+    keep: NDArray[np.bool_] = says != 0
+    if when is None:
+        return keep
+    keep = (says != 0) & (when.times[far] <= when.as_of)
+    asked = np.flatnonzero(keep & (says == 2))
+    if len(asked):
+        first, after = (np.searchsorted(when.places, places[asked], side=side) for side in ("left", "right"))
+        counts = after - first
+        ends = np.cumsum(counts)
+        rows = when.rows[np.repeat(first - ends + counts, counts) + np.arange(ends[-1])]
+        edge = np.repeat(np.arange(len(asked)), counts)
+        stated, snapshot = when.stated[rows], when.snapshot[rows]
+        gone = (snapshot > 0) & (snapshot <= when.at) & (when.retracted[rows] <= when.as_of)
+        # Each statement, with all its retractions; then each edge, with all its statements.
+        begin = np.flatnonzero(np.concatenate([[True], (edge[1:] != edge[:-1]) | (stated[1:] != stated[:-1])]))
+        holds = ~np.logical_or.reduceat(gone, begin) & (stated[begin] <= when.as_of)
+        keep[asked] = np.bincount(edge[begin][holds], minlength=len(asked)) > 0
+    return keep
 
 
 def edges_of(offsets: NDArray[Any], nodes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -180,19 +313,39 @@ def edges_of(offsets: NDArray[Any], nodes: NDArray[np.int64]) -> tuple[NDArray[n
     return np.repeat(nodes, counts), places
 
 
+def _no_edges() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]:
+    return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint32)
+
+
 def _edges_between(
-    index: Adjacency, half: Half, nodes: NDArray[np.int64], allowed: NDArray[np.bool_], down: bool
-) -> list[tuple[int, int, str]]:
+    index: Adjacency,
+    half: Half,
+    nodes: NDArray[np.int64],
+    allowed: NDArray[np.uint8],
+    down: bool,
+    when: When | None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]:
     """Return the followed edges between nodes that were reached, each once."""
     reached = np.zeros(index.nodes + 1, np.bool_)
     reached[nodes] = True
     near, places = edges_of(half.offsets, nodes)
-    far, mark = half.far[places], half.mark[places]
-    keep = reached[far] & allowed[mark]
-    near, far, relation = near[keep], far[keep].astype(np.int64), index.marks[mark[keep], 1]
-    child, parent = (far, near) if down else (near, far)
-    stated = zip(child.tolist(), parent.tolist(), relation.tolist(), strict=True)
-    return [(one, other, _NAMES[number]) for one, other, number in dict.fromkeys(stated)]
+    far = half.far[places]
+    keep = reached[far]
+    near, places, far = near[keep], places[keep], far[keep]
+    keep = followed(places, far, half.mark, allowed, when)
+    near, end = near[keep], far[keep].astype(np.int64)
+    relation: NDArray[np.uint32] = index.marks[half.mark[places[keep]], 1]
+    # Edges of one node are by the other end, so those that several snapshots brought are neighbours, but for relations.
+    twice = np.flatnonzero((near[1:] == near[:-1]) & (end[1:] == end[:-1]))
+    if len(twice):
+        order = np.lexsort((relation, end, near))
+        near, end, relation = near[order], end[order], relation[order]
+        same = (near[1:] == near[:-1]) & (end[1:] == end[:-1]) & (relation[1:] == relation[:-1])
+        fresh = np.concatenate([[True], ~same])
+        near, end, relation = near[fresh], end[fresh], relation[fresh]
+    if not down:
+        near, end = end, near
+    return end, near, relation
 
 
 # ---------------------------------------------------------------------------------------------------- by the tables
@@ -222,7 +375,9 @@ def _over_tables(
         "closed": sorted(closed),
     }
     distance = dict.fromkeys(starts, 0)
-    frontier, level = list(distance), 0
+    # What was not there had no edges either.
+    gone = set() if as_of is None else absent_nodes(connection, starts, at=at, as_of=as_of)
+    frontier, level = [node for node in distance if node not in gone], 0
     edges: list[tuple[int, int, str]] = []
     while frontier:
         level += 1
@@ -233,7 +388,7 @@ def _over_tables(
         ahead = {there for _, there, _ in found if there not in distance}
         absent = set() if as_of is None else absent_nodes(connection, ahead, at=at, as_of=as_of)
         for here, there, relation in found:
-            if there in absent:
+            if there in absent or there in gone:
                 continue
             if there not in distance and deeper:
                 distance[there] = level
@@ -241,4 +396,4 @@ def _over_tables(
             if there in distance:
                 edges.append((there, here, relation) if down else (here, there, relation))
         frontier = fresh
-    return Walk(distance, edges if wanted else [])
+    return Walk.of(distance, edges if wanted else [])

@@ -1,7 +1,7 @@
 """The adjacency index of a snapshot: the edges of the graph by their ends, in a file that is mapped and never changed.
 
 ``docs/adjacency-format.md`` has the format. The index is made from the tables when a snapshot is made, and holds
-nothing that they do not: without it every walk is taken over the tables, only slower.
+nothing that they do not: where it is missing or damaged, it is made again.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -22,20 +21,43 @@ from numpy.typing import NDArray
 from braid_hpc.vocabulary.codes import Relation
 from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError
 
-if TYPE_CHECKING:
-    from typing import BinaryIO
-
-__all__ = ["MAJOR", "MINOR", "RELATIONS", "Adjacency", "Half", "open_adjacency", "write_adjacency"]
+__all__ = ["ALWAYS", "MAJOR", "MINOR", "NEVER", "RELATIONS", "Adjacency", "Exceptions", "Half", "open_adjacency"]
 
 MAGIC = b"BRAIDADJ"
 MAJOR = 1
 MINOR = 0
 
-#: Magic, and XXH3-128 of everything behind it; major, minor, snapshot, highest id, how many marks, bytes of a mark; and
-#: of each half how many edges, and where its three sections begin.
-_HEADER = struct.Struct("<8s16sHHIQII8Q")
-_SUMMED = len(MAGIC) + 16
-_ALIGN = 64
+#: Magic, and XXH3-128 of the header behind it; major, minor, snapshot, highest id, bytes of a mark, a reserved word.
+#: Behind it, for each of :data:`SECTIONS`, where it begins, its bytes, and their XXH3-128.
+HEADER = struct.Struct("<8s16sHHIQII")
+SECTION = struct.Struct("<QQ16s")
+SUMMED = len(MAGIC) + 16
+ALIGN = 64
+
+#: Sections in their order, with the type of their numbers; that of marks is in the header.
+SECTIONS = {
+    "marks": "<u4",
+    "times": "<i8",
+    "earlier_node": "<u4",
+    "earlier_until": "<u4",
+    "earlier_time": "<i8",
+    "stated": "<i8",
+    "retracted": "<i8",
+    "retracted_snapshot": "<u4",
+    "down_offsets": "<u4",
+    "down_far": "<u4",
+    "down_mark": "",
+    "down_places": "<u4",
+    "down_rows": "<u4",
+    "up_offsets": "<u4",
+    "up_far": "<u4",
+    "up_mark": "",
+    "up_places": "<u4",
+    "up_rows": "<u4",
+}
+
+#: Bytes of the header and the table of sections.
+HEAD = HEADER.size + SECTION.size * len(SECTIONS)
 
 #: Numbers of the relations in the file.
 RELATIONS: dict[Relation, int] = {
@@ -45,18 +67,33 @@ RELATIONS: dict[Relation, int] = {
     Relation.SAME_CONTENT: 4,
     Relation.CALLED: 5,
 }
-_OTHER = 0
 
-#: How many edges are sorted at once, at about 50 bytes each: what bounds the memory.
-EDGES_AT_ONCE = 1 << 23
+#: The time of what is there always, and that of what was never retracted.
+ALWAYS, NEVER = -(1 << 63), (1 << 63) - 1
 
-#: Ids and numbers of edges are 32 bits wide; a larger graph has no index.
-_LARGEST = (1 << 32) - 2
 
-_EDGES = """(
-    select child, parent, relation, snapshot from edge_rows
-    union all select child, parent, 'same-content' as relation, snapshot from content_rows)
-"""
+@dataclass(frozen=True, slots=True)
+class Exceptions:
+    """When edges hold that do not simply hold as soon as both their ends are there.
+
+    Attributes
+    ----------
+    places : ndarray of uint32, shape (n,)
+        The edge, by its place in a :class:`Half`, ascending.
+    rows : ndarray of uint32, shape (n,)
+        Which of the rows below belongs to it. An edge has several: one for each time at which it was stated and, for
+        each of these, each retraction of it that none of the same or an earlier snapshot precedes.
+    stated, retracted : ndarray of int64
+        Nanoseconds since 1970 UTC; :data:`NEVER` where it was not retracted.
+    snapshot : ndarray of uint32
+        That of the retraction.
+    """
+
+    places: NDArray[np.uint32]
+    rows: NDArray[np.uint32]
+    stated: NDArray[np.int64]
+    retracted: NDArray[np.int64]
+    snapshot: NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +106,8 @@ class Half:
         Those of node `i` stand at ``offsets[i]:offsets[i + 1]``; ids begin with 1.
     far : ndarray of uint32, shape (edges,)
         The node at the other end, ascending for each node.
-    mark : ndarray of uint16 or uint32, shape (edges,)
-        Which relation it is and which snapshot brought it: a row of :attr:`Adjacency.marks`.
+    mark : ndarray of uint8, uint16 or uint32, shape (edges,)
+        A row of :attr:`Adjacency.marks`.
     """
 
     offsets: NDArray[np.uint32]
@@ -78,9 +115,17 @@ class Half:
     mark: NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
 class Adjacency:
-    """An open index.
+    """An open index. What it gives was seen to be whole when it was first asked for.
+
+    Parameters
+    ----------
+    data : mmap
+        The file.
+    name : str
+        What errors call it.
+    repair : callable, optional
+        Gives another index of the same snapshot, or None, where a section turns out to be damaged; it is told why.
 
     Attributes
     ----------
@@ -88,19 +133,135 @@ class Adjacency:
         The newest one whose edges it holds; earlier ones are a filter.
     nodes : int
         The highest id.
-    marks : ndarray of uint32, shape (marks, 2)
-        Snapshot and number of the relation (:data:`RELATIONS`), ascending.
-    down, up : Half
-        From parents to children, and from children to parents.
+    marks : ndarray of uint32, shape (marks, 4)
+        Snapshot, number of the relation (:data:`RELATIONS`), snapshot from which on such an edge is retracted (0 for
+        none), and whether it is among the exceptions.
+
+    Raises
+    ------
+    FormatTooNewError
+        If it is of a newer major format.
+    CorruptLogError
+        If it is not an index, ends early, or its header does not carry its sum.
     """
 
-    snapshot: int
-    nodes: int
-    marks: NDArray[np.uint32]
-    down: Half
-    up: Half
+    def __init__(self, data: mmap.mmap, name: str, repair: Callable[[str], Adjacency | None] | None = None) -> None:
+        self._data, self._name, self._repair = data, name, repair
+        self._known: dict[str, NDArray[Any]] = {}
+        if len(data) < HEAD:
+            raise self._corrupt("ends within its header")
+        magic, total, major, _, self.snapshot, self.nodes, self._width, _ = HEADER.unpack_from(data)
+        if magic != MAGIC:
+            raise self._corrupt("is not one")
+        if xxhash.xxh3_128_digest(data[SUMMED:HEAD]) != total:
+            raise self._corrupt("does not carry the sum of its header")
+        if major > MAJOR:
+            raise FormatTooNewError(
+                f"{name} is of adjacency format {major}, this braid_hpc reads up to {MAJOR}: update braid_hpc"
+            )
+        self._table = dict(zip(SECTIONS, SECTION.iter_unpack(data[HEADER.size : HEAD]), strict=True))
+        if any(begin + size > len(data) for begin, size, _ in self._table.values()):
+            raise self._corrupt("ends early")
+        self.marks: NDArray[np.uint32] = self._section("marks").reshape(-1, 4)
 
-    def allowed(self, relations: tuple[Relation, ...], at: int) -> NDArray[np.bool_]:
+    def _section(self, name: str) -> NDArray[Any]:
+        if name not in self._known:
+            begin, size, total = self._table[name]
+            with memoryview(self._data) as whole, whole[begin : begin + size] as part:
+                right = xxhash.xxh3_128_digest(part) == total
+            if not right:
+                why, repair = f"does not carry the sum of its section {name}", self._repair
+                self._repair = None
+                if repair is None or (repaired := repair(why)) is None:
+                    raise self._corrupt(why)
+                self._data, self._table, self._known = repaired._data, repaired._table, repaired._known
+                self._width, self.marks = repaired._width, repaired.marks
+                return self._section(name)
+            kind = np.dtype(SECTIONS[name] or f"<u{self._width}")
+            self._known[name] = np.frombuffer(self._data, kind, size // kind.itemsize, begin)
+        return self._known[name]
+
+    def _sections(self, *names: str) -> list[NDArray[Any]]:
+        """Return sections that belong together: all of the file, or all of the one that took its place."""
+        data = self._data
+        found = [self._section(name) for name in names]
+        return found if self._data is data else [self._section(name) for name in names]
+
+    def _corrupt(self, what: str) -> CorruptLogError:
+        return CorruptLogError(f"the adjacency index {self._name} {what}")
+
+    def half(self, *, down: bool) -> Half:
+        """Return the edges in one direction.
+
+        Parameters
+        ----------
+        down : bool
+            From parents to children; else from children to parents.
+
+        Returns
+        -------
+        Half
+            Views of the mapped file, which cannot be written.
+
+        Raises
+        ------
+        CorruptLogError
+            If they do not carry their sums, and there is nothing to repair them with.
+        """
+        way = "down" if down else "up"
+        return Half(*self._sections(f"{way}_offsets", f"{way}_far", f"{way}_mark"))
+
+    def exceptions(self, *, down: bool) -> Exceptions:
+        """Return the exceptions among the edges in one direction.
+
+        Parameters
+        ----------
+        down : bool
+            As for :meth:`half`.
+
+        Returns
+        -------
+        Exceptions
+            Views of the mapped file.
+
+        Raises
+        ------
+        CorruptLogError
+            As :meth:`half`.
+        """
+        way = "down" if down else "up"
+        names = (f"{way}_places", f"{way}_rows", "stated", "retracted", "retracted_snapshot")
+        return Exceptions(*self._sections(*names))
+
+    @property
+    def times(self) -> NDArray[np.int64]:
+        """When each node was first declared or begun, by id, in nanoseconds since 1970 UTC; :data:`ALWAYS` else."""
+        return self._section("times")
+
+    def later(self, at: int, as_of: int) -> NDArray[np.int64]:
+        """Return nodes of which a snapshot knew only a later time than is known now, and which were not there by that.
+
+        Parameters
+        ----------
+        at : int
+            The snapshot.
+        as_of : int
+            Nanoseconds since 1970 UTC.
+
+        Returns
+        -------
+        ndarray of int64
+            Dense ids; some may be there more than once.
+
+        Raises
+        ------
+        CorruptLogError
+            As :meth:`half`.
+        """
+        node, until, time = self._sections("earlier_node", "earlier_until", "earlier_time")
+        return node[(until > at) & (time > as_of)].astype(np.int64)
+
+    def allowed(self, relations: tuple[Relation, ...], at: int, *, as_of: bool = False) -> NDArray[np.uint8]:
         """Return which marks a walk may follow.
 
         Parameters
@@ -108,180 +269,35 @@ class Adjacency:
         relations : tuple of Relation
             The relations to follow.
         at : int
-            Edges of later snapshots are not followed.
+            Edges of later snapshots are not followed, nor those that were retracted up to this one.
+        as_of : bool
+            Whether a time is asked for, so that exceptions are looked up.
 
         Returns
         -------
-        ndarray of bool, shape (marks,)
-            By mark.
+        ndarray of uint8, shape (marks,)
+            By mark: 0 for no, 1 for yes, 2 for what the exceptions say.
         """
         numbers = [RELATIONS[relation] for relation in relations if relation in RELATIONS]
-        return (self.marks[:, 0] <= at) & np.isin(self.marks[:, 1], numbers)
+        snapshot, relation, dead, exception = self.marks.T
+        known = (snapshot <= at) & np.isin(relation, numbers)
+        says: NDArray[np.uint8] = known.astype(np.uint8)
+        if as_of:
+            says[known & (exception != 0)] = 2
+        else:
+            says[(dead > 0) & (dead <= at)] = 0
+        return says
 
 
-# ---------------------------------------------------------------------------------------------------- writing
-
-
-def write_adjacency(connection: Any, path: Path, snapshot: int) -> bool:
-    """Write the index of the edges that a store holds, and bring it to the disk.
-
-    Parameters
-    ----------
-    connection : duckdb.DuckDBPyConnection
-        Open on the store.
-    path : Path
-        Made here; it must not exist.
-    snapshot : int
-        The newest snapshot.
-
-    Returns
-    -------
-    bool
-        False, and no file, if ids or edges do not fit 32 bits.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; nothing of it is left.
-    """
-    nodes, edges = _sizes(connection)
-    if max(nodes, edges) > _LARGEST:
-        return False
-    marks = _marks(connection)
-    try:
-        with path.open("x+b") as file:
-            _write(file, connection, (snapshot, nodes, edges), marks)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return True
-
-
-def _sizes(connection: Any) -> tuple[int, int]:
-    nodes, edges = connection.execute(
-        "select greatest((select coalesce(max(id), 0) from version_rows), "
-        "(select coalesce(max(id), 0) from activity_rows)), "
-        "(select count(*) from edge_rows) + (select count(*) from content_rows)"
-    ).fetchall()[0]
-    return int(nodes), int(edges)
-
-
-def _marks(connection: Any) -> NDArray[np.uint32]:
-    names = {str(relation): number for relation, number in RELATIONS.items()}
-    rows = connection.execute(f"select distinct snapshot, relation from {_EDGES}").fetchall()
-    found = sorted({(snapshot, names.get(relation, _OTHER)) for snapshot, relation in rows})
-    return np.array(found, np.uint32).reshape(len(found), 2)
-
-
-def _write(file: BinaryIO, connection: Any, sizes: tuple[int, int, int], marks: NDArray[np.uint32]) -> None:
-    snapshot, nodes, edges = sizes
-    kind = np.dtype("<u2" if len(marks) <= 1 << 16 else "<u4")
-    file.seek(_place(_HEADER.size))
-    file.write(marks.astype("<u4").tobytes())
-    halves: list[int] = []
-    for near, other in (("parent", "child"), ("child", "parent")):
-        begin = _place(file.tell())
-        places = [begin]
-        for length in (4 * (nodes + 2), 4 * edges):
-            places.append(_place(places[-1] + length))
-        kept = _write_half(file, connection, (near, other), (nodes, edges), marks, kind, places)
-        halves.extend((kept, *places))
-        file.seek(places[-1] + kept * kind.itemsize)
-    file.truncate()
-    file.seek(0)
-    file.write(_HEADER.pack(MAGIC, bytes(16), MAJOR, MINOR, snapshot, nodes, len(marks), kind.itemsize, *halves))
-    file.flush()
-    with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as written:
-        total = _sum(written)
-    file.seek(len(MAGIC))
-    file.write(total)
-
-
-def _sum(data: mmap.mmap) -> bytes:
-    with memoryview(data) as view:
-        return xxhash.xxh3_128_digest(view[_SUMMED:])
-
-
-def _place(offset: int) -> int:
-    return -(-offset // _ALIGN) * _ALIGN
-
-
-def _write_half(
-    file: BinaryIO,
-    connection: Any,
-    ends: tuple[str, str],
-    sizes: tuple[int, int],
-    marks: NDArray[np.uint32],
-    kind: np.dtype[Any],
-    places: list[int],
-) -> int:
-    """Write the three sections of one direction; return how many edges they hold, each of a mark once."""
-    nodes, edges = sizes
-    counts = np.zeros(nodes + 2, np.uint32)
-    kept = 0
-    for first, after in _ranges(connection, ends[0], nodes, edges):
-        here, there, mark = _sorted_edges(connection, ends, (first, after), marks)
-        counts[first + 1 : after + 1] = np.bincount(here.astype(np.int64) - first, minlength=after - first)
-        file.seek(places[1] + 4 * kept)
-        file.write(there.astype("<u4").tobytes())
-        file.seek(places[2] + kind.itemsize * kept)
-        file.write(mark.astype(kind).tobytes())
-        kept += len(here)
-    file.seek(places[0])
-    file.write(np.cumsum(counts, dtype=np.uint64).astype("<u4").tobytes())
-    return kept
-
-
-def _ranges(connection: Any, near: str, nodes: int, edges: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges of ids (first, after) that cover all, each with about as many edges as are sorted at once."""
-    parts = -(-edges // EDGES_AT_ONCE)
-    cuts: list[int] = []
-    if parts > 1:
-        at = [index / parts for index in range(1, parts)]
-        (found,) = connection.execute(f"select approx_quantile({near}, ?::float[]) from {_EDGES}", [at]).fetchall()[0]
-        cuts = sorted({int(cut) for cut in found if 1 <= int(cut) < nodes})
-    bounds = [0, *(cut + 1 for cut in cuts), nodes + 1]
-    yield from pairwise(bounds)
-
-
-def _sorted_edges(
-    connection: Any, ends: tuple[str, str], between: tuple[int, int], marks: NDArray[np.uint32]
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
-    """Return near end, far end and mark of the edges of some nodes, by near end, then far end; each only once."""
-    near, far = ends
-    cases = " ".join(f"when '{relation}' then {number}" for relation, number in RELATIONS.items())
-    columns = connection.execute(
-        f"select ({near}::ubigint << 32) | {far}::ubigint as edge, "
-        f"(snapshot::ubigint << 8) | (case relation {cases} else {_OTHER} end) as mark "
-        f"from {_EDGES} where {near} >= ? and {near} < ?",
-        list(between),
-    ).fetchnumpy()
-    keys = (marks[:, 0].astype(np.uint64) << np.uint64(8)) | marks[:, 1]
-    edge = np.asarray(columns["edge"])
-    order = np.argsort(edge)
-    edge, mark = edge[order], np.searchsorted(keys, columns["mark"][order])
-    same = edge[1:] == edge[:-1]
-    if same.any():
-        # What several ranks stated in one commit is one edge of the index. Only these are sorted by mark.
-        twice = np.flatnonzero(np.concatenate([[False], same]) | np.concatenate([same, [False]]))
-        mark[twice] = mark[twice][np.lexsort((mark[twice], edge[twice]))]
-        fresh = np.concatenate([[True], ~same | (mark[1:] != mark[:-1])])
-        edge, mark = edge[fresh], mark[fresh]
-    return edge >> np.uint64(32), edge & np.uint64(0xFFFFFFFF), mark
-
-
-# ---------------------------------------------------------------------------------------------------- reading
-
-
-def open_adjacency(path: Path) -> Adjacency:
-    """Map an index, having seen that it is whole.
+def open_adjacency(path: Path, repair: Callable[[str], Adjacency | None] | None = None) -> Adjacency:
+    """Map an index. Its sections are verified when they are first used.
 
     Parameters
     ----------
     path : Path
-        Made by :func:`write_adjacency`.
+        Made by :func:`braid_hpc.snapshots.adjacency_write.write_adjacency`.
+    repair : callable, optional
+        As for :class:`Adjacency`.
 
     Returns
     -------
@@ -292,36 +308,10 @@ def open_adjacency(path: Path) -> Adjacency:
     ------
     FileNotFoundError
         If there is none.
-    FormatTooNewError
-        If it is of a newer major format.
-    CorruptLogError
-        If it is not an index, ends early, or does not carry its sum.
+    FormatTooNewError, CorruptLogError
+        As :class:`Adjacency`.
     """
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size < _HEADER.size:
-            raise _corrupt(path, "ends within its header")
-        data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-    magic, total, major, _, snapshot, nodes, marks, width, *halves = _HEADER.unpack_from(data)
-    if magic != MAGIC:
-        raise _corrupt(path, "is not one")
-    if _sum(data) != total:
-        raise _corrupt(path, "does not carry its sum")
-    if major > MAJOR:
-        raise FormatTooNewError(
-            f"{path} is of adjacency format {major}, this braid_hpc reads up to {MAJOR}: update braid_hpc"
-        )
-
-    def half(edges: int, offsets: int, far: int, mark: int) -> Half:
-        return Half(
-            np.frombuffer(data, "<u4", nodes + 2, offsets),
-            np.frombuffer(data, "<u4", edges, far),
-            np.frombuffer(data, f"<u{width}", edges, mark),
-        )
-
-    table = np.frombuffer(data, "<u4", 2 * marks, _place(_HEADER.size)).reshape(marks, 2)
-    return Adjacency(snapshot, nodes, table, half(*halves[:4]), half(*halves[4:]))
-
-
-def _corrupt(path: Path, what: str) -> CorruptLogError:
-    return CorruptLogError(f"the adjacency index {path} {what}: remove it, and walks are taken over the tables")
+        if not os.fstat(file.fileno()).st_size:
+            raise CorruptLogError(f"the adjacency index {path} is empty")
+        return Adjacency(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ), str(path), repair)

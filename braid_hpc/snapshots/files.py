@@ -88,9 +88,35 @@ class StoreFiles:
         Returns
         -------
         Path
-            It need not exist: walks are then taken over the tables.
+            It need not exist: it can be made again from the tables.
         """
         return self.directory / f"{number}.adjacency"
+
+    @contextlib.contextmanager
+    def replacing_adjacency(self, number: int) -> Iterator[Path]:
+        """Give a place for another adjacency index of a snapshot, and put what was written there into its place.
+
+        Parameters
+        ----------
+        number : int
+            From 1.
+
+        Yields
+        ------
+        Path
+            It does not exist. Where nothing is written to it, nothing is replaced.
+
+        Raises
+        ------
+        OSError
+            If nothing can be written beside the store.
+        """
+        with self._tagged(f"{number}-{os.urandom(4).hex()}") as tag:
+            aside = self.directory / f"building-{tag}.adjacency"
+            yield aside
+            # Not beside a snapshot that has gone meanwhile: nobody would remove it.
+            if aside.exists() and self.snapshot(number).exists():
+                os.replace(aside, self.adjacency(number))
 
     def statement_logs(self) -> list[Path]:
         """Return the logs of statements that were made beside the store, after the runs.

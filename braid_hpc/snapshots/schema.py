@@ -190,9 +190,13 @@ RUNS = """select r.run, arg_min(w.header ->> '$.job', order_key) as job,
 VIEWS = (
     """
 create view filled as
-    select p.id, s.snapshot from version_rows p join (
-        select writer || ':' || sequence as place, snapshot from occurrences
-        union all select writer || ':' || sequence, snapshot from activity_rows) s on p.placeholder = s.place;
+    select p.id, s.snapshot from (
+        select id, split_part(placeholder, ':', 1) as writer, split_part(placeholder, ':', 2)::bigint as sequence
+        from version_rows where placeholder is not null) p
+    join (
+        select writer, sequence, snapshot from occurrences
+        union all select writer, sequence, snapshot from activity_rows) s
+        on p.writer = s.writer and p.sequence = s.sequence;
 
 create view edges as
     select child, parent, relation, count(*) as statements, min(snapshot) as snapshot

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from braid_hpc.compaction.rows import clean
 from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
+from braid_hpc.snapshots.adjacency_write import adjacency_in_memory, remake_adjacency
 from braid_hpc.snapshots.connect import connect_asking, refuse_two_stores, snapshot_number
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.arrays import ArrayFiles, StoredArray, find_array
@@ -196,17 +197,33 @@ class Opened:
 
     @functools.cached_property
     def adjacency(self) -> Adjacency | None:
-        """The index of the edges; None where the store has none, or one that is damaged, which is warned of."""
-        if self._connected.execute("select 1 from retraction_rows limit 1").fetchall():
-            return None
+        """The index of the edges, made again with a warning where it is missing or damaged; None for too many edges."""
+        path = self._files.adjacency(self.snapshot)
+        if not self._files.snapshots():
+            # Copied without its directory: that may be asked, and is no damage.
+            return adjacency_in_memory(self._connected, self.snapshot)
         try:
-            found = open_adjacency(self._files.adjacency(self.snapshot))
+            found = open_adjacency(path, lambda why: self._remade(f"the adjacency index {path} {why}"))
         except FileNotFoundError:
-            return None
-        except (CorruptLogError, FormatTooNewError) as error:
-            warnings.warn(str(error), BraidWarning, stacklevel=2)
-            return None
-        return found if found.snapshot == self.snapshot else None
+            return self._remade(f"there is no adjacency index {path}")
+        except FormatTooNewError as error:
+            # Another version of braid_hpc can use it, so it stays.
+            return self._remade(str(error), keep=True)
+        except CorruptLogError as error:
+            return self._remade(str(error))
+        if found.snapshot != self.snapshot:
+            return self._remade(f"the adjacency index {path} is of snapshot {found.snapshot}")
+        return found
+
+    def _remade(self, why: str, *, keep: bool = False) -> Adjacency | None:
+        """Make the index again from the tables, beside the store where that can be written, else in memory."""
+        made = None if keep else remake_adjacency(self._connected, self._files, self.snapshot)
+        where = "and lies beside the store" if made is not None else "and is kept in memory"
+        if made is None:
+            made = adjacency_in_memory(self._connected, self.snapshot)
+        if made is not None:
+            warnings.warn(f"{why}: it was made again from the tables, {where}", BraidWarning, stacklevel=3)
+        return made
 
     def refresh(self) -> None:
         """Move this handle to the newest snapshot.

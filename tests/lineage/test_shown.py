@@ -143,7 +143,7 @@ def test_what_is_shown_hangs_together(seed: int, down: bool) -> None:
                 frontier.append(far)
     edges = [(a, b, DERIVED) for a, b in sorted(pairs) if a in distance and b in distance]
     shown = {0} | {n for n in distance if some.random() < 0.4}
-    found = edges_among(Walk(distance, edges), shown, down=down)
+    found = edges_among(Walk.of(distance, edges), shown, down=down)
     assert [edge for edge in found if edge[2] == DERIVED] == [e for e in edges if e[0] in shown and e[1] in shown]
     assert len([edge for edge in found if edge[2] == INFLUENCED]) < max(len(shown), 1)
     reach = {0}

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from braid_hpc.lineage.validity import invalid_nodes
 from braid_hpc.lineage.walk import CASCADED
-from braid_hpc.snapshots.adjacency import open_adjacency, write_adjacency
+from braid_hpc.snapshots.adjacency import open_adjacency
+from braid_hpc.snapshots.adjacency_write import write_adjacency
 from braid_hpc.snapshots.schema import TABLES, VIEWS
 from braid_hpc.vocabulary.codes import Relation
 

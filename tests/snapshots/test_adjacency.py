@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braid_hpc.snapshots import adjacency
-from braid_hpc.snapshots.adjacency import RELATIONS, Adjacency, Half, open_adjacency, write_adjacency
+from braid_hpc.snapshots import adjacency, adjacency_write
+from braid_hpc.snapshots.adjacency import RELATIONS, Adjacency, Half, open_adjacency
+from braid_hpc.snapshots.adjacency_write import write_adjacency
 from braid_hpc.snapshots.schema import TABLES
 from braid_hpc.vocabulary.codes import Relation
 from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError
@@ -65,14 +67,16 @@ def test_every_edge_stands_once_in_each_direction(
     fill(connection, edges)
     path = tmp_path_factory.mktemp("index") / "4.adjacency"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adjacency, "EDGES_AT_ONCE", at_once)
+        patch.setattr(adjacency_write, "EDGES_AT_ONCE", at_once)
         assert write_adjacency(connection, path, 4)
     index = open_adjacency(path)
     assert (index.snapshot, index.nodes) == (4, NODES)
     stated = {(child, parent, snapshot, RELATIONS[relation]) for child, parent, relation, snapshot in edges}
-    assert listed(index, index.up) == sorted(listed(index, index.up), key=lambda edge: edge[:2])
-    assert sorted(listed(index, index.up)) == sorted(stated)
-    assert sorted(listed(index, index.down)) == sorted((p, c, s, r) for c, p, s, r in stated)
+    assert listed(index, index.half(down=False)) == sorted(
+        listed(index, index.half(down=False)), key=lambda edge: edge[:2]
+    )
+    assert sorted(listed(index, index.half(down=False))) == sorted(stated)
+    assert sorted(listed(index, index.half(down=True))) == sorted((p, c, s, r) for c, p, s, r in stated)
 
 
 def test_marks_become_wide_when_there_are_many(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
@@ -83,15 +87,15 @@ def test_marks_become_wide_when_there_are_many(connection: duckdb.DuckDBPyConnec
     )
     write_adjacency(connection, tmp_path / "index", 70_000)
     index = open_adjacency(tmp_path / "index")
-    assert index.up.mark.dtype.itemsize == 4
-    assert [snapshot for _, _, snapshot, _ in listed(index, index.up)] == list(range(1, 70_001))
+    assert index.half(down=False).mark.dtype.itemsize == 4
+    assert [snapshot for _, _, snapshot, _ in listed(index, index.half(down=False))] == list(range(1, 70_001))
 
 
 def test_a_graph_of_more_than_32_bits_has_no_index(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is said, and no file is left."""
-    monkeypatch.setattr(adjacency, "_LARGEST", NODES - 1)
+    monkeypatch.setattr(adjacency_write, "_LARGEST", NODES - 1)
     assert not write_adjacency(connection, tmp_path / "index", 1)
     assert not (tmp_path / "index").exists()
 
@@ -103,19 +107,39 @@ def written(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> Path:
     return tmp_path / "index"
 
 
+def read_all(index: Adjacency) -> list[Any]:
+    """Everything that an index says."""
+    found: list[Any] = [index.snapshot, index.nodes, index.marks.tolist(), index.times.tolist()]
+    found.append(index.later(0, 0).tolist())
+    for down in (False, True):
+        half, rows = index.half(down=down), index.exceptions(down=down)
+        found.extend(part.tolist() for part in (half.offsets, half.far, half.mark))
+        found.extend(part.tolist() for part in (rows.places, rows.rows, rows.stated, rows.retracted, rows.snapshot))
+    return found
+
+
 def test_no_flipped_bit_and_no_cut_is_believed(written: Path) -> None:
-    """Every bit of the file, and every length."""
-    whole = written.read_bytes()
+    """Every bit of the file, and every length; each section when it is read."""
+    whole, between = written.read_bytes(), 0
+    expected = read_all(open_adjacency(written))
+    head = adjacency.HEAD
     for bit in range(8 * len(whole)):
         flipped = bytearray(whole)
         flipped[bit // 8] ^= 1 << bit % 8
         written.write_bytes(flipped)
-        with pytest.raises(CorruptLogError):
-            open_adjacency(written)
+        try:
+            content = read_all(open_adjacency(written))
+        except CorruptLogError:
+            continue
+        # What lies between sections belongs to none.
+        assert bit >= 8 * head
+        assert content == expected
+        between += 1
+    assert between < 8 * adjacency.ALIGN * len(adjacency.SECTIONS)
     for length in range(len(whole)):
         written.write_bytes(whole[:length])
         with pytest.raises(CorruptLogError):
-            open_adjacency(written)
+            read_all(open_adjacency(written))
 
 
 def test_a_newer_major_is_refused(written: Path) -> None:
@@ -124,7 +148,7 @@ def test_a_newer_major_is_refused(written: Path) -> None:
     struct.pack_into("<H", whole, 24, adjacency.MAJOR + 1)
     import xxhash
 
-    whole[8:24] = xxhash.xxh3_128_digest(bytes(whole[24:]))
+    whole[8:24] = xxhash.xxh3_128_digest(bytes(whole[24 : adjacency.HEAD]))
     written.write_bytes(whole)
     with pytest.raises(FormatTooNewError, match="update braid_hpc"):
         open_adjacency(written)
@@ -137,5 +161,8 @@ def test_its_size_is_below_sixteen_bytes_an_edge(connection: duckdb.DuckDBPyConn
         "insert into edge_rows select i % 7 + 1, (i // 7) % 7 + 1, 'used', 'w', 1, null, make_timestamp_ns(0), "
         "i // 49 + 1 from range(49 * 1000) t(i)"
     )
+    seen = "insert into occurrences (writer, sequence, id, run, step, state, time, snapshot)"
+    connection.execute(f"{seen} select 'w', 1, id, '', 1, 0, make_timestamp_ns(0), 1 from version_rows")
     write_adjacency(connection, tmp_path / "index", 1000)
+    connection.execute("delete from occurrences")
     assert (tmp_path / "index").stat().st_size < 16 * 49_000

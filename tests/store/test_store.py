@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 import braid_hpc as braid
 from braid_hpc.compaction.compact import compact
+from braid_hpc.snapshots import files
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.store import Store, open_store
 from braid_hpc.vocabulary.errors import BraidWarning, InvalidInputError, NotFoundError, ReadOnlyError
@@ -106,19 +108,35 @@ def test_tables_of_streams(store: Store) -> None:
 
 
 def test_answers_are_the_same_without_the_index_of_edges(path: Path, tmp_path: Path) -> None:
-    """Where it is missing, nothing is said; where it is damaged, the answer comes from the tables with a warning."""
+    """Where it is missing or damaged it is made again, with one warning; where nothing can be written, in memory."""
     shutil.copytree(path.parent, tmp_path / "copy")
     store, index = tmp_path / "copy" / path.name, tmp_path / "copy" / f"{path.name}.d" / "1.adjacency"
     with Store(store) as opened:
         assert opened.adjacency is not None
+        begin, *_ = opened.adjacency._table["up_far"]
         expected = opened.lineage("net").to_dict()
     whole = index.read_bytes()
-    index.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with Store(store) as opened, pytest.warns(BraidWarning, match="does not carry its sum: remove it"):
-        assert opened.lineage("net").to_dict() == expected
-    index.unlink()
+    index.write_bytes(whole[:begin] + bytes([whole[begin] ^ 1]) + whole[begin + 1 :])
     with Store(store) as opened:
+        with pytest.warns(BraidWarning, match="does not carry .*: it was made again") as said:
+            assert opened.lineage("net").to_dict() == expected
+        assert len(said) == 1
+        assert opened.impact("data:part/0", as_of=time.time_ns()).nodes
+    assert index.read_bytes() == whole
+    index.unlink()
+    with Store(store) as opened, pytest.warns(BraidWarning, match="there is no adjacency index"):
         assert opened.lineage("net").to_dict() == expected
+    assert index.read_bytes() == whole
+    index.unlink()
+
+    def refuse(path: Path) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    with Store(store) as opened, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "new_lock", refuse)
+        with pytest.warns(BraidWarning, match="is kept in memory"):
+            assert opened.lineage("net").to_dict() == expected
+    assert not index.exists()
 
 
 def test_snapshots(store: Store) -> None:

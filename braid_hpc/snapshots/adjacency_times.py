@@ -1,0 +1,197 @@
+"""What an adjacency index knows of time: when nodes appeared, and which edges were retracted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braid_hpc.snapshots.adjacency import ALWAYS, NEVER
+
+__all__ = ["Retracted", "node_times", "retracted_edges"]
+
+_SEEN = "(select id, time, snapshot from occurrences union all select id, begin_time, snapshot from activity_rows)"
+
+
+def node_times(connection: Any, nodes: int) -> tuple[NDArray[np.int64], ...]:
+    """Return when nodes were first declared or begun.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on a store.
+    nodes : int
+        The highest id.
+
+    Returns
+    -------
+    times : ndarray of int64, shape (nodes + 1,)
+        As is known now, by id; always where nothing of it was seen.
+    node, until, time : ndarray of int64
+        Before a snapshot `until`, of a node only that later time was known.
+    """
+    times = np.full(nodes + 1, ALWAYS, np.int64)
+    found = connection.execute(
+        f"select id, epoch_ns(min(time)) as time from {_SEEN} where id <= ? group by id", [nodes]
+    ).fetchnumpy()
+    times[np.asarray(found["id"])] = found["time"]
+    rows = connection.execute(
+        "select id, snapshot, epoch_ns(min(time)) as time from occurrences where id in ("
+        "select id from occurrences group by id having min(snapshot) < max(snapshot)) group by all order by all"
+    ).fetchnumpy()
+    node, snapshot, time = (np.asarray(rows[name]).astype(np.int64) for name in ("id", "snapshot", "time"))
+    # Of each node only the snapshots that brought an earlier time than was known.
+    while True:
+        stale = (node[1:] == node[:-1]) & (time[1:] >= time[:-1])
+        if not stale.any():
+            break
+        keep = np.concatenate([[True], ~stale])
+        node, snapshot, time = node[keep], snapshot[keep], time[keep]
+    same = node[1:] == node[:-1]
+    return times, node[:-1][same], snapshot[1:][same], time[:-1][same]
+
+
+@dataclass(frozen=True, slots=True)
+class Retracted:
+    """The edges that retractions are about, with every time at which each was stated, by :attr:`edge`, then the rest.
+
+    Attributes
+    ----------
+    edge : ndarray of uint64
+        Child, then parent, 32 bits each.
+    what : ndarray of uint64
+        Snapshot, then three bits of the relation.
+    stated, retracted : ndarray of int64
+        Nanoseconds since 1970 UTC.
+    snapshot : ndarray of int64
+        Of the retraction; 0 if none is later than the statement.
+    key : ndarray of uint64
+        The mark of the edge: `what`, then 32 bits of the snapshot from which on it is retracted, then a bit.
+    """
+
+    edge: NDArray[np.uint64]
+    what: NDArray[np.uint64]
+    stated: NDArray[np.int64]
+    retracted: NDArray[np.int64]
+    snapshot: NDArray[np.int64]
+    key: NDArray[np.uint64]
+
+    def settle(
+        self,
+        edge: NDArray[np.uint64],
+        what: NDArray[np.uint64],
+        key: NDArray[np.uint64],
+        part: Any,
+        between: tuple[int, int],
+        near: str,
+    ) -> tuple[NDArray[np.uint64], Any]:
+        """Give those of some edges that are retracted their marks, and their rows among the exceptions.
+
+        Parameters
+        ----------
+        edge, what, key : ndarray of uint64
+            The edges in their order, with their marks.
+        part : object
+            Their exceptions so far.
+        between : (int, int)
+            The range of nodes that they are met at.
+        near : str
+            At which end.
+
+        Returns
+        -------
+        key : ndarray of uint64
+            The marks.
+        part : object
+            All exceptions, by place.
+        """
+        shift = np.uint64(32 if near == "child" else 0)
+        met = (self.edge >> shift) & np.uint64(0xFFFFFFFF)
+        mine = np.flatnonzero((met >= between[0]) & (met < between[1]))
+        if not len(mine):
+            return key, part
+        # Edge and what it says are two numbers: places are found among those edges that are retracted at all.
+        candidates = np.flatnonzero(np.isin(edge, np.unique(self.edge[mine])))
+        order = candidates[np.lexsort((what[candidates], edge[candidates]))]
+        pairs = np.stack([edge[order], what[order]], axis=1)
+        wanted = np.stack([self.edge[mine], self.what[mine]], axis=1)
+        _, index = np.unique(np.concatenate([pairs, wanted]), axis=0, return_inverse=True)
+        where = np.zeros(index.max() + 1, np.int64)
+        where[index.reshape(-1)[: len(pairs)]] = order
+        place = where[index.reshape(-1)[len(pairs) :]]
+        key = key.copy()
+        key[place] = self.key[mine]
+        kept = ~np.isin(part.place, place)
+        columns = {
+            "place": place,
+            **{name: getattr(self, name)[mine] for name in ("edge", "what", "stated", "retracted", "snapshot")},
+        }
+        merged = {name: np.concatenate([getattr(part, name)[kept], added]) for name, added in columns.items()}
+        order = np.lexsort((merged["snapshot"], merged["stated"], merged["place"]))
+        return key, replace(part, **{name: values[order] for name, values in merged.items()})
+
+
+def retracted_edges(connection: Any, number: str) -> Retracted:
+    """Return the edges that retractions are about.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on a store.
+    number : str
+        SQL that gives the number of ``relation``.
+
+    Returns
+    -------
+    Retracted
+        Each time at which such an edge was stated, with each retraction after it, unless one that is no later was
+        known no later.
+    """
+    rows = connection.execute(
+        f"""
+        select (e.child::ubigint << 32) | e.parent::ubigint as edge, (e.snapshot::ubigint << 3) | ({number}) as what,
+            epoch_ns(e.time) as stated, coalesce(r.snapshot, 0)::bigint as snapshot,
+            coalesce(epoch_ns(r.time), {NEVER}) as retracted
+        from (select distinct child, parent, relation, snapshot, time from edge_rows where (child, parent) in (
+            select (child, parent) from retraction_rows where child is not null and parent is not null)) e
+        left join (select distinct child, parent, relation as which, snapshot, time from retraction_rows) r
+            on r.child = e.child and r.parent = e.parent and (r.which is null or r.which = e.relation)
+            and r.time >= e.time
+        order by edge, what, stated, snapshot, retracted
+        """
+    ).fetchnumpy()
+    edge, what = (np.asarray(rows[name]).astype(np.uint64) for name in ("edge", "what"))
+    stated, snapshot, retracted = (
+        np.asarray(rows[name]).astype(np.int64) for name in ("stated", "snapshot", "retracted")
+    )
+    while True:
+        same = (edge[1:] == edge[:-1]) & (what[1:] == what[:-1])
+        # Known no earlier and no earlier than the one before it: it takes nothing back that is not taken back already.
+        idle = same & (stated[1:] == stated[:-1]) & (retracted[1:] >= retracted[:-1])
+        if not idle.any():
+            break
+        keep = np.concatenate([[True], ~idle])
+        edge, what, stated, snapshot, retracted = (
+            *(edge[keep], what[keep]),
+            *(stated[keep], snapshot[keep], retracted[keep]),
+        )
+    return Retracted(edge, what, stated, retracted, snapshot, _keys(edge, what, stated, snapshot))
+
+
+def _keys(
+    edge: NDArray[np.uint64], what: NDArray[np.uint64], stated: NDArray[np.int64], snapshot: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """Return the marks: an edge is retracted from the snapshot on from which on all its statements are."""
+    if not len(edge):
+        return np.empty(0, np.uint64)
+    entry = np.concatenate([[True], (edge[1:] != edge[:-1]) | (what[1:] != what[:-1])])
+    said = entry | np.concatenate([[True], stated[1:] != stated[:-1]])
+    # Of each statement the first snapshot that knew it retracted is in its first row.
+    until = np.where(snapshot[said] == 0, np.iinfo(np.int64).max, snapshot[said])
+    dead = np.maximum.reduceat(until, np.flatnonzero(entry[said]))
+    dead[dead == np.iinfo(np.int64).max] = 0
+    which = np.cumsum(entry) - 1
+    key: NDArray[np.uint64] = (what << np.uint64(33)) | (dead[which].astype(np.uint64) << np.uint64(1)) | np.uint64(1)
+    return key

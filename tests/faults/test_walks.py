@@ -1,0 +1,163 @@
+"""Walks over the index, compiled and by NumPy, over the tables in SQL, and over plain sets: all find the same.
+
+On random graphs: placeholders that are filled later, cycles, several relations, several snapshots, retractions and
+statements after them, statements and declarations that a later snapshot brings with earlier times. For every node, in
+both directions, at every snapshot, as of every time and of none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numba
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from braid_hpc.lineage.walk import FOLLOWED, Walk, walk
+from braid_hpc.snapshots import adjacency_times
+from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
+from braid_hpc.snapshots.adjacency_write import adjacency_in_memory, write_adjacency
+from braid_hpc.snapshots.schema import TABLES, VIEWS
+from braid_hpc.store.holding import FOREVER
+from braid_hpc.vocabulary.codes import Relation
+from tests.faults.campaign import many
+from tests.lineage.graphs import GRAPHS, NODES, SNAPSHOTS, TIMES, Drawn, Stated, Taken, fill, reach
+
+#: How many graphs; of the walks in SQL, which take ten times as long as all else, every few.
+GRAPHS_AT_LENGTH, GRAPHS_NOW, SQL_EVERY = 10_000, 4, 97
+
+
+@pytest.fixture(autouse=True)
+def _compiler() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "numba", numba)
+        yield
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("set threads = 1")
+        connection.execute(TABLES)
+        connection.execute(VIEWS)
+        yield connection
+
+
+def said(found: Walk) -> tuple[dict[int, int], set[tuple[int, int, str]]]:
+    """Distances and edges, each of which is there once."""
+    assert len(found.edges) == len(set(found.edges))
+    assert sorted(found.levels) == found.levels.tolist()
+    return found.distance, set(found.edges)
+
+
+def hold(connection: duckdb.DuckDBPyConnection, graph: Drawn, index: Adjacency, *, sql: int = SQL_EVERY) -> None:
+    """Ask everything of a graph that the tables hold."""
+    barred = {at: shut(graph, at) for at in range(1, SNAPSHOTS + 1)}
+    turn = sum(edge.time for edge in graph.stated)
+    asked = itertools.product(
+        range(1, NODES + 1),
+        (True, False),
+        range(1, SNAPSHOTS + 1),
+        (*range(TIMES + 1), None),
+    )
+    relations = tuple(Relation) if turn % 2 else FOLLOWED
+    for start, down, at, as_of in asked:
+        if min((snapshot for node, snapshot, _ in graph.seen if node == start), default=0) > at:
+            continue
+        moment = FOREVER if as_of is None else as_of
+        expected = reach(graph, start, down=down, at=at, as_of=moment, relations=relations)
+        about: dict[str, Any] = {"down": down, "at": at, "as_of": as_of, "relations": relations}
+        for compiled in (True, False):
+            # Whether the compiler is there already is what decides.
+            if compiled:
+                sys.modules["numba"] = numba
+            else:
+                del sys.modules["numba"]
+            found = walk(connection, [start], **about, index=index, barred=barred[at])
+            assert said(found) == expected, (start, about, compiled)
+        turn += 1
+        if turn % sql == 0:
+            assert said(walk(connection, [start], **about)) == expected, (start, about, "sql")
+
+
+def shut(graph: Drawn, at: int) -> set[int]:
+    """Placeholders that a snapshot knew filled; asked of the tables they are the most costly part of a walk."""
+    return {
+        place for place, node in graph.filled if min(snapshot for seen, snapshot, _ in graph.seen if seen == node) <= at
+    }
+
+
+@settings(
+    deadline=None,
+    max_examples=many(GRAPHS_AT_LENGTH, GRAPHS_NOW),
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    phases=[Phase.generate],
+)
+@given(graph=GRAPHS)
+@pytest.mark.timeout(12 * 3600)
+def test_all_walks_find_what_the_definition_says(connection: duckdb.DuckDBPyConnection, graph: Drawn) -> None:
+    """Nodes, distances and edges."""
+    fill(connection, graph)
+    index = adjacency_in_memory(connection, SNAPSHOTS)
+    assert index is not None
+    hold(connection, graph, index)
+
+
+#: Stated, retracted, stated again, and late; a declaration that a later snapshot brings with an earlier time.
+TELLING = Drawn(
+    seen=[(1, 1, 2), (2, 1, 3), (3, 1, 4), (2, 2, 1), (4, 2, 2)],
+    stated=[
+        Stated(2, 1, Relation.DERIVED, 1, 2),
+        Stated(3, 2, Relation.USED, 1, 4),
+        Stated(3, 1, Relation.DERIVED, 1, 7),
+        Stated(3, 2, Relation.USED, 3, 8),
+        Stated(5, 3, Relation.GENERATED, 1, 4),
+        Stated(4, 3, Relation.GENERATED, 2, 4),
+    ],
+    taken=[Taken(2, 1, Relation.DERIVED, 2, 5), Taken(3, 2, None, 2, 6)],
+    equal=[(4, 1, 2)],
+    filled=[(5, 4)],
+)
+
+
+def test_a_graph_with_all_of_it(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    """Over the index as a file, and more of the walks in SQL."""
+    fill(connection, TELLING)
+    write_adjacency(connection, tmp_path / "index", SNAPSHOTS)
+    hold(connection, TELLING, open_adjacency(tmp_path / "index"), sql=7)
+    rows = connection.execute("select id from filled").fetchall()
+    assert rows == [(5,)]
+
+
+@pytest.mark.parametrize("broken", ["times", "retractions", "earlier times"])
+def test_it_can_fail(connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    """With one part of the index taken away, the same questions find it."""
+    fill(connection, TELLING)
+    times, retracted = adjacency_times.node_times, adjacency_times.retracted_edges
+
+    def node_times(connection: Any, nodes: int) -> Any:
+        known, *earlier = times(connection, nodes)
+        if broken == "times":
+            known[1:] = known[1:].min()
+        return known, *(part[:0] if broken == "earlier times" else part for part in earlier)
+
+    def retracted_edges(connection: Any, number: str) -> Any:
+        found = retracted(connection, number)
+        if broken != "retractions":
+            return found
+        return adjacency_times.Retracted(*(getattr(found, name)[:0] for name in found.__slots__))
+
+    monkeypatch.setattr("braid_hpc.snapshots.adjacency_write.node_times", node_times)
+    monkeypatch.setattr("braid_hpc.snapshots.adjacency_write.retracted_edges", retracted_edges)
+    index = adjacency_in_memory(connection, SNAPSHOTS)
+    assert index is not None
+    with pytest.raises(AssertionError):
+        hold(connection, TELLING, index)
+    assert isinstance(index.times, np.ndarray)
