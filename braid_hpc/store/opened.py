@@ -16,6 +16,7 @@ from braid_hpc.snapshots.connect import connect_asking, refuse_two_stores, snaps
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.arrays import ArrayFiles, StoredArray, find_array
 from braid_hpc.store.digest import table_digests
+from braid_hpc.store.guarded import Guarded, check_reading, refusal
 from braid_hpc.store.resolve import Node, resolve
 from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.errors import (
@@ -24,7 +25,6 @@ from braid_hpc.vocabulary.errors import (
     FormatTooNewError,
     InvalidInputError,
     NotFoundError,
-    ReadOnlyError,
     StorageError,
 )
 from braid_hpc.vocabulary.times import nanoseconds, shown_time
@@ -91,7 +91,7 @@ class Opened:
         InvalidInputError
             If DuckDB refuses the statement, if there are several of them or it is no text, or if the store was closed.
         ReadOnlyError
-            If it would change something.
+            If it would change something, or is not a statement that reads.
         """
         import duckdb
 
@@ -100,18 +100,13 @@ class Opened:
         # A connection of its own: what a statement begins or creates for the time being is gone with it.
         cursor = self._connected.cursor()
         try:
-            if (statements := len(cursor.extract_statements(query))) > 1:
-                # DuckDB would do them all, and answer with the rows of the last one.
-                raise InvalidInputError(f"these are {statements} statements, and each has an answer: ask one at a time")
+            check_reading([statement.type.name for statement in cursor.extract_statements(query)])
             relation = cursor.sql(query, params=parameters)
             if relation is None:
                 raise InvalidInputError("the query is not one that answers with rows: ask with select")
             return Table(relation.to_arrow_table())
         except duckdb.Error as error:
-            text = str(error)
-            if "read-only" in text or "configuration has been locked" in text or "disabled" in text:
-                raise ReadOnlyError(f"a store is only read: {text.splitlines()[0]}") from error
-            raise InvalidInputError(f"DuckDB refuses the query: {text}") from error
+            raise refusal(error) from error
         finally:
             cursor.close()
 
@@ -233,8 +228,9 @@ class Opened:
         NotFoundError, InvalidInputError, FormatTooNewError, StorageError
             As :func:`open_store`; the handle then stays where it is.
         """
+        self._connected  # noqa: B018 - refuses where this handle is closed
         fresh = type(self)(self.path)
-        self._connection, fresh._connection = fresh._connection, self._connected
+        self._connection, fresh._connection = fresh._connection, self._connection
         self.snapshot = fresh.snapshot
         self._judged.clear()
         for cached in ("adjacency", "_events"):
@@ -295,7 +291,7 @@ class Opened:
     def _connected(self) -> Any:
         if self._connection is None:
             raise InvalidInputError(f"store {self.path} is closed: open it again to ask it")
-        return self._connection
+        return Guarded(self._connection, self.path)
 
     def _at(self, at: int | None) -> int:
         if at is None:
