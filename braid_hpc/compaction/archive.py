@@ -2,29 +2,44 @@
 
 One directory for each commit, complete before the snapshot is published. The files of a log that nobody writes any
 more are linked into it where the file system can, which costs nothing; else its rows are copied into
-``events.arrows`` and its large batches into ``batches.arrows``, a part at a time. ``headers.jsonl`` says whose they
-are, and ``numbers.tsv`` which version numbers were given.
+``events.arrows`` and its large batches into ``batches.arrows``, a part at a time, each with its sum in the file of
+sums beside it. ``writers.jsonl`` says whose they are and what was found of each log, ``numbers.tsv`` which version
+numbers were given, ``arrays.jsonl`` which arrays were copied, and ``commit.json``, written last, when, after which
+commit, and the sums of these three. It is read again in :mod:`braid_hpc.compaction.archived`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 
 from braid_hpc.compaction.extract import Speaker
 from braid_hpc.compaction.ledger import may_live
+from braid_hpc.log.batch_file import batch_digest
+from braid_hpc.log.header import pack_header
+from braid_hpc.log.layout import pack_sum
 from braid_hpc.reading.events import COLUMNS, Events
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import WriterState
 
-__all__ = ["Archive"]
+if TYPE_CHECKING:
+    from braid_hpc.compaction.commit import Commit
+    from braid_hpc.compaction.write import Writer
+
+__all__ = ["ARCHIVE", "MAJOR", "Archive", "file_sum"]
+
+ARCHIVE = "braid archive"
+MAJOR = 1
+MINOR = 0
 
 _EVENTS = pa.schema(
     [
@@ -48,6 +63,42 @@ _BATCHES = pa.schema(
 
 #: Files of a log that are linked; arrays are copied into files of their own.
 _LINKED = ("header.json", "tail-*", "events*", "stream-*")
+#: What an Arrow IPC stream ends with.
+_END = b"\xff\xff\xff\xff\0\0\0\0"
+
+
+class _Summed:
+    """An Arrow IPC stream, and beside it the sum of each of its batches, as the log's own batches have them."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path = path
+        self._schema = schema.serialize()
+        self._file = path.open("xb")
+        self._file.write(self._schema)
+        self._at = self._schema.size
+        self._sums: list[bytes] = []
+
+    def __len__(self) -> int:
+        """Return how many batches were written."""
+        return len(self._sums)
+
+    def write(self, batch: pa.RecordBatch, first: int, after: int) -> None:
+        message = batch.serialize()
+        digest = batch_digest(self._schema, message)
+        self._sums.append(pack_sum(self._at, message.size, first, after, batch.num_rows, digest))
+        self._file.write(message)
+        self._at += message.size
+
+    def finish(self) -> None:
+        self._file.write(_END)
+        self._file.close()
+        with self._path.with_suffix(".sums").open("xb") as file:
+            file.writelines(self._sums)
+
+    def discard(self) -> None:
+        # What refuses this has been told before.
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 class Archive:
@@ -66,9 +117,9 @@ class Archive:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._headers: list[str] = []
+        self._writers: list[dict[str, Any]] = []
         self._linked: set[str] = set()
-        self._outs: list[Any] = []
+        self._outs: list[_Summed] = []
         directory.mkdir(parents=True)
         try:
             self._events = self._open("events.arrows", _EVENTS)
@@ -77,12 +128,9 @@ class Archive:
             self.discard()
             raise
 
-    def _open(self, name: str, schema: pa.Schema) -> Any:
-        file = pa.OSFile(str(self.directory / name), "wb")
-        self._outs.append(file)
-        out = pa.ipc.new_stream(file, schema)
-        self._outs.append(out)
-        return out
+    def _open(self, name: str, schema: pa.Schema) -> _Summed:
+        self._outs.append(_Summed(self.directory / name, schema))
+        return self._outs[-1]
 
     def add_writer(self, facts: Speaker) -> None:
         """Begin with a writer: link its files, if they are final.
@@ -98,9 +146,11 @@ class Archive:
             If the archive cannot be written.
         """
         log = facts.log
-        self._headers.append(json.dumps({"directory": str(log.directory), **log.header, "writer": facts.writer}))
-        if log.sealed and not log.copies and _is_final(log) and self._link(log):
+        linked = bool(log.sealed) and not log.copies and _is_final(log) and self._link(log)
+        if linked:
             self._linked.add(facts.writer)
+        about = {"writer": facts.writer, "run": facts.run, "directory": str(log.directory), "linked": linked}
+        self._writers.append({**about, "rows": [len(self._events)], "batches": [len(self._batches)]})
 
     def _link(self, log: WriterLog) -> bool:
         target = self.directory / log.writer
@@ -131,7 +181,8 @@ class Archive:
             If they cannot be written.
         """
         if facts.writer not in self._linked:
-            self._events.write_batch(_batch(facts.writer, events))
+            first, last = int(events["sequence"][0]), int(events["sequence"][-1])
+            self._events.write(_batch(facts.writer, events), first, last + 1)
 
     def add_batch(self, facts: Speaker, number: int, first: int, ipc: bytearray) -> None:
         """Add a large batch of a stream.
@@ -160,41 +211,85 @@ class Archive:
             pa.array([first], pa.uint64()),
             _binary(np.array([0, len(ipc)]), ipc),
         ]
-        self._batches.write_batch(pa.RecordBatch.from_arrays(arrays, schema=_BATCHES))
+        self._batches.write(pa.RecordBatch.from_arrays(arrays, schema=_BATCHES), first, first + 1)
 
-    def finish(self, numbering: Iterable[tuple[str, int]]) -> None:
+    def end_writer(self, facts: Speaker, digest: str, faults: list[str]) -> list[str]:
+        """End a writer.
+
+        Parameters
+        ----------
+        facts : Speaker
+            The writer, after its rows.
+        digest : str
+            XXH3-128 of their check words.
+        faults : list of str
+            What of its streams cannot be read.
+
+        Returns
+        -------
+        list of str
+            These.
+        """
+        about = self._writers[-1]
+        about["rows"].append(len(self._events))
+        about["batches"].append(len(self._batches))
+        about |= {"digest": digest, "stream_faults": list(faults)}
+        return faults
+
+    def finish(self, commit: Commit, out: Writer) -> None:
         """Complete the archive and bring it to the disk.
 
         Parameters
         ----------
-        numbering : iterable of (str, int)
-            uid and number of each new version and activity.
+        commit : Commit
+            What was taken.
+        out : Writer
+            Which has given the numbers.
 
         Raises
         ------
         OSError
             If it cannot be written.
         """
-        self._close()
-        (self.directory / "headers.jsonl").write_text("".join(f"{line}\n" for line in self._headers))
-        with (self.directory / "numbers.tsv").open("w") as file:
-            file.writelines(f"{uid}\t{number}\n" for uid, number in numbering)
+        while self._outs:
+            self._outs.pop().finish()
+        for about, facts in zip(self._writers, commit.taken, strict=True):
+            about |= {"apart": commit.apart.get(facts.writer), **_state(facts)}
+        files = {
+            "writers.jsonl": self._write("writers.jsonl", map(_line, self._writers)),
+            "numbers.tsv": self._write("numbers.tsv", (f"{uid}\t{number}\n" for uid, number in out.numbering())),
+            "arrays.jsonl": self._write("arrays.jsonl", (_line(row) for row in commit.arrays)),
+        }
+        about = {
+            "format": ARCHIVE,
+            "major": MAJOR,
+            "minor": MINOR,
+            "snapshot": commit.snapshot,
+            "tag": commit.tag,
+            "base": commit.base,
+            "committed_ns": commit.committed,
+            "braid_version": commit.version,
+            "cuts": commit.cuts,
+            "lost_arrays": commit.lost_arrays,
+            "counts": commit.counted(out),
+            "files": files,
+        }
+        (self.directory / "commit.json").write_bytes(pack_header(about))
         for place, _, names in os.walk(self.directory):
             for name in (*names, "."):
                 _sync(os.path.join(place, name))
         # The name too: a published snapshot whose archive is gone after a power cut could not be made again.
         _sync(self.directory.parent)
 
-    def _close(self) -> None:
-        while self._outs:
-            self._outs.pop().close()
+    def _write(self, name: str, lines: Iterator[str]) -> dict[str, Any]:
+        with (self.directory / name).open("x") as file:
+            file.writelines(lines)
+        return file_sum(self.directory / name)
 
     def discard(self) -> None:
         """Remove all of it; what refuses that has been told before."""
-        try:
-            self._close()
-        except OSError:
-            self._outs.clear()
+        while self._outs:
+            self._outs.pop().discard()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -205,6 +300,51 @@ class Archive:
         """Remove what was begun if it was not completed."""
         if kind is not None:
             self.discard()
+
+
+def file_sum(path: Path) -> dict[str, Any]:
+    """Return what a file is known by.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict
+        Its ``bytes`` and their ``xxh3_128``.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    digest = xxhash.xxh3_128()
+    size = 0
+    with path.open("rb") as file:
+        while part := file.read(4 << 20):
+            digest.update(part)
+            size += len(part)
+    return {"bytes": size, "xxh3_128": digest.hexdigest()}
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value) + "\n"
+
+
+def _state(facts: Speaker) -> dict[str, Any]:
+    """Return what was found of a log that its rows do not say, and which of its rows were there."""
+    log = facts.log
+    return {
+        "taken": facts.taken.flat(),
+        "there": log.ranges.flat(),
+        "state": str(log.state),
+        "faults": log.faults,
+        "lost": log.lost,
+        "closed": None if log.close is None else {"outcome": log.outcome, "error": log.close.error},
+        "header": log.header,
+    }
 
 
 def _sync(path: str | Path) -> None:

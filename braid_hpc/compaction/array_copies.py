@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from braid_hpc.compaction.array_file import PatientFile
 from braid_hpc.compaction.array_forms import boxes, stored_form
-from braid_hpc.compaction.problems import Problem
 from braid_hpc.compaction.rows import BIGINT, TEXT, Rows
 from braid_hpc.reading.arrays import BLOCK, LoggedArray, dtype_of, logged_arrays, lose_array
 from braid_hpc.reading.h5reader import ArrayReader
@@ -27,7 +26,7 @@ from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.vocabulary.arrays import array_digest
 from braid_hpc.vocabulary.errors import CorruptLogError, MissingExtraError, StorageError
 
-__all__ = ["ArrayCopies"]
+__all__ = ["ArrayCopies", "write_arrays"]
 
 #: Bytes of a chunk in a dataset.
 CHUNK = 256 << 10
@@ -215,32 +214,6 @@ class ArrayCopies:
         if self._disk is not None:
             self._disk.close()
 
-    def write(self, out: Rows, runs: dict[str, str]) -> list[Problem]:
-        """Write the rows of ``array_rows``.
-
-        Parameters
-        ----------
-        out : Rows
-            Of the commit.
-        runs : dict of str to str
-            Run by writer.
-
-        Returns
-        -------
-        list of Problem
-            One for each array that could not be read.
-        """
-        columns = (
-            ("digest", TEXT),
-            ("file", TEXT),
-            ("dataset", TEXT),
-            ("dtype", TEXT),
-            ("shape", pa.list_(BIGINT)),
-            ("bytes", BIGINT),
-        )
-        out.rows("array_rows", columns, self.rows)
-        return [Problem("array", fault, runs[writer], writer) for writer, fault in self.lost]
-
     def discard(self) -> None:
         """Remove the file of a commit that was not published."""
         file, self._file = self._file, None
@@ -250,6 +223,27 @@ class ArrayCopies:
         self._let_go()
         with contextlib.suppress(OSError):
             os.unlink(self.path)
+
+
+def write_arrays(out: Rows, rows: list[tuple[Any, ...]]) -> None:
+    """Write the rows of ``array_rows``.
+
+    Parameters
+    ----------
+    out : Rows
+        Of the commit.
+    rows : list of tuple
+        As :class:`ArrayCopies` has them.
+    """
+    columns = (
+        ("digest", TEXT),
+        ("file", TEXT),
+        ("dataset", TEXT),
+        ("dtype", TEXT),
+        ("shape", pa.list_(BIGINT)),
+        ("bytes", BIGINT),
+    )
+    out.rows("array_rows", columns, rows)
 
 
 def _h5py() -> Any:

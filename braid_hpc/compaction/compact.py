@@ -5,31 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
-from braid_hpc._version import __version__
-from braid_hpc.compaction.actions import write_actions
 from braid_hpc.compaction.archive import Archive
 from braid_hpc.compaction.array_copies import ArrayCopies
-from braid_hpc.compaction.extract import Facts, Speaker
-from braid_hpc.compaction.graph import build_graph
-from braid_hpc.compaction.judgements import write_judgements
-from braid_hpc.compaction.known import Known
-from braid_hpc.compaction.ledger import Ledger, damage, settle, write_writers
-from braid_hpc.compaction.problems import Problem
-from braid_hpc.compaction.retractions import write_retractions
+from braid_hpc.compaction.commit import Commit, create_tables, write_commit
+from braid_hpc.compaction.extract import Speaker
+from braid_hpc.compaction.ledger import Ledger, settle
 from braid_hpc.compaction.runs import absent_ranks, group_runs
-from braid_hpc.compaction.same_content import link_same_content
-from braid_hpc.compaction.slices import slices
-from braid_hpc.compaction.stream_rows import StreamReader
-from braid_hpc.compaction.stream_store import StreamTables
+from braid_hpc.compaction.slices import find_cuts
 from braid_hpc.compaction.write import Writer
 from braid_hpc.reading.copies import join_copies
 from braid_hpc.reading.directories import find_writers, read_header
@@ -45,8 +33,6 @@ from braid_hpc.snapshots.connect import (
     storage_error,
 )
 from braid_hpc.snapshots.files import StoreFiles
-from braid_hpc.snapshots.macros import MACROS
-from braid_hpc.snapshots.schema import FORMAT, MAJOR, MINOR, TABLES, VIEWS
 from braid_hpc.vocabulary.codes import WriterState
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError, StorageError
 
@@ -246,7 +232,7 @@ def _attempt(
         connection = connect_building(aside)
         try:
             if not base:
-                _create(connection)
+                create_tables(connection)
             else:
                 inside = snapshot_number(connection, files.path)
                 if not numbers and inside != base:
@@ -285,14 +271,6 @@ def _number_inside(files: StoreFiles) -> int:
         connection.close()
 
 
-def _create(connection: Any) -> None:
-    connection.execute(TABLES)
-    connection.execute(VIEWS)
-    connection.execute(MACROS)
-    rows = [("format", FORMAT), ("major", str(MAJOR)), ("minor", str(MINOR))]
-    connection.executemany("insert into meta values (?, ?)", rows)
-
-
 def _commit(
     connection: Any,
     directories: list[Path],
@@ -324,54 +302,45 @@ def _commit(
     if not taken and not empty:
         return Compacted(files.path, snapshot - 1, new=False, states=states, absent=absent)
     progress("resolve", 0, 1)
-    connection.execute("begin transaction")
-    out = Writer(connection, snapshot)
-    tables = StreamTables(out)
-    _write_spoken(out, taken, tables, progress)
-    out.write_problems(
-        [
-            Problem("run", message, grouping.run[writer], writer)
-            for writer, message in grouping.problems
-            if writer not in ledger.runs
-        ]
+    commit = Commit(
+        snapshot=snapshot,
+        tag=tag,
+        base=_newest_archive(connection),
+        taken=taken,
+        cuts=find_cuts(taken),
+        apart={writer: message for writer, message in grouping.problems if writer not in ledger.runs},
+        arrays=copies.rows,
+        lost_arrays=[(writer, grouping.run[writer], message) for writer, message in copies.lost],
     )
-    try:
-        with Archive(files.archive / tag) as archive:
-            digests = _write_streams(out, taken, tables, archive, progress)
-            archive.finish(out.numbering())
-    except OSError as error:
-        raise StorageError(f"cannot archive the logs in {files.archive} ({error.strerror})") from error
-    out.write_problems(copies.write(out, grouping.run))
-    write_writers(out, taken, ledger, digests)
+    out = Writer(connection, snapshot)
+    write_commit(out, commit, ledger, partial(_archiving, files.archive / tag), progress)
     states.update({facts.writer: facts.log.state for facts in taken})
     result = Compacted(
         files.path,
         snapshot,
         new=True,
-        writers=len(taken),
-        events=sum(facts.taken.count for facts in taken),
-        versions=out.counts["versions"],
-        activities=out.counts["activity_rows"],
-        edges=out.counts["edge_rows"],
-        stream_rows=out.counts["stream rows"],
+        **commit.counted(out),
         arrays=out.counts["array_rows"],
         problems=out.counts["problem_rows"],
         states=states,
         absent=absent,
     )
-    _close_commit(connection, result, tag)
     progress("write", 1, 1)
     return result
 
 
-def _close_commit(connection: Any, result: Compacted, archive: str) -> None:
-    counted = ("writers", "events", "versions", "activities", "edges", "stream_rows")
-    connection.execute(
-        "insert into snapshots values (?, make_timestamp_ns(?), ?, ?, ?, ?, ?, ?, ?, ?)",
-        [result.snapshot, time.time_ns(), __version__, archive, *(getattr(result, name) for name in counted)],
-    )
-    connection.execute("commit")
-    connection.execute("checkpoint")
+def _newest_archive(connection: Any) -> str | None:
+    rows = connection.execute("select archive from snapshots order by snapshot desc limit 1").fetchall()
+    return rows[0][0] if rows else None
+
+
+@contextlib.contextmanager
+def _archiving(directory: Path) -> Iterator[Archive]:
+    try:
+        with Archive(directory) as archive:
+            yield archive
+    except OSError as error:
+        raise StorageError(f"cannot archive the logs in {directory.parent} ({error.strerror})") from error
 
 
 def _read(directories: list[Path], progress: Callable[[str, int, int], None]) -> dict[str, WriterLog]:
@@ -384,64 +353,3 @@ def _read(directories: list[Path], progress: Callable[[str, int, int], None]) ->
     for log in logs.values():
         settle(log)
     return logs
-
-
-def _write_spoken(
-    out: Writer, taken: list[Speaker], tables: StreamTables, progress: Callable[[str, int, int], None]
-) -> None:
-    """Write everything but rows of streams, slice by slice: each is built on those before it as on earlier commits."""
-    known = Known(out.connection, out.snapshot)
-    judging: list[Facts] = []
-    retracting: list[Facts] = []
-    acting: list[Facts] = []
-    for done, facts in enumerate(slices(taken)):
-        progress("resolve", done, done + 1)
-        graph = build_graph(facts, known)
-        out.write_graph(graph, facts, known.past)
-        out.write_info(facts)
-        out.write_streams(facts, tables.place)
-        known.settle(graph)
-        judging.extend(each for each in facts if each.judged)
-        retracting.extend(each for each in facts if each.retracted)
-        acting.extend(each for each in facts if each.acted)
-    link_same_content(out, known)
-    write_judgements(out, judging)
-    write_retractions(out, retracting)
-    write_actions(out, acting)
-
-
-def _write_streams(
-    out: Writer,
-    taken: list[Speaker],
-    tables: StreamTables,
-    archive: Archive,
-    progress: Callable[[str, int, int], None],
-) -> dict[str, str]:
-    """Write the rows of streams and archive all rows that are taken, part by part; return the writers' digests."""
-    problems: list[Problem] = []
-    digests: dict[str, str] = {}
-    for done, facts in enumerate(taken):
-        progress("streams", done, len(taken))
-        digests[facts.writer], faults = _write_writer(facts, tables, archive)
-        problems.extend(Problem("stream", fault, facts.run, facts.writer) for fault in faults)
-        if faults:
-            damage(facts.log, faults)
-    tables.flush()
-    out.write_problems(problems)
-    return digests
-
-
-def _write_writer(facts: Speaker, tables: StreamTables, archive: Archive) -> tuple[str, list[str]]:
-    """Write one writer's rows; return the digest of what was taken, and what cannot be read."""
-    faults: list[str] = []
-    about = (facts.run, facts.log.header.get("rank"), facts.writer)
-    columns = {number: schema.columns for number, (_, schema) in facts.streams.items()}
-    archive.add_writer(facts)
-    reader = StreamReader(facts.log, columns, faults, partial(archive.add_batch, facts))
-    digest = xxhash.xxh3_128()
-    for events in facts.log.each(within=facts.taken):
-        digest.update(events["word"].tobytes())
-        archive.add_events(facts, events)
-        for number, table in reader.tables(events, facts.log.utc):
-            tables.add(facts.streams[number][0], columns[number], table, about)
-    return digest.hexdigest(), faults

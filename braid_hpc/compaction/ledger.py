@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from braid_hpc.compaction.extract import Speaker
@@ -73,7 +72,7 @@ class Ledger:
         for writer, last, holes in connection.execute(
             "select writer, max(last), arg_max(holes, (snapshot, last)) from ledger group by writer"
         ).fetchall():
-            found.last[writer], found.holes[writer] = last, _unflat(holes)
+            found.last[writer], found.holes[writer] = last, Ranges.unflat(holes)
         for writer, state, events in connection.execute(
             "select writer, arg_max(state, snapshot), arg_max(events, snapshot) from writer_states group by writer"
         ).fetchall():
@@ -247,13 +246,4 @@ def _entry(facts: Speaker, ledger: Ledger, digest: str) -> tuple[Any, ...]:
     before, holes = ledger.last.get(facts.writer, 0), ledger.holes.get(facts.writer, Ranges.none())
     # Places below the last row that hold none yet: a thread may still be storing there.
     gaps = (holes | Ranges.span(before + 1, taken.last + 1)) - taken
-    return facts.writer, int(taken.first[0]), max(taken.last, before), taken.count, _flat(gaps), digest
-
-
-def _flat(ranges: Ranges) -> list[int]:
-    """Return first and last of each range, one behind the other, as they stand in the ledger."""
-    return [number for pair in zip(ranges.first.tolist(), (ranges.after - 1).tolist(), strict=True) for number in pair]
-
-
-def _unflat(numbers: list[int]) -> Ranges:
-    return Ranges(np.array(numbers[::2], np.int64), np.array(numbers[1::2], np.int64) + 1)
+    return facts.writer, int(taken.first[0]), max(taken.last, before), taken.count, gaps.flat(), digest

@@ -9,14 +9,14 @@ import numpy as np
 from braid_hpc.compaction.extract import SPOKEN, Facts, Speaker
 from braid_hpc.reading.events import Array
 
-__all__ = ["SLICE", "slices"]
+__all__ = ["SLICE", "find_cuts", "slices"]
 
 #: Events that a slice should hold at most; Python needs a kilobyte or two for each while their graph is made.
 SLICE = 50_000
 
 
-def slices(speakers: list[Speaker], most: int | None = None) -> Iterator[list[Facts]]:
-    """Yield what writers said, a slice at a time.
+def find_cuts(speakers: list[Speaker], most: int | None = None) -> list[int]:
+    """Return where to divide what writers said, as if the events of each part of a log were evenly spread.
 
     Parameters
     ----------
@@ -25,12 +25,11 @@ def slices(speakers: list[Speaker], most: int | None = None) -> Iterator[list[Fa
     most : int, optional
         About how many events a slice may hold; by default :data:`SLICE`.
 
-    Yields
-    ------
-    list of Facts
-        Of the writers that said something in it; a writer's slices follow each other in the order of its sequences.
+    Returns
+    -------
+    list of int
+        UTC ns, ascending; none where one slice holds everything.
     """
-    most = most or SLICE
     pieces = [
         (*speaker.log.utc(np.array(part.times)).tolist(), int(part.codes[list(SPOKEN)].sum()))
         for speaker in speakers
@@ -38,7 +37,25 @@ def slices(speakers: list[Speaker], most: int | None = None) -> Iterator[list[Fa
         if part.has(*SPOKEN) and part.ranges & speaker.taken
     ]
     begin, end, count = np.array(pieces, np.int64).reshape(-1, 3).T
-    for before in (*_cuts(begin, end, count, most), None):
+    return _cuts(begin, end, count, most or SLICE)
+
+
+def slices(speakers: list[Speaker], cuts: list[int]) -> Iterator[list[Facts]]:
+    """Yield what writers said, a slice at a time.
+
+    Parameters
+    ----------
+    speakers : list of Speaker
+        The writers.
+    cuts : list of int
+        From :func:`find_cuts`.
+
+    Yields
+    ------
+    list of Facts
+        Of the writers that said something in it; a writer's slices follow each other in the order of its sequences.
+    """
+    for before in (*cuts, None):
         found = [facts for speaker in speakers if (facts := speaker.facts(before)).said_something]
         if found:
             yield found
@@ -48,7 +65,6 @@ def slices(speakers: list[Speaker], most: int | None = None) -> Iterator[list[Fa
 
 
 def _cuts(begin: Array, end: Array, count: Array, most: int) -> list[int]:
-    """Return the times between slices, as if the events of a part were evenly spread."""
     total = int(count.sum())
     wanted = -(-total // most)
     if wanted < 2:

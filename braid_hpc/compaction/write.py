@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -18,7 +17,7 @@ from braid_hpc.compaction.states import write_states
 from braid_hpc.compaction.versions import activity_uid, seen_of
 from braid_hpc.vocabulary.codes import Outcome
 
-__all__ = ["Writer"]
+__all__ = ["Numbering", "Writer"]
 
 _STATUS: dict[int, str] = {Outcome.OK: "ok", Outcome.FAILED: "failed", Outcome.EXITED: "exited"}
 
@@ -33,6 +32,16 @@ _FLAT_TAG = (
 _PLACE = (("writer", TEXT), ("sequence", BIGINT))
 
 
+class Numbering(Protocol):
+    """Numbers that were given before, to versions and activities that are made again."""
+
+    def of(self, uids: list[str]) -> dict[str, int]:
+        """Return the number of each that has one."""
+
+    def floor(self) -> int:
+        """Return a number that is as high as any of them."""
+
+
 class Writer(Rows):
     """Writes one commit.
 
@@ -42,13 +51,19 @@ class Writer(Rows):
         Within a transaction.
     snapshot : int
         Number of the snapshot to be.
-    numbers : dict of str to int, optional
-        Version numbers that a numbering file prescribes, by uid.
+    numbers : Numbering, optional
+        Version numbers that numbering files prescribe.
+
+    Attributes
+    ----------
+    anew : int
+        How many versions and activities had no number in them.
     """
 
-    def __init__(self, connection: Any, snapshot: int, numbers: dict[str, int] | None = None) -> None:
+    def __init__(self, connection: Any, snapshot: int, numbers: Numbering | None = None) -> None:
         super().__init__(connection, snapshot)
-        self.prescribed = numbers or {}
+        self._numbers = numbers
+        self.anew = 0
         self._next_id = 0
         self._highest: dict[tuple[str, ...], int] = {}
 
@@ -114,22 +129,19 @@ class Writer(Rows):
         self.rows("version_rows", columns, rows)
 
     def _number(self, table: str, key: str, names: list[tuple[str, ...]], uids: list[str]) -> list[int]:
-        """Give dense numbers for each name, going on where earlier commits ended."""
-        highest = self._learn_highest(table, key, {(table, *name) for name in names})
-        taken: dict[tuple[str, ...], set[int]] = defaultdict(set)
-        for name, uid in zip(names, uids, strict=True):
-            if uid in self.prescribed:
-                taken[name].add(self.prescribed[uid])
+        """Give dense numbers for each name, going on where earlier commits ended; or those that are prescribed."""
+        given = self._numbers.of(uids) if self._numbers is not None else {}
+        fresh = {(table, *name) for name, uid in zip(names, uids, strict=True) if uid not in given}
+        highest = self._learn_highest(table, key, fresh)
+        if self._numbers is not None and fresh:
+            floor = self._numbers.floor()
+            highest.update((name, max(highest[name], floor)) for name in fresh)
         numbers = []
         for name, uid in zip(names, uids, strict=True):
-            if uid in self.prescribed:
-                numbers.append(self.prescribed[uid])
-                continue
-            number = highest[table, *name] + 1
-            while number in taken[name]:
-                number += 1
-            highest[table, *name] = number
-            numbers.append(number)
+            if uid not in given:
+                self.anew += 1
+                highest[table, *name] += 1
+            numbers.append(given[uid] if uid in given else highest[table, *name])
         return numbers
 
     def _learn_highest(self, table: str, key: str, names: set[tuple[str, ...]]) -> dict[tuple[str, ...], int]:

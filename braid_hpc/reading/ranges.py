@@ -75,6 +75,33 @@ class Ranges:
         breaks = np.flatnonzero(np.diff(numbers) != 1)
         return cls(numbers[np.concatenate([[0], breaks + 1])], numbers[np.concatenate([breaks, [-1]])] + 1)
 
+    @classmethod
+    def unflat(cls, numbers: list[int]) -> Ranges:
+        """Return the ranges that :meth:`flat` gave.
+
+        Parameters
+        ----------
+        numbers : list of int
+            First and last of each.
+
+        Returns
+        -------
+        Ranges
+            These.
+        """
+        return cls(np.array(numbers[::2], np.int64), np.array(numbers[1::2], np.int64) + 1)
+
+    def flat(self) -> list[int]:
+        """Return first and last of each range, one behind the other, as they stand in files.
+
+        Returns
+        -------
+        list of int
+            Twice as many as there are ranges.
+        """
+        pairs = zip(self.first.tolist(), (self.after - 1).tolist(), strict=True)
+        return [number for pair in pairs for number in pair]
+
     @property
     def count(self) -> int:
         """How many numbers there are."""

@@ -387,6 +387,8 @@ def read_rows(path: Path, segment: Segment) -> Events:
 
 
 def _to_events(table: Any) -> Events:
+    import pyarrow as pa
+
     if not table.num_rows:
         # A tail that was left because a payload did not fit into it; its offsets have no bytes at all.
         return Events.empty()
@@ -396,5 +398,7 @@ def _to_events(table: Any) -> Events:
         columns[name] = batch.column(name).to_numpy()
     payload = batch.column("payload").chunk(0)
     _, offsets, heap = payload.buffers()
-    ends = np.frombuffer(offsets, np.int32, len(payload) + 1, payload.offset * 4).astype(np.int64)
+    # The archive of a store has large ones.
+    width = np.dtype(np.int64 if pa.types.is_large_binary(payload.type) else np.int32)
+    ends = np.frombuffer(offsets, width, len(payload) + 1, payload.offset * width.itemsize).astype(np.int64)
     return Events(columns, memoryview(heap) if heap is not None else b"", ends[:-1], np.diff(ends))

@@ -21,7 +21,7 @@ from braid_hpc.vocabulary.encoding import decoder
 from braid_hpc.vocabulary.errors import CorruptLogError
 from braid_hpc.vocabulary.payloads import ARRAY_LOST, ArrayEntry, Close, Loss, Trouble
 
-__all__ = ["read_writer"]
+__all__ = ["notes_of", "read_writer"]
 
 _LOSS = decoder(Loss)
 _CLOSE = decoder(Close)
@@ -118,6 +118,24 @@ def _take_part(log: WriterLog, part: Part, events: Events) -> Events:
         part.ranges = part.ranges - log.ranges
     log.ranges = log.ranges | part.ranges
     log.parts.append(part)
+    return notes_of(part, events)
+
+
+def notes_of(part: Part, events: Events) -> Events:
+    """Return the rows of a part that tell of the log itself.
+
+    Parameters
+    ----------
+    part : Part
+        The part.
+    events : Events
+        Its rows.
+
+    Returns
+    -------
+    Events
+        Those that are taken from it; a copy.
+    """
     if not part.has(*_NOTES, Code.ARRAY):
         return Events.empty()
     lost_array = (events["code"] == Code.ARRAY) & (events["flags"] & ARRAY_LOST != 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,8 @@ class WriterLog:
         How the run ended here, if it did.
     copies : list of Path
         Further directories that hold the log of this writer.
+    batches : callable, optional
+        Reads large batches of streams that do not lie in files beside the log: called with the payload of the event.
     torn, corrupt : bool
         Whether a part is missing, and whether bytes do not carry their check sum; `state` says the worst only.
     """
@@ -79,6 +81,7 @@ class WriterLog:
     copies: list[Path] = field(default_factory=list)
     torn: bool = False
     corrupt: bool = False
+    batches: Callable[[bytes], tuple[bytearray, Path]] | None = None
     _pairs: Array | None = None
     _events: Events | None = None
 

@@ -25,6 +25,7 @@ __all__ = [
     "connect_asking",
     "connect_building",
     "connect_nothing",
+    "list_snapshots",
     "refuse_two_stores",
     "snapshot_number",
     "storage_error",
@@ -170,6 +171,41 @@ def snapshot_number(connection: DuckDBPyConnection, path: Path) -> int:
             f"{path} is of store format {meta['major']}, this braid_hpc reads up to {MAJOR}: update braid_hpc"
         )
     return int(connection.execute("select coalesce(max(snapshot), 0) from snapshots").fetchall()[0][0])
+
+
+def list_snapshots(file: Path, path: Path) -> dict[int, str]:
+    """Return the snapshots in a file of a store.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+    path : Path
+        What the store is called, for messages.
+
+    Returns
+    -------
+    dict of int to str
+        The name of the archive of each.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not a store.
+    FormatTooNewError
+        If it is of a newer format.
+    StorageError
+        If it cannot be read.
+    """
+    duckdb = _duckdb()
+    connection = connect_asking(file)
+    try:
+        snapshot_number(connection, path)
+        return dict(connection.execute("select snapshot, archive from snapshots order by snapshot").fetchall())
+    except duckdb.Error as error:
+        raise StorageError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
+    finally:
+        connection.close()
 
 
 def check_growable(file: Path, path: Path) -> None:

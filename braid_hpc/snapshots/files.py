@@ -21,10 +21,13 @@ from pathlib import Path
 from braid_hpc.snapshots.locks import dead_lock, new_lock
 from braid_hpc.vocabulary.errors import ConflictError, NotFoundError, StorageError
 
-__all__ = ["KEEP", "StoreFiles"]
+__all__ = ["KEEP", "PUBLISHED", "PUBLISHING", "StoreFiles", "sync_path"]
 
 #: Snapshot files that stay: the newest, and the one before it for a reader that has just looked up its name.
 KEEP = 2
+
+#: Files in the archive of a commit: its snapshot is about to be published, and has been.
+PUBLISHING, PUBLISHED = "publishing", "published"
 
 _WRITER = re.compile("[0-9a-f]{32}")
 _SNAPSHOT = re.compile(r"([1-9][0-9]*)\.duckdb")
@@ -264,19 +267,106 @@ class StoreFiles:
         """
         target = self.snapshot(number)
         try:
-            _sync(aside)
+            sync_path(aside)
             os.chmod(aside, 0o444)
+            self._mark_publishing(self.tag(aside))
             # A link cannot replace a file, so of two compactions one gets the number and the other one an error.
             os.link(aside, target)
+            self._published.add(self.tag(aside))
             # Only the one that has the number names its index.
             with contextlib.suppress(FileNotFoundError):
                 os.rename(self.index_of(aside), self.adjacency(number))
-            self._published.add(self.tag(aside))
-            _sync(self.directory)
+            self.mark_published(self.tag(aside))
+            sync_path(self.directory)
         except FileExistsError:
             raise ConflictError(f"another compaction has published snapshot {number} of {self.path}") from None
         except OSError as error:
             raise StorageError(f"cannot publish snapshot {number} of {self.path} ({error.strerror})") from error
+
+    def replace(self, aside: Path, number: int, old: Collection[int]) -> Path:
+        """Put a finished file, made anew, in the place of the snapshots that are there, which are kept elsewhere.
+
+        Parameters
+        ----------
+        aside : Path
+            From :meth:`begin`; complete, closed, and on disk.
+        number : int
+            The snapshot's number; at each moment there is a file of that number.
+        old : collection of int
+            The snapshots that it is to stand for.
+
+        Returns
+        -------
+        Path
+            A directory with the old files.
+
+        Raises
+        ------
+        StorageError
+            If the file system refuses.
+        """
+        tag = self.tag(aside)
+        kept = self.directory / f"building-{tag}.replaced"
+        target = self.directory / f"replaced-{tag}"
+        try:
+            sync_path(aside)
+            os.chmod(aside, 0o444)
+            kept.mkdir()
+            # Also an index whose snapshot has gone.
+            alone = [int(path.stem) for path in self.directory.glob("*.adjacency") if path.stem.isdigit()]
+            numbers = {*old, *(each for each in alone if each <= number)}
+            files = [path for each in sorted(numbers) for path in (self.snapshot(each), self.adjacency(each))]
+            for path in (*files, self.path):
+                with contextlib.suppress(FileNotFoundError):
+                    os.link(path, kept / path.name)
+            sync_path(kept)
+            os.rename(aside, self.snapshot(number))
+            os.rename(self.index_of(aside), self.adjacency(number))
+            for path in files:
+                if path not in (self.snapshot(number), self.adjacency(number)):
+                    path.unlink(missing_ok=True)
+            self.name_newest()
+            os.rename(kept, target)
+            sync_path(self.directory)
+        except StorageError:
+            raise
+        except OSError as error:
+            raise StorageError(f"cannot replace the snapshots of {self.path} ({error.strerror})") from error
+        return target
+
+    def mark_of(self, tag: str) -> str:
+        """Return how far the commit came that an archive belongs to.
+
+        Parameters
+        ----------
+        tag : str
+            The commit's.
+
+        Returns
+        -------
+        str
+            :data:`PUBLISHED`, :data:`PUBLISHING`, or nothing.
+        """
+        return next((mark for mark in (PUBLISHED, PUBLISHING) if (self.archive / tag / mark).exists()), "")
+
+    def _mark_publishing(self, tag: str) -> None:
+        if (self.archive / tag).is_dir():
+            (self.archive / tag / PUBLISHING).touch()
+            sync_path(self.archive / tag)
+
+    def mark_published(self, tag: str) -> None:
+        """Mark the archive of a commit that was published; a later commit does it where that is refused.
+
+        Parameters
+        ----------
+        tag : str
+            The commit's.
+        """
+        folder = self.archive / tag
+        with contextlib.suppress(OSError):
+            if not (folder / PUBLISHED).exists():
+                (folder / PUBLISHING).touch()
+                os.rename(folder / PUBLISHING, folder / PUBLISHED)
 
     def name_newest(self) -> None:
         """Let the store's own name mean the newest snapshot, and remove older ones.
@@ -308,7 +398,7 @@ class StoreFiles:
             os.link(newest, fresh)
             self._move_wal_aside()
             os.rename(fresh, self.path)
-        _sync(self.path.parent)
+        sync_path(self.path.parent)
 
     @contextlib.contextmanager
     def _tagged(self, tag: str) -> Iterator[str]:
@@ -356,6 +446,9 @@ class StoreFiles:
         published : collection of str
             Tags of it and of all snapshots before it.
         """
+        for tag in published:
+            if tag.startswith(f"{base}-"):
+                self.mark_published(tag)
         for name in sorted(os.listdir(self.directory)):
             found = _LOCK.fullmatch(name)
             if found is None or found[1] in self._locks:
@@ -409,7 +502,19 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copyfileobj(old, new, 16 << 20)
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Bring a file, or the names in a directory, to the disk.
+
+    Parameters
+    ----------
+    path : Path
+        It.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -79,7 +79,7 @@ def test_headers_and_numbers_are_archived(tmp_path: Path) -> None:
         activity.data("d")
     compact(logs, store)
     (folder,) = folders(store)
-    headers = [json.loads(line) for line in (folder / "headers.jsonl").read_text().splitlines()]
+    headers = [json.loads(line) for line in (folder / "writers.jsonl").read_text().splitlines()]
     assert {header["writer"]: header["directory"] for header in headers} == {
         run.writer.hex(): str(job.folder(rank)) for rank, run in enumerate(job.runs)
     }
@@ -111,6 +111,6 @@ def test_an_archive_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> Non
     (tmp_path / "there").mkdir()
     with pytest.raises(FileExistsError):
         Archive(tmp_path / "there")
-    with pytest.raises(TypeError), Archive(tmp_path / "begun") as archive:
-        archive.finish([("uid", 1), None])  # type: ignore[list-item]
+    with pytest.raises(AttributeError), Archive(tmp_path / "begun") as archive:
+        archive.finish(None, None)  # type: ignore[arg-type]
     assert not (tmp_path / "begun").exists()

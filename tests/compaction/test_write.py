@@ -46,14 +46,25 @@ def test_ids_are_dense_in_the_order_of_commits(tmp_path: Path) -> None:
     assert [snapshot for _, snapshot in found] == sorted(snapshot for _, snapshot in found)
 
 
+class Given:
+    """Numbers that were given before."""
+
+    def of(self, uids: list[str]) -> dict[str, int]:
+        return {uid: number for uid, number in {"b": 1, "d": 3}.items() if uid in uids}
+
+    def floor(self) -> int:
+        return 3
+
+
 def test_prescribed_numbers_are_kept() -> None:
     """A rebuild gives the numbers that were given before, and new ones none of these."""
     with duckdb.connect() as connection:
         connection.execute(TABLES)
         connection.execute(VIEWS)
-        writer = Writer(connection, 1, {"b": 1, "d": 3})
+        writer = Writer(connection, 1, Given())
         names: list[tuple[str, ...]] = [("data", "x")] * 4
-        assert writer._number("version_rows", "kind, name", names, ["a", "b", "c", "d"]) == [2, 1, 4, 3]
+        assert writer._number("version_rows", "kind, name", names, ["a", "b", "c", "d"]) == [4, 1, 5, 3]
+        assert writer.anew == 2
 
 
 def test_values_tags_and_results_are_as_they_were_given(tmp_path: Path) -> None:

@@ -65,9 +65,16 @@ class CompactionServer:
 
     def compact(self, logs: Path, store: Path, *, end_at: int = 0, half: bool = False, wrong: str = "") -> Ended:
         """Compact in a process of its own, which is killed before its call number `end_at`, or after half of it."""
+        return self._ask({"logs": str(logs), "store": str(store), "end_at": end_at, "half": half, "wrong": wrong})
+
+    def rebuild(self, store: Path, into: Path | None, *, end_at: int = 0, half: bool = False) -> Ended:
+        """Make a store again in a process of its own, which is killed likewise."""
+        place = {"store": str(store), "into": "" if into is None else str(into)}
+        return self._ask({**place, "end_at": end_at, "half": half, "wrong": ""})
+
+    def _ask(self, asked: dict[str, object]) -> Ended:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        asked = {"logs": str(logs), "store": str(store), "end_at": end_at, "half": half, "wrong": wrong}
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
@@ -101,7 +108,8 @@ def serve() -> None:
     import h5py  # noqa: F401
     import pyarrow  # noqa: F401
 
-    import braid_hpc.compaction.compact  # noqa: F401
+    import braid_hpc.compaction.compact
+    import braid_hpc.compaction.rebuild  # noqa: F401
 
     told = mmap.mmap(-1, 1 << 20)
     # What a compaction prints is no answer.
@@ -166,13 +174,17 @@ def _compact(asked: dict[str, object], told: mmap.mmap, loading: int) -> None:
     import traceback
 
     from braid_hpc.compaction.compact import compact
+    from braid_hpc.compaction.rebuild import rebuild
 
     library = ctypes.CDLL(None)
     where = ctypes.addressof(ctypes.c_char.from_buffer(told))
     try:
         _go_wrong(str(asked["wrong"]))
         library.interrupt_at(ctypes.c_long(int(str(asked["end_at"]))), int(bool(asked["half"])), ctypes.c_void_p(where))
-        compact(str(asked["logs"]), str(asked["store"]))
+        if asked.get("into") is None:
+            compact(str(asked["logs"]), str(asked["store"]))
+        else:
+            rebuild(str(asked["store"]), into=str(asked["into"]) or None)
         library.interrupt_at(ctypes.c_long(-1), 0, None)
         os.write(loading, "\n".join(sys.modules).encode())
     except BaseException:
@@ -184,7 +196,7 @@ def _compact(asked: dict[str, object], told: mmap.mmap, loading: int) -> None:
 
 def _go_wrong(how: str) -> None:
     """Take out what keeps a kill harmless: the trial that would not notice proves nothing."""
-    import braid_hpc.compaction.compact as compaction
+    import braid_hpc.compaction.commit as compaction
     from braid_hpc.snapshots.files import StoreFiles
 
     if how == "publish first":

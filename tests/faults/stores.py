@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import numpy as np
 
+from braid_hpc.compaction.rebuild import rebuild
 from braid_hpc.snapshots.files import KEEP, StoreFiles
-from tests.jobs import Job, rows
+from tests.jobs import Job, digests, rows
+from tests.rank_logs import overwrite
 
-__all__ = ["check_leftovers", "say"]
+__all__ = ["archives", "check_leftovers", "check_rebuilt", "flip", "say", "say_much", "tables_of"]
 
 
 def say(job: Job, turn: int, *, many: int = 300) -> None:
@@ -27,6 +30,25 @@ def say(job: Job, turn: int, *, many: int = 300) -> None:
         stream.extend({"frame": list(range(many)), "label": ["text" * 40] * many})
 
 
+def say_much(job: Job, turn: int) -> None:
+    """Record so much that small tails are sealed."""
+    say(job, turn, many=20)
+    for run in job.runs:
+        for number in range(70):
+            run.data(f"d{turn}/{number}")
+
+
+def flip(path: Path, at: int) -> None:
+    """Change a bit of a file."""
+    overwrite(path, at, bytes([path.read_bytes()[at] ^ 1]))
+
+
+def archives(store: Path) -> list[Path]:
+    """Give the archives of a store, in the order of their commits."""
+    files = StoreFiles(store)
+    return [files.archive / name for (name,) in rows(store, "select archive from main.snapshots order by snapshot")]
+
+
 def check_leftovers(store: Path) -> None:
     """Nothing lies beside a store but its snapshots and what they name."""
     files = StoreFiles(store)
@@ -42,3 +64,34 @@ def check_leftovers(store: Path) -> None:
     assert store.samefile(files.newest())
     beside = {path.name for path in store.parent.iterdir() if path.name.startswith((store.name, f".{store.name}"))}
     assert beside == {store.name, f"{store.name}.d"}
+
+
+def tables_of(store: Path) -> dict[str, tuple[int, int]]:
+    """Count the rows of every table of a store, and sum their digests: dense ids, commit times and all."""
+    with duckdb.connect(str(StoreFiles(store).newest()), read_only=True) as connection:
+        names = connection.execute(
+            "select table_schema, table_name from information_schema.tables where table_type = 'BASE TABLE'"
+        ).fetchall()
+        found = {}
+        for schema, name in names:
+            # A table's columns are in the order in which they came.
+            place = f'"{schema}"."{name.replace(chr(34), chr(34) * 2)}"'
+            query = f"select count(*), coalesce(sum(md5_number_lower(r::varchar) >> 8), 0)::hugeint from {place} r"
+            ((rows_, total),) = connection.execute(query).fetchall()
+            found[f"{schema}.{name}"] = (int(rows_), int(total))
+        return found
+
+
+def check_rebuilt(store: Path, into: Path) -> Path:
+    """Make a store again from its archive, as another one: it is the same in every row of every table."""
+    made = rebuild(store, into=into)
+    assert made.damage == made.notes == []
+    assert digests(into) == digests(store)
+    differ = {name for name, found in tables_of(into).items() if found != tables_of(store).get(name)}
+    assert not differ, f"other rows in {sorted(differ)}"
+    assert tables_of(into).keys() == tables_of(store).keys()
+    files = StoreFiles(into)
+    assert files.snapshots() == StoreFiles(store).snapshots()[-1:] == [made.snapshot]
+    assert files.adjacency(made.snapshot).exists()
+    check_leftovers(into)
+    return into

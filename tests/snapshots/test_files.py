@@ -240,8 +240,8 @@ def test_what_a_published_snapshot_names_stays(files: StoreFiles) -> None:
     files.sweep(0, set())
     assert everything(files) == before
     files.sweep(1, {tag})
-    kept = {"1.duckdb", "logs", f"logs/{tag}", f"logs/{tag}/events.arrows", "arrays", f"arrays/{tag}.h5"}
-    assert everything(files) == kept
+    archive = {f"logs/{tag}", f"logs/{tag}/events.arrows", f"logs/{tag}/published"}
+    assert everything(files) == {"1.duckdb", "logs", *archive, "arrays", f"arrays/{tag}.h5"}
 
 
 def test_a_refusal_after_publishing_takes_nothing_away(files: StoreFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +254,7 @@ def test_a_refusal_after_publishing_takes_nothing_away(files: StoreFiles, monkey
 
     def refuse(descriptor: int) -> None:
         synced.append(descriptor)
-        if len(synced) == 2:
+        if len(synced) == 3:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "fsync", refuse)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import braid_hpc as braid
 from braid_hpc.compaction import array_copies
-from braid_hpc.compaction import compact as compacting
+from braid_hpc.compaction import commit as committing
 from braid_hpc.compaction.array_forms import boxes, stored_form
 from braid_hpc.compaction.compact import compact
 from braid_hpc.reading.arrays import LoggedArray
@@ -310,7 +310,7 @@ def test_arrays_are_on_disk_before_the_snapshot_has_its_number(tmp_path: Path, m
     store = tmp_path / "prov.duckdb"
     keep(tmp_path / "logs", {"large": np.arange(50_000)})
     steps: list[str] = []
-    sync, close = os.fsync, compacting._close_commit
+    sync, close = os.fsync, committing._close_commit
 
     def note_sync(descriptor: int) -> None:
         steps.append("fsync")
@@ -321,7 +321,7 @@ def test_arrays_are_on_disk_before_the_snapshot_has_its_number(tmp_path: Path, m
         close(*arguments)
 
     monkeypatch.setattr(os, "fsync", note_sync)
-    monkeypatch.setattr(compacting, "_close_commit", note_commit)
+    monkeypatch.setattr(committing, "_close_commit", note_commit)
     compact(tmp_path / "logs", store)
     assert steps[:2] == ["fsync", "fsync"]
     assert steps.index("commit") >= 2

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from braid_hpc.compaction import commit as committing
 from braid_hpc.compaction import compact as compaction
 from braid_hpc.compaction.compact import compact
 from braid_hpc.run.recorder import Run
@@ -49,7 +50,8 @@ def test_a_statement_that_another_compaction_takes_meanwhile(
     path: Path, monkeypatch: pytest.MonkeyPatch, within: str
 ) -> None:
     """It is stated, once, and nobody is told of an error: two people may state at the same time."""
-    real = getattr(compaction, within)
+    module = compaction if within == "_read" else committing
+    real = getattr(module, within)
     begun: list[bool] = []
     others: list[compaction.Compacted] = []
 
@@ -61,7 +63,7 @@ def test_a_statement_that_another_compaction_takes_meanwhile(
             others.append(compaction.compact_statements(path))
         return found if within == "_read" else real(*given)
 
-    monkeypatch.setattr(compaction, within, interrupted)
+    monkeypatch.setattr(module, within, interrupted)
     with Store(path) as store:
         (statement,) = store.invalidate("data:scan", cause="beam off")
         assert others[0].new

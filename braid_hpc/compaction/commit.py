@@ -1,0 +1,237 @@
+"""One commit: what it takes, and how that is written in one transaction; from logs, or from the archive of a store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import xxhash
+
+from braid_hpc._version import __version__
+from braid_hpc.compaction.actions import write_actions
+from braid_hpc.compaction.array_copies import write_arrays
+from braid_hpc.compaction.extract import Facts, Speaker
+from braid_hpc.compaction.graph import build_graph
+from braid_hpc.compaction.judgements import write_judgements
+from braid_hpc.compaction.known import Known
+from braid_hpc.compaction.ledger import Ledger, damage, write_writers
+from braid_hpc.compaction.problems import Problem
+from braid_hpc.compaction.retractions import write_retractions
+from braid_hpc.compaction.same_content import link_same_content
+from braid_hpc.compaction.slices import slices
+from braid_hpc.compaction.stream_rows import StreamReader
+from braid_hpc.compaction.stream_store import StreamTables
+from braid_hpc.compaction.write import Writer
+from braid_hpc.reading.events import Events
+from braid_hpc.snapshots.macros import MACROS
+from braid_hpc.snapshots.schema import FORMAT, MAJOR, MINOR, TABLES, VIEWS
+
+__all__ = ["Commit", "Keeper", "create_tables", "write_commit"]
+
+Progress = Callable[[str, int, int], None]
+
+
+class Keeper(Protocol):
+    """Is told what a commit takes of the logs, writer by writer."""
+
+    def add_writer(self, facts: Speaker) -> None:
+        """Begin with a writer."""
+
+    def add_events(self, facts: Speaker, events: Events) -> None:
+        """Take rows of it."""
+
+    def add_batch(self, facts: Speaker, number: int, first: int, ipc: bytearray) -> None:
+        """Take a large batch of one of its streams."""
+
+    def end_writer(self, facts: Speaker, digest: str, faults: list[str]) -> list[str]:
+        """Take the digest of its rows and what of its streams cannot be read; return what is to be said of them."""
+
+    def finish(self, commit: Commit, out: Writer) -> None:
+        """Complete it: all writers were told of, and numbers were given."""
+
+
+@dataclass(slots=True)
+class Commit:
+    """What one commit takes, as far as its rows do not say it.
+
+    Attributes
+    ----------
+    snapshot : int
+        Its number.
+    tag : str
+        What its files have in their names.
+    base : str or None
+        Tag of the commit before it; None for the first one.
+    taken : list of Speaker
+        The writers that there is news of, each with what is taken of it.
+    cuts : list of int
+        UTC ns between the slices that it is worked off in.
+    apart : dict of str to str
+        Writers that stay runs of their own although they look like ranks, and why.
+    arrays : list of tuple
+        Rows of ``array_rows``.
+    lost_arrays : list of (str, str, str)
+        Writer, its run, and a sentence on an array that cannot be read.
+    damage : list of str
+        What of its archive cannot be read, where it is made again from there.
+    committed : int
+        UTC ns.
+    version : str
+        Of this package.
+    """
+
+    snapshot: int
+    tag: str
+    base: str | None
+    taken: list[Speaker]
+    cuts: list[int]
+    apart: dict[str, str] = field(default_factory=dict)
+    arrays: list[tuple[Any, ...]] = field(default_factory=list)
+    lost_arrays: list[tuple[str, str, str]] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
+    committed: int = field(default_factory=time.time_ns)
+    version: str = __version__
+
+    def counted(self, out: Writer) -> dict[str, int]:
+        """Return what is added.
+
+        Parameters
+        ----------
+        out : Writer
+            After everything was written.
+
+        Returns
+        -------
+        dict of str to int
+            As the table ``snapshots`` has it, in the order of its columns.
+        """
+        return {
+            "writers": len(self.taken),
+            "events": sum(facts.taken.count for facts in self.taken),
+            "versions": out.counts["versions"],
+            "activities": out.counts["activity_rows"],
+            "edges": out.counts["edge_rows"],
+            "stream_rows": out.counts["stream rows"],
+        }
+
+
+def create_tables(connection: Any) -> None:
+    """Make the tables of a store that has none.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on an empty file.
+    """
+    connection.execute(TABLES)
+    connection.execute(VIEWS)
+    connection.execute(MACROS)
+    rows = [("format", FORMAT), ("major", str(MAJOR)), ("minor", str(MINOR))]
+    connection.executemany("insert into meta values (?, ?)", rows)
+
+
+def write_commit(
+    out: Writer,
+    commit: Commit,
+    ledger: Ledger,
+    keeping: Callable[[], AbstractContextManager[Keeper]],
+    progress: Progress,
+) -> None:
+    """Write a commit within one transaction.
+
+    Parameters
+    ----------
+    out : Writer
+        Of this snapshot, on a file that nobody reads yet.
+    commit : Commit
+        What it takes.
+    ledger : Ledger
+        What was taken before.
+    keeping : callable
+        Gives the keeper that is told of everything.
+    progress : callable
+        As for :func:`braid_hpc.compaction.compact.compact`.
+    """
+    out.connection.execute("begin transaction")
+    tables = StreamTables(out)
+    _write_spoken(out, commit, tables, progress)
+    runs = {facts.writer: facts.run for facts in commit.taken}
+    out.write_problems([Problem("run", why, runs[writer], writer) for writer, why in commit.apart.items()])
+    with keeping() as keeper:
+        digests = _write_streams(out, commit.taken, tables, keeper, progress)
+        keeper.finish(commit, out)
+    write_arrays(out, commit.arrays)
+    out.write_problems([Problem("array", fault, run, writer) for writer, run, fault in commit.lost_arrays])
+    out.write_problems([Problem("archive", fault) for fault in commit.damage])
+    write_writers(out, commit.taken, ledger, digests)
+    _close_commit(out, commit)
+
+
+def _close_commit(out: Writer, commit: Commit) -> None:
+    about = [commit.snapshot, commit.committed, commit.version, commit.tag, *commit.counted(out).values()]
+    out.connection.execute(
+        "insert into snapshots values (?, make_timestamp_ns(?), ?, ?, ?, ?, ?, ?, ?, ?)",
+        about,
+    )
+    out.connection.execute("commit")
+    out.connection.execute("checkpoint")
+
+
+def _write_spoken(out: Writer, commit: Commit, tables: StreamTables, progress: Progress) -> None:
+    """Write everything but rows of streams, slice by slice: each is built on those before it as on earlier commits."""
+    known = Known(out.connection, out.snapshot)
+    judging: list[Facts] = []
+    retracting: list[Facts] = []
+    acting: list[Facts] = []
+    for done, facts in enumerate(slices(commit.taken, commit.cuts)):
+        progress("resolve", done, done + 1)
+        graph = build_graph(facts, known)
+        out.write_graph(graph, facts, known.past)
+        out.write_info(facts)
+        out.write_streams(facts, tables.place)
+        known.settle(graph)
+        judging.extend(each for each in facts if each.judged)
+        retracting.extend(each for each in facts if each.retracted)
+        acting.extend(each for each in facts if each.acted)
+    link_same_content(out, known)
+    write_judgements(out, judging)
+    write_retractions(out, retracting)
+    write_actions(out, acting)
+
+
+def _write_streams(
+    out: Writer, taken: list[Speaker], tables: StreamTables, keeper: Keeper, progress: Progress
+) -> dict[str, str]:
+    """Write the rows of streams and keep all rows that are taken, part by part; return the writers' digests."""
+    problems: list[Problem] = []
+    digests: dict[str, str] = {}
+    for done, facts in enumerate(taken):
+        progress("streams", done, len(taken))
+        digests[facts.writer], faults = _write_writer(facts, tables, keeper)
+        problems.extend(Problem("stream", fault, facts.run, facts.writer) for fault in faults)
+        # Said of the log already where an earlier commit has met it, or this one was made before.
+        if fresh := [fault for fault in faults if fault not in facts.log.faults]:
+            damage(facts.log, fresh)
+    tables.flush()
+    out.write_problems(problems)
+    return digests
+
+
+def _write_writer(facts: Speaker, tables: StreamTables, keeper: Keeper) -> tuple[str, list[str]]:
+    """Write one writer's rows; return the digest of what was taken, and what cannot be read."""
+    faults: list[str] = []
+    about = (facts.run, facts.log.header.get("rank"), facts.writer)
+    columns = {number: schema.columns for number, (_, schema) in facts.streams.items()}
+    keeper.add_writer(facts)
+    reader = StreamReader(facts.log, columns, faults, partial(keeper.add_batch, facts))
+    digest = xxhash.xxh3_128()
+    for events in facts.log.each(within=facts.taken):
+        digest.update(events["word"].tobytes())
+        keeper.add_events(facts, events)
+        for number, table in reader.tables(events, facts.log.utc):
+            tables.add(facts.streams[number][0], columns[number], table, about)
+    return digest.hexdigest(), keeper.end_writer(facts, digest.hexdigest(), faults)
