@@ -37,7 +37,7 @@ EXCEPTIONS = {
     ): "what is said of a thing is so at a moment, with its neighbours and its validity",
     **{
         ("store.questions", f"lineage.{module}"): "so is each further question"
-        for module in ("completeness", "how", "stale", "where", "why")
+        for module in ("compared", "completeness", "how", "stale", "where", "why")
     },
 }
 

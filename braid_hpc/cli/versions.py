@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from braid_hpc.cli.ask import open_chosen
-from braid_hpc.cli.moments import as_of_option, at_option
+from braid_hpc.cli.moments import as_of_option, at_option, text_format_option
 from braid_hpc.cli.output import Command, emit, format_option, store_option
 from braid_hpc.vocabulary.encoding import to_jsonable
+from braid_hpc.vocabulary.errors import InvalidInputError
 
 __all__ = ["checkout", "diff", "history"]
 
@@ -46,25 +47,50 @@ def history(reference: str, at: int | None, as_of: str | None, store: str | None
 
 @click.command(
     cls=Command,
-    examples=["braid diff model:braggnn@1 model:braggnn@2", "braid diff config@1 config@2 --format json"],
+    examples=[
+        "braid diff model:braggnn@1 model:braggnn@2",
+        "braid diff config@1 config@2 --format json",
+        "braid diff activity:fit@1 activity:fit@2",
+        "braid diff run:24904f9e run:5e0c19aa",
+        "braid diff model:net model:net --at 1 --at 1",
+        "braid diff --snapshots 1 1",
+    ],
 )
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
+@click.argument("first", metavar="[A]", required=False)
+@click.argument("second", metavar="[B]", required=False)
 @store_option
+@click.option("--snapshots", type=int, nargs=2, metavar="A B", help="Compare what the store knew at two snapshots.")
 @click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How the answer is printed.",
+    "--at", type=int, multiple=True, metavar="SNAPSHOT", help="What the store knew then; twice, for A and for B."
 )
-def diff(first: str, second: str, store: str | None, form: str) -> None:
-    """Say how version B differs from version A: which arrays and by how much, and what was declared."""
+@click.option("--as-of", "as_of", multiple=True, metavar="TIME", help="What held then; twice, for A and for B.")
+@text_format_option
+def diff(
+    first: str | None,
+    second: str | None,
+    store: str | None,
+    snapshots: tuple[int, int] | None,
+    at: tuple[int, ...],
+    as_of: tuple[str, ...],
+    form: str,
+) -> None:
+    """Say how B differs from A: two versions, two activities, or two runs (by id, its beginning, or the job's name).
+
+    Of versions, which arrays and by how much, what was declared, and what fed only one of them; of activities and
+    runs, parameters, inputs, code, environment, and what came of them.
+    """
+    if snapshots is not None and (first is not None or at or as_of):
+        raise InvalidInputError("--snapshots takes two numbers, and nothing else is compared with it")
+    if snapshots is None and (first is None or second is None):
+        raise InvalidInputError("two things are compared: name A and B, or give --snapshots A B")
     with open_chosen(store) as opened:
-        found = opened.diff(first, second)
+        if snapshots is not None:
+            found: Any = opened.diff_snapshots(*snapshots)
+        else:
+            moments = [each[0] if len(each) == 1 else each or None for each in (at, as_of)]
+            found = opened.diff(first or "", second or "", at=moments[0], as_of=moments[1])
     if form == "json":
-        click.echo(json.dumps(to_jsonable(dataclasses.asdict(found)), ensure_ascii=False, indent=2))
+        click.echo(json.dumps(to_jsonable(found.to_dict()), ensure_ascii=False, indent=2))
     else:
         click.echo(str(found))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.store.arrays import StoredArray, find_array
 from braid_hpc.store.differences import ArrayDifference, Difference, FactDifference
+from braid_hpc.store.finding import typed
+from braid_hpc.store.holding import FOREVER, HOLDING
 from braid_hpc.store.resolve import Node
 from braid_hpc.store.states import TensorInfo, find_model
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND
@@ -20,13 +22,19 @@ if TYPE_CHECKING:
 
     from braid_hpc.store.store import Store
 
-__all__ = ["array_difference", "diff"]
+__all__ = ["array_difference", "arrays_of", "by_key", "declared", "diff"]
+
+#: A snapshot, and a time in nanoseconds or None.
+Moment = tuple[int, int | None]
+
+#: That of the first and that of the second.
+Moments = tuple[Moment, Moment]
 
 #: Elements that are compared at once, so that no copy of a large array is made.
 _BLOCK = 1 << 18
 
 
-def diff(store: Store, a: Node, b: Node) -> Difference:
+def diff(store: Store, a: Node, b: Node, *, at: Moments | None = None) -> Difference:
     """Compare two nodes.
 
     Parameters
@@ -35,11 +43,13 @@ def diff(store: Store, a: Node, b: Node) -> Difference:
         Open.
     a, b : Node
         Versions of records, of one name or not.
+    at : tuple of (int, int or None), optional
+        Snapshot and time in nanoseconds that each is looked at; without it the newest of the store, and now.
 
     Returns
     -------
     Difference
-        From `a` to `b`.
+        From `a` to `b`, without what fed them.
 
     Raises
     ------
@@ -50,19 +60,40 @@ def diff(store: Store, a: Node, b: Node) -> Difference:
     """
     for node in (a, b):
         if node.kind == ACTIVITY_KIND:
-            # The place for whatever else is going to be compared: runs, snapshots.
-            raise InvalidInputError(f"{node.ref} is an activity: only versions of records are compared")
-    before, after = _declared(store, a), _declared(store, b)
+            raise InvalidInputError(f"{node.ref} is an activity: compare it with another activity")
+    then = at or ((store.snapshot, None), (store.snapshot, None))
+    before, after = declared(store, a, then[0]), declared(store, b, then[1])
     comparable = not (before["weak"] or after["weak"] or before["digest"] is None or after["digest"] is None)
     same = before["digest"] == after["digest"] if comparable else None
-    arrays, unchanged = _arrays(store, a, b)
+    arrays, unchanged = arrays_of(store, a, b)
     return Difference(a.ref, b.ref, same, tuple(arrays), unchanged, tuple(_facts(before, after)))
 
 
 # ------------------------------------------------------------------ arrays
 
 
-def _arrays(store: Store, a: Node, b: Node) -> tuple[list[ArrayDifference], int]:
+def arrays_of(store: Store, a: Node, b: Node) -> tuple[list[ArrayDifference], int]:
+    """Compare the arrays of two versions.
+
+    Parameters
+    ----------
+    store : Store
+        Open.
+    a, b : Node
+        Versions of records.
+
+    Returns
+    -------
+    arrays : list of ArrayDifference
+        Those that are not the same, by name.
+    unchanged : int
+        How many are.
+
+    Raises
+    ------
+    CorruptLogError
+        If the bytes of an array do not carry their digest.
+    """
     (before, read_before), (after, read_after) = _members(store, a), _members(store, b)
     found: list[ArrayDifference] = []
     unchanged = 0
@@ -176,22 +207,40 @@ def _is_real(np: Any, dtype: Any) -> bool:
 # ------------------------------------------------------------------ what was declared
 
 
-def _declared(store: Store, node: Node) -> dict[str, Any]:
+def declared(store: Store, node: Node, then: Moment) -> dict[str, Any]:
+    """Return what was declared of a version.
+
+    Parameters
+    ----------
+    store : Store
+        Open.
+    node : Node
+        A version.
+    then : tuple of (int, int or None)
+        Snapshot, and time in nanoseconds.
+
+    Returns
+    -------
+    dict
+        ``digest``, ``weak``, ``size``, ``dtype``, ``shape``, ``unit``, ``value``, ``tags``, ``parents``, ``uris``.
+    """
+    given = {"id": node.id, "at": then[0]}
     (row,) = store.sql("select digest, weak, size, dtype, shape, unit, value from versions where id = ?", [node.id])
     tags: dict[str, list[Any]] = {}
-    for tag in store.sql("select key, type, text from tags where id = ? order by key, type, text", [node.id]):
-        text = tag["text"]
-        value = text if tag["type"] == "str" else text == "true" if tag["type"] == "bool" else None
-        if value is None:
-            value = int(text) if tag["type"] == "int" else float(text) if tag["type"] == "float" else json.loads(text)
-        tags.setdefault(tag["key"], []).append(value)
+    for tag in store.sql(
+        "select distinct key, type, text from tag_rows where id = $id and snapshot <= $at order by key, type, text",
+        given,
+    ):
+        tags.setdefault(tag["key"], []).append(typed(tag["type"], tag["text"]))
     edges = store.sql(
-        "select e.relation, n.kind, n.name, n.version from edges e join nodes n on n.id = e.parent "
-        "where e.child = ? order by all",
-        [node.id],
+        f"select distinct e.relation, n.kind, n.name, n.version from {HOLDING} e join nodes n on n.id = e.parent "
+        "where e.child = $id and n.id not in (select id from filled) order by all",
+        {**given, "as_of": FOREVER if then[1] is None else then[1]},
     )
     parents = [f"{format_reference(e['kind'], e['name'], e['version'])} ({e['relation']})" for e in edges]
-    uris = store.sql("select uri from uris where id = ? order by position, uri", [node.id])["uri"]
+    uris = store.sql(
+        "select distinct position, uri from uri_rows where id = $id and snapshot <= $at order by position, uri", given
+    )["uri"]
     return {**row, "tags": tags, "parents": parents, "uris": uris}
 
 
@@ -200,14 +249,28 @@ def _facts(before: dict[str, Any], after: dict[str, Any]) -> Iterator[FactDiffer
         if before[what] != after[what]:
             yield FactDifference(what, "", before[what], after[what])
     old, new = (_flat(json.loads(each["value"])) if each["value"] else {} for each in (before, after))
-    yield from _by_key("value", old, new)
-    yield from _by_key("tag", *({key: _one(given) for key, given in each["tags"].items()} for each in (before, after)))
+    yield from by_key("value", old, new)
+    yield from by_key("tag", *({key: _one(given) for key, given in each["tags"].items()} for each in (before, after)))
     for what, key in (("parent", "parents"), ("uri", "uris")):
         if before[key] != after[key]:
             yield FactDifference(what, "", before[key], after[key])
 
 
-def _by_key(what: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[FactDifference]:
+def by_key(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[FactDifference]:
+    """Compare two mappings.
+
+    Parameters
+    ----------
+    what : str
+        What they are of.
+    old, new : mapping
+        By key.
+
+    Yields
+    ------
+    FactDifference
+        By key; where types differ too.
+    """
     for key in sorted(old.keys() | new.keys()):
         left, right = old.get(key), new.get(key)
         # 1, 1.0 and true are equal to Python.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["ArrayDifference", "Difference", "FactDifference"]
+from braid_hpc.vocabulary.encoding import to_jsonable
+
+__all__ = ["ArrayDifference", "Comparison", "Difference", "FactDifference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ class FactDifference:
     Attributes
     ----------
     what : str
-        ``value``, ``tag``, ``parent``, ``uri``, ``digest``, ``size``, ``dtype``, ``shape`` or ``unit``.
+        Of versions ``value``, ``tag``, ``parent``, ``uri``, ``digest``, ``size``, ``dtype``, ``shape`` or ``unit``; of
+        other things see :class:`Comparison`.
     key : str
         Of a tag, or within a value: dotted where mappings are nested. Empty for the others.
     before, after : object
@@ -101,6 +105,8 @@ class Difference:
         How many arrays are the same bit for bit.
     facts : tuple of FactDifference
         What else is not the same.
+    only_a, only_b, shared : tuple of str
+        What fed one of them, what fed the other, and what fed both: references, the two themselves among them.
     """
 
     a: str
@@ -109,6 +115,9 @@ class Difference:
     arrays: tuple[ArrayDifference, ...]
     unchanged: int
     facts: tuple[FactDifference, ...]
+    only_a: tuple[str, ...] = ()
+    only_b: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether they differ in anything."""
@@ -127,7 +136,110 @@ class Difference:
         # The digest of a list of arrays says nothing that its arrays do not say.
         facts = [each for each in self.facts if each.what != "digest" or not self.arrays]
         lines.extend(f"  {each}" for each in (*self.arrays, *facts))
-        return "\n".join(lines)
+        return "\n".join([*lines, *_sets(self, len(self.shared), "fed")])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answer as plain values.
+
+        Returns
+        -------
+        dict
+            By the names of the attributes.
+        """
+        return asdict(self)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Return a row for each fact and each array, as an ArrowArrayStream capsule (Arrow PyCapsule interface)."""
+        return _table(self.facts, self.arrays).__arrow_c_stream__(requested_schema)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What two activities, runs or snapshots differ in.
+
+    Attributes
+    ----------
+    what : str
+        ``activities``, ``runs`` or ``snapshots``.
+    a, b : str
+        The two: references, ``run:<id>``, numbers.
+    facts : tuple of FactDifference
+        What is not the same; `what` is ``code``, ``environment``, ``params``, ``input``, ``output``, ``result``,
+        ``count``, ``run``, ``rank`` or ``valid``.
+    arrays : tuple of ArrayDifference
+        Of runs: arrays of what both made that are not the same, each named by the record and the array.
+    only_a, only_b : tuple of str
+        References: of activities what fed them, of runs what they declared, of snapshots what was known.
+    shared : tuple of str or None
+        Those that both have; None of snapshots, where that is nearly the whole store.
+    shared_count : int
+        How many both have.
+    """
+
+    what: str
+    a: str
+    b: str
+    facts: tuple[FactDifference, ...]
+    arrays: tuple[ArrayDifference, ...]
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+    shared: tuple[str, ...] | None
+    shared_count: int
+
+    def __bool__(self) -> bool:
+        """Whether they differ in anything but what is only in one of them."""
+        return bool(self.facts or self.arrays)
+
+    def __str__(self) -> str:
+        """Return it as lines of text."""
+        lines = [f"{self.what} {self.a} -> {self.b}: {'other' if self else 'the same'} facts"]
+        lines.extend(f"  {each}" for each in (*self.facts, *self.arrays))
+        had = {"activities": "fed", "runs": "declared in", "snapshots": "known at"}[self.what]
+        return "\n".join([*lines, *_sets(self, self.shared_count, had)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answer as plain values.
+
+        Returns
+        -------
+        dict
+            By the names of the attributes.
+        """
+        return asdict(self)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Return a row for each fact and each array, as an ArrowArrayStream capsule (Arrow PyCapsule interface)."""
+        return _table(self.facts, self.arrays).__arrow_c_stream__(requested_schema)
+
+
+#: References that the text of an answer lists; JSON and Python have all of them.
+_LISTED = 20
+
+
+def _sets(found: Difference | Comparison, shared: int, had: str) -> list[str]:
+    """Say what is only in one of two, with the first references."""
+    lines = []
+    for sign, which, refs in (("-", found.a, found.only_a), ("+", found.b, found.only_b)):
+        if refs:
+            lines.append(f"{len(refs):,} only {had} {which}")
+            lines.extend(f"  {sign} {ref}" for ref in refs[:_LISTED])
+            if len(refs) > _LISTED:
+                lines.append(f"  {sign} and {len(refs) - _LISTED:,} more, which JSON lists")
+    return [*lines, f"{shared:,} {had} both"] if lines or shared else []
+
+
+def _table(facts: tuple[FactDifference, ...], arrays: tuple[ArrayDifference, ...]) -> Any:
+    """Return facts and arrays as a table; values are texts, because each may be of another type."""
+    import pyarrow as pa
+
+    rows = [(each.what, each.key, _text(each.before), _text(each.after)) for each in facts]
+    rows += [("array", each.name, each.before, each.after) for each in arrays]
+    names = ("what", "key", "before", "after")
+    return pa.table({name: pa.array([row[at] for row in rows], pa.string()) for at, name in enumerate(names)})
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(to_jsonable(value), ensure_ascii=False)
 
 
 def _shown(value: Any) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from braid_hpc.lineage.stale import Staleness
     from braid_hpc.lineage.where import Where
     from braid_hpc.lineage.why import Why
+    from braid_hpc.store.differences import Comparison, Difference
     from braid_hpc.store.store import Store
 
 __all__ = ["Questions"]
@@ -178,3 +179,65 @@ class Questions:
         from braid_hpc.lineage.completeness import complete
 
         return complete(cast("Store", self), reference, at=at, as_of=as_of)
+
+    def diff(self, a: str, b: str, *, at: Any = None, as_of: Any = None) -> Difference | Comparison:
+        """Compare two versions, two activities or two runs.
+
+        Of versions: which arrays changed and by how much, and what was declared of them; of activities: parameters,
+        code, environment, inputs, outputs, results; of runs: these and what they made, with the arrays of it. Of
+        versions and activities what fed only one of them, and what fed both; of runs what each declared.
+
+        Parameters
+        ----------
+        a, b : str
+            Two references, of one name or not; or two runs, each by its id or the beginning of it, or by the name of
+            its job if that has one run. ``run:`` may stand before it. Not more than two arrays are in memory at a
+            time.
+        at : int or pair of int, optional
+            A snapshot number; of a pair, `a` is looked at in the first and `b` in the second.
+        as_of : datetime, str, int or pair of these, optional
+            A time, likewise.
+
+        Returns
+        -------
+        Difference or Comparison
+            From `a` to `b`; the first for two versions. Its text is for people, and it is false where nothing
+            differs.
+
+        Raises
+        ------
+        NotFoundError, ConflictError
+            If one names nothing, or several things.
+        InvalidInputError
+            If they are not of one sort, or a reference, a snapshot or a time is not one.
+        CorruptLogError
+            If the bytes of an array do not carry their digest.
+        """
+        from braid_hpc.lineage.compared import compare
+
+        return compare(cast("Store", self), a, b, at=at, as_of=as_of)
+
+    def diff_snapshots(self, a: int, b: int) -> Comparison:
+        """Compare what the store knew at two snapshots.
+
+        Parameters
+        ----------
+        a, b : int
+            Their numbers.
+
+        Returns
+        -------
+        Comparison
+            Counts, runs, states of logs, what became invalid or valid again, and what came to be known.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such snapshot.
+        """
+        from braid_hpc.store.diff_snapshots import diff_snapshots
+
+        store = cast("Store", self)
+        numbers = store._at(a), store._at(b)
+        invalid = set(store.judgements(at=numbers[0])), set(store.judgements(at=numbers[1]))
+        return diff_snapshots(store, *numbers, invalid=invalid)

@@ -6,8 +6,6 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 from braid_hpc.store.checkout import CheckedOut, checkout
-from braid_hpc.store.diff import diff
-from braid_hpc.store.differences import Difference
 from braid_hpc.store.history import HistoryEntry, history
 from braid_hpc.store.states import StoredModel, find_model
 
@@ -125,27 +123,3 @@ class Versions:
         """
         node = self.get(reference, at=at, as_of=as_of)
         return history(cast("Store", self), node, self._at(at), as_of=self._as_of(as_of))
-
-    def diff(self, a: str, b: str) -> Difference:
-        """Compare two versions: which arrays changed and by how much, and what was declared of them.
-
-        Parameters
-        ----------
-        a, b : str
-            Versions of records, of one name or not. Not more than two arrays are in memory at a time.
-
-        Returns
-        -------
-        Difference
-            From `a` to `b`; its text is for people, and it is false where nothing differs.
-
-        Raises
-        ------
-        NotFoundError, ConflictError
-            As :meth:`get`.
-        InvalidInputError
-            If one is an activity, or as :meth:`get`.
-        CorruptLogError
-            If the bytes of an array do not carry their digest.
-        """
-        return diff(cast("Store", self), self.get(a), self.get(b))

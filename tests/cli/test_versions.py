@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 
 from braid_hpc.compaction.compact import compact
+from braid_hpc.store.store import Store
 from tests.jobs import one
 
 Braid = Callable[..., Result]
@@ -74,8 +75,12 @@ def test_wrong_calls(cli: Braid, store: str, tmp_path: Path) -> None:
     for words, code, said in [
         (("history", "nothing"), 3, "not in this store"),
         (("history", "activity:train"), 2, "is an activity"),
-        (("diff", "net@1", "activity:train"), 2, "only versions of records are compared"),
-        (("diff", "net@1"), 2, "Missing argument 'B'"),
+        (("diff", "net@1", "activity:train"), 2, "are an activity and a version"),
+        (("diff", "net@1"), 2, "two things are compared: name A and B"),
+        (("diff", "net@1", "net@2", *(("--at", "1") * 3)), 2, "a pair of one for each: not 3"),
+        (("diff", "net@1", "--snapshots", "1", "1"), 2, "nothing else is compared with it"),
+        (("diff", "--snapshots", "1", "7"), 2, "there is no snapshot 7"),
+        (("diff", "run:beef", "run:beef"), 3, "there is no run 'beef'"),
         (("checkout", "net@1"), 2, "--into"),
         (("checkout", "described", "--into", tmp_path), 3, "the bytes of data:described@1 are not there"),
         (("checkout", "net@1", "--into", tmp_path), 5, "is another file"),
@@ -83,3 +88,18 @@ def test_wrong_calls(cli: Braid, store: str, tmp_path: Path) -> None:
         done = cli(*words, "--store", store)
         assert (done.exit_code, said in done.stderr) == (code, True), done.output
     assert (tmp_path / "net@1.npz").read_bytes() == b"mine"
+
+
+def test_runs_activities_and_snapshots_are_compared(cli: Braid, store: str) -> None:
+    """By the forms that their listings show; JSON is what Python gives."""
+    with Store(store) as opened:
+        (run, *_) = opened.sql("select run from runs order by begin_time")["run"]
+        for words, found in (
+            (("activity:train@1", "activity:train@2"), opened.diff("activity:train@1", "activity:train@2")),
+            ((run[:8], f"run:{run}"), opened.diff(run, run)),
+            (("--snapshots", "1", "1"), opened.diff_snapshots(1, 1)),
+            (("net@1", "net@1", "--at", "1", "--at", "1"), opened.diff("net@1", "net@1")),
+        ):
+            assert cli("diff", *words, "--store", store).stdout == f"{found}\n"
+            plain = json.loads(cli("diff", *words, "--store", store, "--format", "json").stdout)
+            assert plain == json.loads(json.dumps(found.to_dict()))

@@ -17,7 +17,7 @@ from braid_hpc.compaction.compact import compact
 from braid_hpc.store import diff as diffing
 from braid_hpc.store.arrays import StoredArray
 from braid_hpc.store.diff import array_difference
-from braid_hpc.store.differences import ArrayDifference, FactDifference
+from braid_hpc.store.differences import ArrayDifference, Difference, FactDifference
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import InvalidInputError
 from tests.jobs import made, one
@@ -78,6 +78,7 @@ def test_each_array_is_compared_in_its_own_way(store: Store) -> None:
         ArrayDifference("new", "added", None, "<f4 scalar"),
         ArrayDifference("wider", "changed", "<f4 3", "<f8 3", 3, None, math.sqrt(12), 2.0),
     )
+    assert isinstance(found, Difference)
     assert (found.a, found.b, found.same_content, found.unchanged) == ("model:net@1", "model:net@2", False, 1)
 
 
@@ -110,9 +111,12 @@ def test_one_array_is_compared_like_a_state(store: Store) -> None:
 
 def test_a_version_and_itself_do_not_differ(store: Store) -> None:
     same = store.diff("net@1", "net@1")
+    assert isinstance(same, Difference)
     assert (bool(same), same.same_content, same.arrays, same.facts, same.unchanged) == (False, True, (), (), 8)
     assert (
-        str(same) == "model:net@1 -> model:net@1: the same content\narrays: 0 changed, 0 added, 0 removed, 8 unchanged"
+        str(same)
+        == "model:net@1 -> model:net@1: the same content\narrays: 0 changed, 0 added, 0 removed, 8 unchanged\n"
+        "1 fed both"
     )
     assert store.diff("net@1", "net@2")
     assert store.diff("net@1", "weak").arrays[0].change == "removed"
@@ -129,9 +133,12 @@ def test_the_text_is_for_people(store: Store) -> None:
     assert "digest" not in text
 
 
-def test_activities_are_not_compared(store: Store) -> None:
-    with pytest.raises(InvalidInputError, match="activity:train@1 is an activity"):
+def test_things_of_two_sorts_are_not_compared(store: Store) -> None:
+    with pytest.raises(InvalidInputError, match="are an activity and a version"):
         store.diff("net@1", "activity:train")
+    (run,) = store.sql("select run from runs")["run"]
+    with pytest.raises(InvalidInputError, match="are a run and something else"):
+        store.diff("net@1", f"run:{run}")
 
 
 def test_two_arrays_at_most_are_in_memory(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
