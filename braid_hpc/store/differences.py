@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.encoding import to_jsonable
 
 __all__ = ["ArrayDifference", "Comparison", "Difference", "FactDifference"]
@@ -152,6 +153,10 @@ class Difference:
         """Return a row for each fact and each array, as an ArrowArrayStream capsule (Arrow PyCapsule interface)."""
         return _table(self.facts, self.arrays).__arrow_c_stream__(requested_schema)
 
+    def _repr_html_(self) -> str:
+        """Show the facts and arrays in a notebook."""
+        return Table(_table(self.facts, self.arrays))._repr_html_()
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -210,6 +215,10 @@ class Comparison:
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         """Return a row for each fact and each array, as an ArrowArrayStream capsule (Arrow PyCapsule interface)."""
         return _table(self.facts, self.arrays).__arrow_c_stream__(requested_schema)
+
+    def _repr_html_(self) -> str:
+        """Show the facts and arrays in a notebook."""
+        return Table(_table(self.facts, self.arrays))._repr_html_()
 
 
 #: References that the text of an answer lists; JSON and Python have all of them.

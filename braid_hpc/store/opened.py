@@ -17,6 +17,7 @@ from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.arrays import ArrayFiles, StoredArray, find_array
 from braid_hpc.store.digest import table_digests
 from braid_hpc.store.guarded import Guarded, check_reading, refusal
+from braid_hpc.store.holding import FOREVER, LATER
 from braid_hpc.store.resolve import Node, resolve
 from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.errors import (
@@ -237,13 +238,15 @@ class Opened:
             self.__dict__.pop(cached, None)
         fresh.close()
 
-    def same_content(self, reference: str) -> Table:
+    def same_content(self, reference: str, *, at: int | None = None, as_of: Any = None) -> Table:
         """Return every version whose bytes are those of one version, whatever it is called.
 
         Parameters
         ----------
         reference : str
             A version.
+        at, as_of
+            As for :meth:`get`.
 
         Returns
         -------
@@ -256,10 +259,16 @@ class Opened:
         NotFoundError, ConflictError, InvalidInputError
             As :meth:`get`.
         """
+        time = self._as_of(as_of)
         return self.sql(
-            "select o.kind, o.name, o.version, o.uid, o.run, o.time from versions v join versions o "
-            "on o.digest = v.digest where v.id = ? and not v.weak order by o.time, o.id",
-            [self.get(reference).id],
+            f"select o.kind, o.name, o.version, o.uid, o.run, o.time from versions v join versions o "
+            f"on o.digest = v.digest where v.id = $id and not v.weak and o.snapshot <= $at and o.id not in ({LATER}) "
+            "order by o.time, o.id",
+            {
+                "id": self.get(reference, at=at, as_of=as_of).id,
+                "at": self._at(at),
+                "as_of": FOREVER if time is None else time,
+            },
         )
 
     def snapshots(self) -> Table:

@@ -88,18 +88,18 @@ def resolve(connection: Any, text: str | Reference, at: int, as_of: int | None =
     kinds = _kinds(connection, reference, at)
     if len(kinds) > 1:
         fitting = ", ".join(_on_one_line(format_reference(kind, reference.name or "")) for kind in kinds)
-        raise ConflictError(f"{reference} fits several records: say which of {fitting}")
+        raise ConflictError(f"{_on_one_line(str(reference))} fits several records: say which of {fitting}")
     rows = connection.execute(
         _SELECT + "kind = ? and name = ? and (? is null or version = ?) order by version desc",
         [at, kinds[0], reference.name, reference.version, reference.version],
     ).fetchall()
     if not rows:
         (last,) = connection.execute(
-            "select max(version) from nodes where kind = ? and name = ?", [kinds[0], reference.name]
+            "select max(version) from nodes where snapshot <= ? and kind = ? and name = ?",
+            [at, kinds[0], reference.name],
         ).fetchall()[0]
-        raise NotFoundError(
-            f"{format_reference(kinds[0], reference.name or '')} has no version {reference.version}: it has 1 to {last}"
-        )
+        name = _on_one_line(format_reference(kinds[0], reference.name or ""))
+        raise NotFoundError(f"{name} has no version {reference.version}: it has 1 to {last}")
     found = _there(connection, reference, [Node(*row) for row in rows], at, as_of)
     if len(found) == 1 or kinds[0] == ACTIVITY_KIND:
         return found[0], found[1:]
@@ -107,8 +107,13 @@ def resolve(connection: Any, text: str | Reference, at: int, as_of: int | None =
     return heads[0], heads[1:]
 
 
+#: Letters of a name that a message shows: a name may be of any length.
+_SHOWN = 200
+
+
 def _on_one_line(text: str) -> str:
-    return "⏎".join(text.splitlines())
+    line = "⏎".join(text[: 2 * _SHOWN].splitlines())
+    return line if len(text) <= _SHOWN else f"{line[:_SHOWN]}... ({len(text):,} letters)"
 
 
 def _by_identity(connection: Any, reference: Reference, at: int) -> Node:
@@ -133,7 +138,8 @@ def _kinds(connection: Any, reference: Reference, at: int) -> list[str]:
             [at, reference.name],
         ).fetchall()
         hint = ", ".join(_on_one_line(format_reference(kind, name)) for kind, name in near)
-        raise NotFoundError(f"{reference} is not in this store" + (f"; near it are {hint}" if hint else ""))
+        said = f"; near it are {hint}" if hint else ""
+        raise NotFoundError(f"{_on_one_line(str(reference))} is not in this store{said}")
     return [kind for (kind,) in rows]
 
 

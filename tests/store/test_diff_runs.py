@@ -82,6 +82,7 @@ def test_an_answer_is_text_plain_values_and_a_table(store: Store) -> None:
     table = pa.table(found)
     assert table.num_rows == len(found.facts) + len(found.arrays)
     assert table.column_names == ["what", "key", "before", "after"]
+    assert "<td>find.threshold</td><td>40</td><td>50</td>" in found._repr_html_()
 
 
 def test_activities_are_compared_with_what_fed_them(store: Store) -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from braid_hpc.store.store import Store
-from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
+from braid_hpc.vocabulary.errors import BraidError, ConflictError, InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.references import format_reference
 from tests.jobs import Job, count, made, one, rows
 
@@ -160,3 +160,24 @@ def test_any_name_can_be_asked_for(tmp_path: Path, names: list[str]) -> None:
             node = opened.get(format_reference("data", name))
             assert node.name == name
             assert opened.get(node.ref) == node
+
+
+def test_a_sentence_about_any_name_is_short_and_of_one_line(tmp_path: Path) -> None:
+    """Line breaks are marked, 64 KiB are cut and counted, in what was asked for and in what is near it."""
+    with one(tmp_path / "logs") as job:
+        for kind in ("data", "model"):
+            job[0].record(kind, "two\nlines", digest="x:1")
+            job[0].record(kind, "y" * 65_536, digest="x:1")
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        for text, said in (
+            ('"no\nlines"', "no⏎lines"),
+            ("x" * 65_536, r"x\.\.\. \(65,536 letters\) is not in this store"),
+            ('"two\nlines"', "fits several records: say which of data:"),
+            ("y" * 65_536, "fits several records"),
+            ('data:"two\nlines"@7', "has no version 7: it has 1 to 1"),
+            ("data:" + "y" * 65_536 + "@7", "has no version 7"),
+        ):
+            with pytest.raises(BraidError, match=said) as raised:
+                store.get(text)
+            assert "\n" not in str(raised.value)
+            assert len(str(raised.value)) < 1500
