@@ -140,7 +140,7 @@ def _ran(ground: Ground, node: Node) -> dict[str, Any]:
 
 def _with_sets(found: Difference | Comparison, grounds: list[Ground], a: Node, b: Node) -> Difference | Comparison:
     """Add what fed only one of them, and what fed both."""
-    one, other = (set(ground.reached([node.id])) for ground, node in zip(grounds, (a, b), strict=True))
+    one, other = (set(ground.walk([node.id]).nodes.tolist()) for ground, node in zip(grounds, (a, b), strict=True))
     parts = [
         tuple(node.ref for node in ground.nodes(sorted(ids)).values())
         for ground, ids in ((grounds[0], one - other), (grounds[1], other - one), (grounds[0], one & other))

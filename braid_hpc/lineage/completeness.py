@@ -118,11 +118,11 @@ def complete(store: Store, reference: str, *, at: int | None, as_of: Any) -> Com
     """
     ground = Ground.of(store, at=at, as_of=as_of)
     root, others = ground.resolve(reference)
-    ids = ground.reached(ground.starts(root, others))
+    ids = ground.walk(ground.starts(root, others)).nodes.tolist()
     runs = store._connected.execute(
         "select distinct w.run from occurrences o join writers w using (writer) "
         "where o.snapshot <= $at and o.id in (select unnest($ids::bigint[])) "
         "union select run from activity_rows where id in (select unnest($ids::bigint[])) order by 1",
-        {"ids": list(ids), "at": ground.at},
+        {"ids": ids, "at": ground.at},
     ).fetchall()
     return Completeness(root.ref, [run for (run,) in runs], ground.missing(ids, root))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from braid_hpc.lineage.answer import LineageEdge, LineageNode
 from braid_hpc.lineage.missing import Missing, missing_logs
 from braid_hpc.lineage.pictured import Source
 from braid_hpc.lineage.relations import check_relations
-from braid_hpc.lineage.walk import Walk, walk
+from braid_hpc.lineage.walk import Walk, followed, moment_of, walk
 from braid_hpc.snapshots.adjacency import RELATIONS
 from braid_hpc.store.holding import filled_nodes
 from braid_hpc.store.resolve import Node, resolve
@@ -20,9 +23,10 @@ if TYPE_CHECKING:
     from braid_hpc.lineage.validity import Judgement
     from braid_hpc.store.store import Store
 
-__all__ = ["Ground", "edges_by_refs"]
+__all__ = ["Ground", "edges_by_refs", "relation_name"]
 
 _NAMES = {number: str(relation) for relation, number in RELATIONS.items()}
+_ORDER = {str(relation): place for place, relation in enumerate(Relation)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,23 +142,6 @@ class Ground:
             edges=edges,
         )
 
-    def reached(self, starts: Collection[int], *, down: bool = False) -> Mapping[int, int]:
-        """Return everything that is reached from some nodes.
-
-        Parameters
-        ----------
-        starts : collection of int
-            Dense ids.
-        down : bool
-            From parents to children.
-
-        Returns
-        -------
-        mapping of int to int
-            Edges on the shortest way, by dense id.
-        """
-        return self.walk(starts, down=down).distance
-
     def near(self, node: int, *, down: bool) -> list[tuple[int, str]]:
         """Return the next nodes, with the relation of the edge to each.
 
@@ -170,21 +157,48 @@ class Ground:
         list of (int, str)
             By id, then in the order of relations.
         """
+        far, relation = self.stepper(down=down)(node)
+        pairs = {(there, _NAMES[number]) for there, number in zip(far.tolist(), relation.tolist(), strict=True)}
+        return sorted(pairs, key=lambda pair: (pair[0], _ORDER[pair[1]]))
+
+    def stepper(self, *, down: bool) -> Callable[[int], tuple[NDArray[np.int64], NDArray[np.uint32]]]:
+        """Return a function that gives the next nodes of one: for many steps what they have in common is done once.
+
+        Parameters
+        ----------
+        down : bool
+            Children; else parents.
+
+        Returns
+        -------
+        callable
+            Takes a dense id; returns ids, and the numbers of the relations of the edges to them. An edge may be there
+            more than once.
+        """
         index = self.store.adjacency
-        if index is None or self.as_of is not None or node > index.nodes:
-            found = self.walk([node], down=down, depth=1, edges=True).edges
-            pairs = [(c if down else p, relation) for c, p, relation in found if node == (p if down else c)]
-        else:
-            half = index.down if down else index.up
-            places = slice(int(half.offsets[node]), int(half.offsets[node + 1]))
-            mark = half.mark[places]
-            keep = index.allowed(self.relations, self.at)[mark]
-            relation = index.marks[mark[keep], 1].tolist()
-            pairs = [(far, _NAMES[r]) for far, r in zip(half.far[places][keep].tolist(), relation, strict=True)]
-        order = {str(relation): place for place, relation in enumerate(Relation)}
-        return sorted(
-            {pair for pair in pairs if pair[0] not in self.closed}, key=lambda pair: (pair[0], order[pair[1]])
-        )
+        if index is None:
+            return lambda node: self._over_tables(node, down=down)
+        half, when = index.half(down=down), moment_of(index, down=down, at=self.at, as_of=self.as_of)
+        allowed = index.allowed(self.relations, self.at, as_of=when is not None)
+        later = np.empty(0, np.int64) if when is None else index.later(when.at, when.as_of)
+        closed = np.concatenate([later, np.fromiter(self.closed, np.int64, len(self.closed))])
+
+        def step(node: int) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+            if node > index.nodes:
+                return self._over_tables(node, down=down)
+            places = np.arange(half.offsets[node], half.offsets[node + 1], dtype=np.int64)
+            far = half.far[places]
+            keep = followed(places, far, half.mark, allowed, when)
+            if len(closed):
+                keep &= ~np.isin(far, closed)
+            return far[keep].astype(np.int64), index.marks[half.mark[places[keep]], 1]
+
+        return step
+
+    def _over_tables(self, node: int, *, down: bool) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+        found = self.walk([node], down=down, depth=1, edges=True)
+        near, far = (found.parents, found.children) if down else (found.children, found.parents)
+        return far[near == node], found.relations[near == node]
 
     def nodes(self, ids: Collection[int]) -> dict[int, Node]:
         """Return what some dense ids are.
@@ -280,6 +294,22 @@ class Ground:
         ).fetchall()
         siblings = {identity for (identity,) in rows}
         return [node.id, *(other.id for other in others if other.id in siblings)]
+
+
+def relation_name(number: int) -> str:
+    """Return the name of a relation.
+
+    Parameters
+    ----------
+    number : int
+        As in an index.
+
+    Returns
+    -------
+    str
+        As in the table of edges.
+    """
+    return _NAMES[number]
 
 
 def edges_by_refs(edges: Iterable[tuple[int, int, str]], nodes: Mapping[int, LineageNode]) -> list[LineageEdge]:

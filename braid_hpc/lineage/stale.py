@@ -164,12 +164,13 @@ def stale(store: Store, reference: str, *, at: int | None, as_of: Any) -> Stalen
     ground = Ground.of(store, at=at, as_of=as_of)
     root, others = ground.resolve(reference)
     starts = ground.starts(root, others)
-    distance = ground.reached(starts)
+    walked = ground.walk(starts)
+    distance = walked.distance
     found: list[tuple[str, int, str | None, str | None]] = [
         (INVALID, node, cause, None) for node, cause in _invalid(ground.judged(), distance, starts)
     ]
     found += [(SUPERSEDED, node, None, newer) for node, newer in _superseded(ground, distance)]
-    ways = {node: shortest_way(ground, distance, node) for _, node, _, _ in found}
+    ways = {node: shortest_way(ground, walked, node) for _, node, _, _ in found}
     listed = ground.listed(
         {
             node: distance[node]

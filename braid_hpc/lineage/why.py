@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from braid_hpc.lineage.answer import LineageEdge, LineageNode
 from braid_hpc.lineage.answered import plain
 from braid_hpc.lineage.completeness import said
@@ -16,8 +18,9 @@ from braid_hpc.lineage.witness import Witness, shortest_way, simple_ways, witnes
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
+    from braid_hpc.lineage.walk import Walk
     from braid_hpc.store.resolve import Node
     from braid_hpc.store.store import Store
 
@@ -160,16 +163,21 @@ def why(
     first, second = ground.starts(one, ones), ground.starts(other, others)
     if one.id == other.id:
         return _same(ground, one)
-    distance = ground.reached(first)
-    direction, begin, ends = UP, one, [node for node in second if node in distance]
-    if not ends:
-        reached = distance
-        distance = ground.reached(second)
-        direction, begin, ends = DOWN, other, [node for node in first if node in distance]
-        if not ends:
-            return _none(ground, one, other, {**reached, **distance})
-    goal = min(ends, key=lambda node: (distance[node], node))
-    return _found(ground, (one, other), direction, begin, distance, goal, paths, between)
+    walked = ground.walk(first)
+    direction, begin, goal = UP, one, _nearest(walked, second)
+    if goal is None:
+        before = walked
+        walked = ground.walk(second)
+        direction, begin, goal = DOWN, other, _nearest(walked, first)
+        if goal is None:
+            return _none(ground, one, other, {*before.nodes.tolist(), *walked.nodes.tolist()})
+    return _found(ground, (one, other), direction, begin, walked, goal, paths, between)
+
+
+def _nearest(walked: Walk, ends: list[int]) -> int | None:
+    """Return the first of some nodes that a walk met."""
+    met = np.flatnonzero(np.isin(walked.nodes, ends))
+    return int(walked.nodes[met[0]]) if len(met) else None
 
 
 def _same(ground: Ground, node: Node) -> Why:
@@ -179,12 +187,12 @@ def _same(ground: Ground, node: Node) -> Why:
     return Why(node.ref, node.ref, SAME, ways, True, list(listed.values()), None, missing, ground.source)
 
 
-def _none(ground: Ground, one: Node, other: Node, reached: Mapping[int, int]) -> Why:
+def _none(ground: Ground, one: Node, other: Node, reached: set[int]) -> Why:
     """Say that there is no way, and what may hide one."""
     listed = ground.listed({one.id: 0, other.id: 0})
     return Why(
         *(one.ref, other.ref, None, [], True, list(listed.values()), None),
-        missing=ground.missing(list(reached), one),
+        missing=ground.missing(reached, one),
         source=ground.source,
     )
 
@@ -194,14 +202,14 @@ def _found(
     asked: tuple[Node, Node],
     direction: str,
     begin: Node,
-    distance: Mapping[int, int],
+    walked: Walk,
     goal: int,
     paths: int,
     between: bool,
 ) -> Why:
-    shortest = shortest_way(ground, distance, goal)
+    shortest = shortest_way(ground, walked, goal)
     ways, whole = [shortest], False
-    region = {node: distance[node] for node, _ in shortest}
+    region = {node: place for place, (node, _) in enumerate(shortest)}
     edges: list[tuple[int, int, str]] = []
     if between or paths > 1:
         region, edges = region_between(ground, shortest[0][0], goal)

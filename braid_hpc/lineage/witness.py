@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from braid_hpc.lineage.answer import LineageEdge
+from braid_hpc.lineage.ground import relation_name
 
 if TYPE_CHECKING:
     from braid_hpc.lineage.answer import LineageNode
     from braid_hpc.lineage.ground import Ground
+    from braid_hpc.lineage.walk import Walk
 
 __all__ = ["BUDGET", "Witness", "shortest_way", "simple_ways", "witness"]
 
@@ -76,15 +80,15 @@ def witness(way: list[tuple[int, str]], nodes: Mapping[int, LineageNode]) -> Wit
     return Witness(tuple(refs), tuple(edges))
 
 
-def shortest_way(ground: Ground, distance: Mapping[int, int], goal: int) -> list[tuple[int, str]]:
+def shortest_way(ground: Ground, found: Walk, goal: int) -> list[tuple[int, str]]:
     """Return a shortest way from where a walk to what fed it began.
 
     Parameters
     ----------
     ground : Ground
         The graph.
-    distance : mapping of int to int
-        From that walk.
+    found : Walk
+        That walk.
     goal : int
         A node that it reached.
 
@@ -93,14 +97,25 @@ def shortest_way(ground: Ground, distance: Mapping[int, int], goal: int) -> list
     list of (int, str)
         As :func:`witness` takes it; of several ways the one over the smallest ids, seen from the goal.
     """
+    level = int(found.levels[np.flatnonzero(found.nodes == goal)[0]])
+    # Where each level begins: nodes are by distance.
+    begin = np.searchsorted(found.levels, np.arange(level + 1))
+    nearer = np.zeros(int(found.nodes.max()) + 1, np.bool_)
+    back = ground.stepper(down=True)
     way: list[tuple[int, str]] = []
     here = goal
-    while distance[here]:
+    while level:
         # From its children back to the start: one of them is nearer by an edge.
-        nearer = distance[here] - 1
-        child, relation = next(pair for pair in ground.near(here, down=True) if distance.get(pair[0]) == nearer)
-        way.append((here, relation))
-        here = child
+        level -= 1
+        these = found.nodes[begin[level] : begin[level + 1]]
+        nearer[these] = True
+        child, relation = back(here)
+        inside = np.flatnonzero(child < len(nearer))
+        met = inside[nearer[child[inside]]]
+        nearer[these] = False
+        numbers = relation[met][child[met] == child[met].min()]
+        way.append((here, relation_name(int(numbers.min()))))
+        here = int(child[met].min())
     return [(here, ""), *reversed(way)]
 
 

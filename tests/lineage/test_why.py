@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from braid_hpc.lineage.ground import Ground
 from braid_hpc.lineage.walk import FOLLOWED
 from braid_hpc.lineage.why import MOST_WAYS, region_between, why
-from braid_hpc.snapshots.adjacency import open_adjacency, write_adjacency
+from braid_hpc.snapshots.adjacency import open_adjacency
+from braid_hpc.snapshots.adjacency_write import write_adjacency
 from braid_hpc.snapshots.schema import TABLES, VIEWS
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.codes import Relation
@@ -164,7 +165,7 @@ def test_a_kind_must_be_said_where_a_name_has_several(tmp_path: Path) -> None:
         opened.why("net", "net")
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(edges=EDGES, at=st.integers(1, 3), indexed=st.booleans(), count=st.integers(1, 6))
 def test_on_any_graph(
     connection: duckdb.DuckDBPyConnection,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pytest
 from braid_hpc.compaction.compact import compact
 from braid_hpc.store.differences import Comparison, FactDifference
 from braid_hpc.store.store import Store
-from tests.jobs import Job
+from tests.jobs import Job, one
 
 
 def fit(logs: Path, *, threshold: int, name: str, weight: float) -> None:
@@ -27,8 +27,9 @@ def fit(logs: Path, *, threshold: int, name: str, weight: float) -> None:
                 run.model("net", state={"w": np.full(4, weight), "frozen": np.ones(3)}, derived_from=config)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Any:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    tmp_path = tmp_path_factory.mktemp("runs")
     fit(tmp_path / "a", threshold=40, name="before", weight=1.0)
     fit(tmp_path / "b", threshold=50, name="after", weight=3.0)
     for logs in ("a", "b"):
@@ -112,11 +113,11 @@ def test_versions_are_compared_with_what_fed_them(store: Store) -> None:
     assert moved.facts == found.facts
 
 
-def test_what_was_said_later_is_seen_by_snapshot(store: Store, tmp_path: Path) -> None:
-    with Job(tmp_path / "c", 1, name="later") as job:
-        config = job[0].fact("config", {"threshold": 40}, tags={"good": True})
-        assert config is not None
-    compact(tmp_path / "c", store.path)
-    store.refresh()
-    found = store.diff("config@1", "config@1", at=(2, 3))
-    assert found.facts == (FactDifference("tag", "good", None, True),)
+def test_what_was_said_later_is_seen_by_snapshot(tmp_path: Path) -> None:
+    for at, tags in enumerate(({"n": 1}, {"n": 1, "good": True})):
+        with one(tmp_path / str(at)) as job:
+            job[0].fact("config", {"threshold": 40}, tags=tags)
+        compact(tmp_path / str(at), tmp_path / "prov.duckdb")
+    with Store(tmp_path / "prov.duckdb") as opened:
+        found = opened.diff("config", "config", at=(1, 2))
+        assert found.facts == (FactDifference("tag", "good", None, True),)

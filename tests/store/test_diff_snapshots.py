@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,9 +15,10 @@ from tests.jobs import deliver
 from tests.lineage.test_answer import workflow
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Any:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """Rank 0, then rank 1, then a statement."""
+    tmp_path = tmp_path_factory.mktemp("snapshots")
     job = workflow(tmp_path / "logs", 2)
     for rank in (0, 1):
         deliver(job.folder(rank), tmp_path / "some")
