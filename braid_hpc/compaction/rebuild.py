@@ -12,7 +12,7 @@ from typing import Any
 from braid_hpc.compaction.commit import create_tables
 from braid_hpc.compaction.published import Published, archive_of, find_published
 from braid_hpc.compaction.replay import Replay
-from braid_hpc.snapshots.adjacency import write_adjacency
+from braid_hpc.snapshots.adjacency_write import write_adjacency
 from braid_hpc.snapshots.connect import connect_building, storage_error
 from braid_hpc.snapshots.files import StoreFiles, sync_path
 from braid_hpc.vocabulary.errors import ConflictError, CorruptLogError, NotFoundError, StorageError
