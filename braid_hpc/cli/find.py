@@ -11,8 +11,9 @@ from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.conditions import parse_condition
 from braid_hpc.cli.output import Command, emit, format_option, store_option
 from braid_hpc.queries.fields import FAMILIES, FIELDS, Field
+from braid_hpc.queries.operators import Operator
 from braid_hpc.queries.parse import parse_query
-from braid_hpc.queries.tree import And, Condition, Operator, Query
+from braid_hpc.queries.tree import And, Condition, Query
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 

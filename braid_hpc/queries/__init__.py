@@ -31,9 +31,10 @@ from braid_hpc.queries.build import (
     valid,
     value,
 )
+from braid_hpc.queries.operators import Operator
 from braid_hpc.queries.parse import parse_query
 from braid_hpc.queries.plain import from_json, to_json
-from braid_hpc.queries.tree import And, Condition, Not, Operator, Or, Query
+from braid_hpc.queries.tree import And, Condition, Not, Or, Query
 
 __all__ = [
     "And",

@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from braid_hpc.queries.fields import Field, Holds, find_field
-from braid_hpc.queries.tree import Condition, Operator, Query, noun
+from braid_hpc.queries.operators import Operator
+from braid_hpc.queries.tree import Condition, Query
+from braid_hpc.queries.written import noun
 from braid_hpc.vocabulary.encoding import check_tags
 from braid_hpc.vocabulary.errors import InvalidInputError
 

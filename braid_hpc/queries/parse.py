@@ -5,20 +5,10 @@ from __future__ import annotations
 from typing import NoReturn
 
 from braid_hpc.queries.fields import FAMILIES, FIELDS, Field, Holds, find_field, near
-from braid_hpc.queries.tree import (
-    DEEPEST,
-    KEYWORDS,
-    NUMBER,
-    PATTERNS,
-    And,
-    Condition,
-    Not,
-    Operator,
-    Or,
-    Query,
-    Scalar,
-)
+from braid_hpc.queries.operators import PATTERNS, Operator, Scalar
+from braid_hpc.queries.tree import DEEPEST, And, Condition, Not, Or, Query
 from braid_hpc.queries.words import Mark, Word, mistake, split
+from braid_hpc.queries.written import KEYWORDS, NUMBER
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 __all__ = ["parse_query", "read_value"]

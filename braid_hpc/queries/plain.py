@@ -7,7 +7,9 @@ import math
 from typing import Any
 
 from braid_hpc.queries.fields import find_field
-from braid_hpc.queries.tree import LONGEST, And, Condition, Not, Operator, Or, Query, Scalar
+from braid_hpc.queries.operators import Operator, Scalar
+from braid_hpc.queries.tree import And, Condition, Not, Or, Query
+from braid_hpc.queries.values import LONGEST
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 __all__ = ["from_json", "to_json"]

@@ -2,95 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, ClassVar
 
-from braid_hpc.queries.fields import FAMILIES, FIELDS, STATUSES, Field, Holds, find_field
-from braid_hpc.vocabulary.codes import ACTIVITY_KIND, is_kind
+from braid_hpc.queries.fields import Field, find_field
+from braid_hpc.queries.operators import ALLOWED, Operator, Scalar
+from braid_hpc.queries.values import checked_value
+from braid_hpc.queries.written import noun, written
 from braid_hpc.vocabulary.errors import InvalidInputError
-from braid_hpc.vocabulary.times import nanoseconds
 
-__all__ = [
-    "DEEPEST",
-    "KEYWORDS",
-    "LONGEST",
-    "NUMBER",
-    "SIMILAR",
-    "WORD",
-    "And",
-    "Condition",
-    "Not",
-    "Operator",
-    "Or",
-    "Query",
-    "Scalar",
-    "written",
-]
-
-Scalar = str | int | float | bool
+__all__ = ["DEEPEST", "SIMILAR", "And", "Condition", "Not", "Or", "Query"]
 
 #: Levels of and, or, not and parentheses; nobody writes more, and Python's own stack holds that.
 DEEPEST = 100
 
-#: Characters of a search.
-LONGEST = 65_536
-
 #: From this on two texts are similar where nothing else is said (Jaro-Winkler, 0 to 1).
 SIMILAR = 0.85
-
-#: A whole number has at most so many digits: Python converts no more at once.
-DIGITS = 4_000
-_TOO_LONG = 10**DIGITS
-
-KEYWORDS = frozenset(
-    ("and", "or", "not", "in", "exists", "contains", "matches", "similar", "at", "valid", "invalid", "weak")
-)
-
-#: What stands without quotes.
-WORD = re.compile(r'[^\s()=<>!~&|,"]+')
-
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)", re.ASCII)
-
-
-class Operator(StrEnum):
-    """How a field is compared, as it is written."""
-
-    EQ = "="
-    NE = "!="
-    LT = "<"
-    LE = "<="
-    GT = ">"
-    GE = ">="
-    IN = "in"
-    LIKE = "~"
-    """By a pattern of a shell: ``*``, ``?``, ``[a-z]``, ``[!a]``; of the whole text."""
-    MATCHES = "matches"
-    """By a regular expression (RE2), anywhere in the text."""
-    CONTAINS = "contains"
-    SIMILAR = "similar"
-    EXISTS = "exists"
-
-
-ORDERED = (Operator.LT, Operator.LE, Operator.GT, Operator.GE)
-PATTERNS = (Operator.LIKE, Operator.MATCHES, Operator.CONTAINS, Operator.SIMILAR)
-
-_EQUAL = (Operator.EQ, Operator.NE, Operator.IN)
-_ANY = tuple(Operator)
-_ALLOWED: dict[Holds, tuple[Operator, ...]] = {
-    Holds.TEXT: _ANY,
-    Holds.KIND: (*_EQUAL, *PATTERNS),
-    Holds.STATUS: (*_EQUAL, Operator.EXISTS),
-    Holds.NUMBER: (*_EQUAL, *ORDERED, Operator.EXISTS),
-    Holds.TIME: (*_EQUAL, *ORDERED, Operator.EXISTS),
-    Holds.FLAG: (Operator.EQ, Operator.NE),
-    Holds.ID: _EQUAL,
-    Holds.RUN: (*_EQUAL, *PATTERNS, Operator.EXISTS),
-    Holds.URI: (*_EQUAL, *PATTERNS, Operator.EXISTS),
-    Holds.TYPED: _ANY,
-}
 
 
 class Query:
@@ -324,7 +251,7 @@ class Condition(Query):
             As the class says.
         """
         find_field(self.field.name, self.field.key)
-        allowed = _ALLOWED[self.field.holds]
+        allowed = ALLOWED[self.field.holds]
         if self.operator not in allowed:
             ways = ", ".join(allowed)
             raise InvalidInputError(f"{noun(self.field)} is not compared with {self.operator}: its ways are {ways}")
@@ -333,31 +260,15 @@ class Condition(Query):
         elif self.operator is Operator.IN:
             if not isinstance(self.value, (tuple, list)) or not self.value:
                 raise InvalidInputError("after 'in' comes a list of values, one at least: in (a, b)")
-            object.__setattr__(self, "value", tuple(self._checked(each) for each in self.value))
+            object.__setattr__(
+                self, "value", tuple(checked_value(self.field, self.operator, each) for each in self.value)
+            )
         else:
-            object.__setattr__(self, "value", self._checked(self.value))
+            object.__setattr__(self, "value", checked_value(self.field, self.operator, self.value))
         least = SIMILAR if self.least is None else self.least
         if isinstance(least, bool) or not isinstance(least, (int, float)) or not 0 <= least <= 1:
             raise InvalidInputError(f"{least!r} is no similarity: it is a number from 0 to 1")
         object.__setattr__(self, "least", float(least) if self.operator is Operator.SIMILAR else None)
-
-    def _checked(self, value: Any) -> Scalar:
-        if not isinstance(value, (str, bool, int, float)):
-            raise InvalidInputError(
-                f"{value!r:.80} is no value to compare with: give a text, a number or a truth value"
-            )
-        if isinstance(value, int) and abs(value) >= _TOO_LONG:
-            raise InvalidInputError(f"a number of more than {DIGITS} digits is too long to compare with")
-        if isinstance(value, str) and len(value) > LONGEST:
-            raise InvalidInputError(f"a text of {len(value)} characters is too long: {LONGEST} at most")
-        holds = self.field.holds
-        if self.operator in PATTERNS and not isinstance(value, str):
-            raise InvalidInputError(f"after {self.operator!s} comes a text, and {value!r} is none")
-        if self.operator in ORDERED:
-            _check_ordered(value)
-        _CHECKS.get(holds, _accept)(self.field, self.operator, value)
-        # Not a subclass with a text of its own.
-        return {bool: bool, int: int, float: float}.get(type(value), _plain)(value)
 
     def conditions(self) -> list[Condition]:
         """Return itself.
@@ -378,130 +289,3 @@ class Condition(Query):
             return f"{head} ({', '.join(written(each) for each in self.value)})"
         text = f"{head} {written(self.value if self.value is not None else '')}"
         return text if self.least in (None, SIMILAR) else f"{text} at {self.least!r}"
-
-
-# ------------------------------------------------------------------------------------------------- what fits a field
-
-
-def _plain(value: Any) -> Scalar:
-    for kind in (str, int, float):
-        if isinstance(value, kind):
-            return kind(value)
-    raise TypeError(type(value))
-
-
-def _accept(field: Field, operator: Operator, value: Scalar) -> None:
-    """Take any value."""
-
-
-def _check_ordered(value: Scalar) -> None:
-    if isinstance(value, bool):
-        raise InvalidInputError("true and false have no order: compare with = or !=")
-    if isinstance(value, float) and math.isnan(value):
-        raise InvalidInputError("nothing is more or less than nan: compare with = or !=")
-
-
-def _check_text(field: Field, operator: Operator, value: Scalar) -> None:
-    if not isinstance(value, str):
-        raise InvalidInputError(f"{noun(field)} is a text, and {value!r} is none")
-
-
-def _check_kind(field: Field, operator: Operator, value: Scalar) -> None:
-    _check_text(field, operator, value)
-    if operator in _EQUAL and not is_kind(value) and value not in (ACTIVITY_KIND, "unseen"):
-        raise InvalidInputError(
-            f"{value!r:.80} cannot be a kind: that is a word of lower-case letters, digits, '-' and '_', such as 'data'"
-        )
-
-
-def _check_status(field: Field, operator: Operator, value: Scalar) -> None:
-    if value not in STATUSES:
-        raise InvalidInputError(f"{value!r:.80} is no status: there are {', '.join(STATUSES)}")
-
-
-def _check_number(field: Field, operator: Operator, value: Scalar) -> None:
-    if isinstance(value, (bool, str)):
-        raise InvalidInputError(f"{noun(field)} is a number, and {value!r:.80} is none")
-
-
-def _check_time(field: Field, operator: Operator, value: Scalar) -> None:
-    if isinstance(value, (bool, float)):
-        raise InvalidInputError(f"{value!r} is not a time: give one such as 2026-11-21T10:30:00, in UTC")
-    nanoseconds(value)
-
-
-def _check_flag(field: Field, operator: Operator, value: Scalar) -> None:
-    if not isinstance(value, bool):
-        raise InvalidInputError(f"{noun(field)} is true or false, and {value!r:.80} is neither")
-
-
-def _check_id(field: Field, operator: Operator, value: Scalar) -> None:
-    if not isinstance(value, str) or not re.fullmatch(r"(id:)?[0-9a-fA-F]{4,32}", value):
-        raise InvalidInputError(f"{value!r:.80} is no id: that is 4 to 32 hexadecimal digits")
-
-
-_CHECKS = {
-    Holds.TEXT: _check_text,
-    Holds.KIND: _check_kind,
-    Holds.STATUS: _check_status,
-    Holds.NUMBER: _check_number,
-    Holds.TIME: _check_time,
-    Holds.FLAG: _check_flag,
-    Holds.ID: _check_id,
-    Holds.RUN: _check_text,
-    Holds.URI: _check_text,
-}
-
-
-# ------------------------------------------------------------------------------------------------------------- text
-
-
-def noun(field: Field) -> str:
-    """Return a field as it is written.
-
-    Parameters
-    ----------
-    field : Field
-        A field, or a key of a family.
-
-    Returns
-    -------
-    str
-        A tag stands alone where nothing else is called so.
-    """
-    if field.key is None:
-        return field.name
-    key = field.key
-    plain = WORD.fullmatch(key) is not None
-    head = key.partition(".")[0]
-    if field.name == "tag" and plain and head not in FAMILIES and key not in FIELDS and key.lower() not in KEYWORDS:
-        return key
-    return f"{field.name}.{key if plain else _quoted(key)}"
-
-
-def written(value: Scalar) -> str:
-    """Return a value as it is written.
-
-    Parameters
-    ----------
-    value : str, int, float or bool
-        Any.
-
-    Returns
-    -------
-    str
-        A text stands in quotes unless it is a word of letters, digits and a few marks that reads as nothing else.
-    """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not isinstance(value, str):
-        return repr(value)
-    # Fewer words than the parser takes without quotes: a reader should not have to guess.
-    plain = re.fullmatch(r"[^\W\d][\w.:/+@-]*", value) is not None
-    reads_otherwise = value in ("true", "false") or value.lower() in KEYWORDS or NUMBER.fullmatch(value)
-    return value if plain and not reads_otherwise else _quoted(value)
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

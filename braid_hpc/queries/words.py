@@ -7,7 +7,8 @@ import unicodedata
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from braid_hpc.queries.tree import LONGEST, WORD
+from braid_hpc.queries.values import LONGEST
+from braid_hpc.queries.written import WORD
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 __all__ = ["Mark", "Word", "mistake", "split"]

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from braid_hpc.compaction.rows import clean
 from braid_hpc.queries.fields import Holds
-from braid_hpc.queries.tree import LONGEST, And, Condition, Not, Operator, Query, Scalar, noun
+from braid_hpc.queries.operators import Operator, Scalar
+from braid_hpc.queries.tree import And, Condition, Not, Query
+from braid_hpc.queries.values import LONGEST
+from braid_hpc.queries.written import noun
 from braid_hpc.store.comparing import Bound, check_expression, compared_number, compared_text, compared_typed
 from braid_hpc.store.sources import source
 from braid_hpc.vocabulary.errors import InvalidInputError

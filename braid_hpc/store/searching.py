@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from braid_hpc.compaction.rows import as_json, clean
 from braid_hpc.queries.fields import Field
+from braid_hpc.queries.operators import Operator
 from braid_hpc.queries.parse import parse_query
-from braid_hpc.queries.tree import And, Condition, Operator, Query
+from braid_hpc.queries.tree import And, Condition, Query
 from braid_hpc.snapshots.schema import reference_of
 from braid_hpc.store.compiling import Compiler
 from braid_hpc.store.tables import Table

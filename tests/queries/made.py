@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import strategies as some
 
 from braid_hpc.queries.fields import FIELDS, RUN_FIELDS, STATUSES, Field, Holds
-from braid_hpc.queries.tree import _ALLOWED, And, Condition, Not, Operator, Or, Query
+from braid_hpc.queries.operators import ALLOWED, Operator
+from braid_hpc.queries.tree import And, Condition, Not, Or, Query
 
 KINDS = some.sampled_from(["data", "model", "fact", "activity", "test"])
 TEXTS = some.one_of(
@@ -54,7 +55,7 @@ def values(holds: Holds, operator: Operator) -> some.SearchStrategy[Any]:
 def conditions(draw: some.DrawFn, fields: some.SearchStrategy[Field] | None = None) -> Condition:
     """Give a condition on any field."""
     field = draw(fields if fields is not None else FIELD)
-    operator = draw(some.sampled_from(_ALLOWED[field.holds]))
+    operator = draw(some.sampled_from(ALLOWED[field.holds]))
     least = draw(some.none() | some.floats(0, 1)) if operator is Operator.SIMILAR else None
     return Condition(field, operator, draw(values(field.holds, operator)), least)
 

@@ -10,7 +10,8 @@ from hypothesis import given
 
 from braid_hpc.queries import And, Condition, Not, Or, Query, parse_query
 from braid_hpc.queries.fields import Field
-from braid_hpc.queries.tree import DEEPEST, Operator
+from braid_hpc.queries.operators import Operator
+from braid_hpc.queries.tree import DEEPEST
 from braid_hpc.vocabulary.errors import InvalidInputError
 from tests.queries.made import queries
 

@@ -10,7 +10,8 @@ import pytest
 
 from braid_hpc.queries import And, Condition, Not, Or, parse_query
 from braid_hpc.queries.fields import Field
-from braid_hpc.queries.tree import DEEPEST, Operator
+from braid_hpc.queries.operators import Operator
+from braid_hpc.queries.tree import DEEPEST
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 ONE = parse_query("a = 1")

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from braid_hpc.queries.fields import Field, Holds
-from braid_hpc.queries.tree import And, Condition, Not, Operator, Or, Query
+from braid_hpc.queries.operators import Operator
+from braid_hpc.queries.tree import And, Condition, Not, Or, Query
 from braid_hpc.store.finding import typed
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.identifiers import canonical

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import strategies as some
 
 from braid_hpc.queries.fields import Field
-from braid_hpc.queries.tree import Condition, Operator
+from braid_hpc.queries.operators import Operator
+from braid_hpc.queries.tree import Condition
 from braid_hpc.vocabulary.errors import InvalidInputError
 from tests.jobs import Job, made, one
 from tests.queries.made import values

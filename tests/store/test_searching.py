@@ -10,7 +10,7 @@ import pytest
 
 import braid_hpc as braid
 from braid_hpc.queries import Query, field, kind, name, parse_query, tag, valid
-from braid_hpc.queries.tree import LONGEST
+from braid_hpc.queries.values import LONGEST
 from braid_hpc.store.compiling import Compiler
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import InvalidInputError
