@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.conditions import parse_condition
 from braid_hpc.cli.output import Command, emit, format_option, store_option
-from braid_hpc.queries.fields import FAMILIES, FIELDS, Field
-from braid_hpc.queries.operators import Operator
-from braid_hpc.queries.parse import parse_query
-from braid_hpc.queries.tree import And, Condition, Query
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:
+    # Other commands need not wait for it.
+    from braid_hpc.queries.tree import Query
 
 __all__ = ["find", "tagged"]
 
@@ -61,6 +61,8 @@ def find(
         raise InvalidInputError(
             "nothing is asked for: give a search such as 'kind = model', KEY=VALUE, --uri or --kind"
         )
+    from braid_hpc.queries.tree import And
+
     notes: list[str] = []
     asked = [_read(text, notes, as_text=as_text) for text in searches]
     query = None if not asked else asked[0] if len(asked) == 1 else And(tuple(asked))
@@ -76,6 +78,9 @@ def find(
 
 def _read(text: str, notes: list[str], *, as_text: bool) -> Query:
     """Read one word of the command line: a search, or what is none and yet a condition on a tag."""
+    from braid_hpc.queries.fields import FAMILIES, FIELDS
+    from braid_hpc.queries.parse import parse_query
+
     if as_text:
         return _tag(*parse_condition(text, as_text=True))
     try:
@@ -94,11 +99,17 @@ def _read(text: str, notes: list[str], *, as_text: bool) -> Query:
 
 
 def _tag(key: str, value: Any) -> Query:
+    from braid_hpc.queries.fields import Field
+    from braid_hpc.queries.operators import Operator
+    from braid_hpc.queries.tree import Condition
+
     return Condition(Field("tag", key), Operator.EQ, value)
 
 
 def _hints(opened: Store, query: Query) -> list[str]:
     """Say of each key that no tag has which ones are near it, and of each field that a tag is called so too."""
+    from braid_hpc.queries.fields import FIELDS
+
     known = opened.sql("select distinct key from tags")["key"]
     found = []
     for name, key in dict.fromkeys((each.field.name, each.field.key) for each in query.conditions()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from braid_hpc.store import searching, stated
+from braid_hpc.store import stated
 from braid_hpc.store.stated import Statement, TestChange
 from braid_hpc.store.tables import Table
 
@@ -69,6 +69,9 @@ class Asking:
         --------
         find_runs : finds runs.
         """
+        # Here, because other questions need not wait for it.
+        from braid_hpc.store import searching
+
         return searching.find(
             cast("Store", self), query, tags=tags, uri=uri, kind=kind, at=at, as_of=as_of, limit=limit
         )
@@ -104,6 +107,8 @@ class Asking:
         --------
         find : finds versions and activities.
         """
+        from braid_hpc.store import searching
+
         return searching.find_runs(cast("Store", self), query, at=at, as_of=as_of, limit=limit)
 
     def describe(self, reference: str, *, at: int | None = None, as_of: Any = None) -> dict[str, Any]:
