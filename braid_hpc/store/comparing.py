@@ -237,8 +237,8 @@ def glob_expression(pattern: str) -> str:
 
     Examples
     --------
-    >>> glob_expression("scan-?[0-9]*")
-    '(?s)scan-.[0-9].*'
+    >>> glob_expression("scan?[0-9]*")
+    '(?s)scan.[0-9].*'
     """
     found, at = "(?s)", 0
     while at < len(pattern):
