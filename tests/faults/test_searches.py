@@ -20,6 +20,9 @@ from tests.store.oracle import holds, rows_of
 from tests.store.searched import likely, searched
 
 
+pytestmark = pytest.mark.timeout(40_000)
+
+
 class Asked(NamedTuple):
     """An open store and its rows."""
 
