@@ -234,11 +234,11 @@ def _places(store: Store, then: dict[str, Any]) -> list[Place]:
 
 def _directories(store: Store, archive: str) -> dict[str, str]:
     """Return where the logs of a merge were read, by writer; the archive may have been moved away."""
-    path = store._files.archive / archive / "headers.jsonl"
+    path = store._files.archive / archive / "writers.jsonl"
     if not path.is_file():
         return {}
-    headers = [json.loads(line) for line in path.read_text().splitlines() if line]
-    return {each["writer"]: each["directory"] for each in headers if "directory" in each}
+    writers = [json.loads(line) for line in path.read_text().splitlines() if line]
+    return {each["writer"]: each["directory"] for each in writers if each.get("directory")}
 
 
 def _uris(store: Store, then: dict[str, Any]) -> list[BytesAt]:
