@@ -238,8 +238,8 @@ def _folds(drawing: _Drawing, places: dict[tuple[str, int], tuple[int, int]]) ->
         x, y = places[mark]
         most = kinds.most_common()
         total = sum(kinds.values())
-        text = f"{total:,} {most[0][0]}" if len(most) == 1 else f"{total:,} of {len(most)} kinds"
         said = ", ".join(f"{count:,} {kind}" for kind, count in most)
+        text = said if len(said) <= _LETTERS else f"{_count(total, 'node')}, {_count(len(most), 'kind')}"
         found.append(
             f'<g><title>{_escape(f"not drawn: {said}")}</title><rect class="fold" x="{x}" y="{y}" width="{_WIDTH}" '
             f'height="{_HEIGHT}" rx="3" fill="#ffffff" stroke="#999999" stroke-dasharray="2 3"/>'

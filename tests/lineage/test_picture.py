@@ -43,6 +43,13 @@ def test_a_small_answer_is_drawn_whole() -> None:
     assert picture([], []) == ""
 
 
+def test_many_kinds_are_counted_where_they_do_not_fit() -> None:
+    nodes = [node("hub", 0), *(node(f"n{n}", kind=f"kind-{n % 4}") for n in range(40))]
+    drawn = picture(nodes, [edge(each.ref, "hub") for each in nodes[1:]])
+    assert "40 nodes, 4 kinds" in texts(drawn)
+    assert "not drawn: 10 kind-0, 10 kind-1, 10 kind-2, 10 kind-3" in drawn
+
+
 def test_lines_lead_to_the_right() -> None:
     """From what fed to what came of it, also where a way is longer than the shortest one."""
     nodes = [node("a", 0), *(node(n) for n in "bcd")]
@@ -64,7 +71,7 @@ def test_many_neighbours_are_one_mark_with_their_number() -> None:
     drawn = picture(nodes, [edge(each.ref, "hub") for each in nodes[1:]])
     boxes, folds, lines = marks(drawn)
     assert (len(boxes), len(folds), len(lines)) == (1, 1, 1)
-    assert "1,239 of 2 kinds" in texts(drawn)
+    assert "1,234 data, 5 model" in texts(drawn)
     assert "not drawn: 1,234 data, 5 model" in drawn
     assert "1,240 nodes, 1,239 edges; 1,239 nodes not drawn" in texts(drawn)
 
