@@ -26,7 +26,7 @@ from braid_hpc.vocabulary.codes import Relation
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
 from tests.jobs import Job, made, one
 from tests.lineage.test_answer import workflow
-from tests.lineage.test_walk import fill
+from tests.lineage.test_walk import Edge, fill
 
 EDGES = st.lists(
     st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from(list(Relation)), st.integers(1, 3)), max_size=30
@@ -170,16 +170,20 @@ def test_a_kind_must_be_said_where_a_name_has_several(tmp_path: Path) -> None:
 def test_on_any_graph(
     connection: duckdb.DuckDBPyConnection,
     tmp_path_factory: pytest.TempPathFactory,
-    edges: list[tuple[int, int, Relation, int]],
+    edges: list[Edge],
     at: int,
     indexed: bool,
     count: int,
 ) -> None:
     """Lengths are networkx's, and so is what lies between; with cycles, over the index and over the tables."""
+    hold(connection, tmp_path_factory.mktemp("index") / "index" if indexed else None, edges, at=at, count=count)
+
+
+def hold(connection: duckdb.DuckDBPyConnection, path: Path | None, edges: list[Edge], *, at: int, count: int) -> None:
+    """Ask why of a graph that the tables hold, with an index at a path or without."""
     fill(connection, edges)
     index = None
-    if indexed:
-        path = tmp_path_factory.mktemp("index") / "index"
+    if path is not None:
         write_adjacency(connection, path, 3)
         index = open_adjacency(path)
     usable = [(c, p) for c, p, r, snapshot in edges if snapshot <= at and r in FOLLOWED]
@@ -211,3 +215,21 @@ def test_on_any_graph(
         reached = {ends[0], *nx.descendants(graph, ends[0])} & {ends[1], *nx.ancestors(graph, ends[1])}
         assert set(inside) == reached
         assert {(c, p) for c, p, _ in between} == {(c, p) for c, p in usable if c in reached and p in reached}
+
+
+def test_an_edge_that_was_stated_later_is_no_way_of_before(tmp_path: Path) -> None:
+    """Over the index and over the tables; the shorter way counts from when it was said."""
+    with Job(tmp_path / "logs", 2) as job:
+        config = job[0].fact("config", {"n": 1})
+        part = job[0].data("part", digest="x:1", derived_from=config)
+        job[0].model("net", digest="w:1", derived_from=part, same_on_all_ranks=True)
+        job[1].model("net", digest="w:1", derived_from=config, same_on_all_ranks=True)
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as opened:
+        times = opened.sql(
+            "select epoch_ns(o.time) as t from occurrences o join versions using (id) where name = 'net' order by 1"
+        )["t"]
+        assert len(times) == 2
+        for index in (opened.adjacency, None):
+            opened.__dict__["adjacency"] = index
+            assert [len(opened.why("net", "config", as_of=time).ways[0]) for time in times] == [2, 1]
+            assert opened.why("net", "config", as_of=times[0], paths=5).whole
