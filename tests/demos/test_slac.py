@@ -6,6 +6,8 @@ The oracle is the workflow itself: the registers in the firmware's file, applied
 from __future__ import annotations
 
 import json
+import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from braid_hpc.demos.slac.summary import who_dropped
 from braid_hpc.demos.slac.workflow import field
 from tests.demos.conftest import Done, Perform, shorter
 from tests.jobs import count, edges_of, has_cycle, rows
+from tests.snapshots.test_macros import compare
 
 RANKS, EPOCHS, SHOTS = 2, 3, 200
 
@@ -130,6 +133,12 @@ def test_an_event_that_is_not_there(done: Done) -> None:
 
 
 # its parts
+
+
+def test_macros_of_its_store_are_what_it_answers(done: Done, tmp_path: Path) -> None:
+    # DuckDB opens a file once in a process, and it is open.
+    copied = Path(shutil.copy(done.store.path, tmp_path))
+    assert compare(copied, None, random.Random(1), 4) == 8
 
 
 @pytest.fixture

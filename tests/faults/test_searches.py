@@ -19,7 +19,6 @@ from tests.snapshots.test_macros import compare, record
 from tests.store.oracle import holds, rows_of
 from tests.store.searched import likely, searched
 
-
 pytestmark = pytest.mark.timeout(40_000)
 
 
