@@ -14,7 +14,7 @@ from braid_hpc.queries.values import LONGEST
 from braid_hpc.store.compiling import Compiler
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import InvalidInputError
-from tests.jobs import made, one
+from tests.jobs import deliver, made, one
 from tests.store.oracle import rows_of
 from tests.store.searched import HOSTILE, VALUES, searched
 
@@ -122,6 +122,24 @@ def test_what_runs_are_asked(asked: tuple[Store, dict[str, Any]]) -> None:
         store.find_runs("energy_keV > 70")
     with pytest.raises(InvalidInputError, match="a run has no kind"):
         store.find_runs("kind = data")
+
+
+def test_runs_that_did_not_succeed_or_never_stopped(tmp_path: Path) -> None:
+    """Exactly those, by one condition on the status, and each by its own."""
+    logs = tmp_path / "logs"
+    with one(logs, name="fine") as job:
+        job[0].data("d", digest="x:0")
+    with pytest.raises(ZeroDivisionError), braid.job("fails", log_dir=logs):
+        _ = 1 / 0
+    with one(tmp_path / "node", name="killed") as job:
+        job[0].data("d", digest="x:0")
+        deliver(job.folder(0), logs)
+    with made(logs, tmp_path / "prov.duckdb") as store:
+        assert sorted(store.find_runs("status != ok")["job"]) == ["fails", "killed"]
+        assert store.find_runs("status = failed")["job"] == ["fails"]
+        assert store.find_runs("run.status = incomplete")["job"] == ["killed"]
+        assert store.find("run.status = incomplete and kind = data")["ref"] == store.find("kind = data")["ref"]
+        assert len(store.find("not run.status = incomplete and kind = data")) == 0
 
 
 def test_earlier_snapshots_and_times(tmp_path: Path) -> None:
