@@ -47,6 +47,7 @@ from braid_hpc.vocabulary.columns import BATCH_IN_FILE
 from braid_hpc.vocabulary.errors import BraidError, CorruptLogError
 from tests.faults.campaign import many
 from tests.faults.oracle import Counter
+from tests.faults.stores import check_rebuilt
 from tests.ranks import LAUNCHER_VARIABLES
 
 Row = tuple[Any, ...]
@@ -511,7 +512,7 @@ class LogMachine(RuleBasedStateMachine):
             writer.levels = levels
 
     def teardown(self) -> None:
-        """What the store has become, part by part, is what one merge of all logs would make."""
+        """What the store has become, part by part, is what one merge of all logs would make; and so is its rebuild."""
         try:
             for writer in self.writers:
                 self.check_levels()
@@ -542,6 +543,7 @@ class LogMachine(RuleBasedStateMachine):
         braid.compact(originals / "all", fresh)
         with braid.open(self.store) as one, braid.open(fresh) as other:
             assert one.digests(numbers=False) == other.digests(numbers=False)
+        check_rebuilt(self.store, self.root / "again.duckdb")
 
 
 @contextlib.contextmanager
