@@ -1,0 +1,35 @@
+"""``braid rebuild``: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from braid_hpc.compaction.compact import compact
+from tests.cli.conftest import Braid
+from tests.faults.stores import archives, flip, tables_of
+
+
+def test_rebuild(cli: Braid, logs: Path, tmp_path: Path) -> None:
+    """Made in place or anew (0); nothing there (3), something there (5), damaged (4), what is left of it (1)."""
+    store, new = tmp_path / "prov.duckdb", tmp_path / "new.duckdb"
+    compact(logs, store)
+    before = tables_of(store)
+    result = cli("rebuild", store)
+    assert result.exit_code == 0
+    assert "made again to snapshot 1" in result.stderr
+    assert "replaced-1-" in result.stderr
+    assert tables_of(store) == before
+    assert cli("rebuild", tmp_path / "none.duckdb").exit_code == 3
+    assert cli("rebuild", store, "--into", logs).exit_code == 5
+    path = archives(store)[0] / "events.arrows"
+    flip(path, path.stat().st_size // 2)
+    refused = cli("rebuild", store, "--into", new)
+    assert refused.exit_code == 4
+    assert "events.arrows does not carry its check sum" in refused.stderr
+    assert not new.exists()
+    assert cli("rebuild", store, "--partial").exit_code == 4
+    partial = cli("rebuild", store, "--into", new, "--partial")
+    assert partial.exit_code == 1
+    assert "are not in" in partial.stderr
+    assert tables_of(store) == before
+    assert cli("lineage", "model:net", "--store", new).exit_code in (0, 3)
