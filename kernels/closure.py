@@ -74,8 +74,9 @@ def closure(
         Where to begin; each once.
     depth : int
         How many edges at most.
-    seen : ndarray of uint8, shape (nodes,)
-        Nodes that are not 0 here are not entered (starts are all the same). It is used up: what was reached is 1 then.
+    seen : ndarray of uint8, shape (nodes // 8 + 1,)
+        Nodes whose bit is set here are not entered (starts are all the same), bit `i` of byte `n` for node ``8 n + i``:
+        it stays within a cache where a byte for each would not. It is used up: what was reached is set then.
     when : When, optional
         A time that is asked for; without it none.
 
@@ -99,7 +100,7 @@ def closure(
     --------
     >>> import numpy as np
     >>> rows = np.array([0, 1, 2, 2], np.uint32), np.array([1, 2], np.uint32), np.array([0, 0], np.uint16)
-    >>> nodes, distance = closure(rows, np.array([1], np.uint8), np.array([0]), depth=9, seen=np.zeros(3, np.uint8))
+    >>> nodes, distance = closure(rows, np.array([1], np.uint8), np.array([0]), depth=9, seen=np.zeros(1, np.uint8))
     >>> nodes.tolist(), distance.tolist()
     ([0, 1, 2], [0, 1, 2])
     """
@@ -132,7 +133,8 @@ def _closure(
     distance = np.empty(nodes.size, np.int32)
     count = starts.size
     for at in range(count):
-        nodes[at], distance[at], seen[starts[at]] = starts[at], 0, 1
+        nodes[at], distance[at] = starts[at], 0
+        seen[starts[at] >> 3] |= 1 << (starts[at] & 7)
     at = 0
     while at < count and distance[at] < depth:
         node, level = nodes[at], distance[at] + 1
@@ -140,7 +142,8 @@ def _closure(
         for edge in range(offsets[node], offsets[node + 1]):
             there = far[edge]
             # Asked first: where most of a graph is reached, most edges lead to what was seen.
-            if seen[there]:
+            byte, bit = there >> 3, np.uint8(1 << (there & 7))
+            if seen[byte] & bit:
                 continue
             follow = allowed[mark[edge]]
             if follow:
@@ -171,7 +174,8 @@ def _closure(
                     more, further = np.empty(2 * count, np.int64), np.empty(2 * count, np.int32)
                     more[:count], further[:count] = nodes, distance
                     nodes, distance = more, further
-                nodes[count], distance[count], seen[there] = there, level, 1
+                nodes[count], distance[count] = there, level
+                seen[byte] |= bit
                 count += 1
     return nodes[:count], distance[:count]
 
@@ -212,7 +216,7 @@ def closure_slow(
                 follow = int(allowed[mark[edge]])
                 if when is not None and follow:
                     follow = when.times[there] <= when.as_of and (follow == 1 or _holds(when, edge))
-                if follow and not seen[there] and there not in found:
+                if follow and not seen[there >> 3] >> (there & 7) & 1 and there not in found:
                     found[there] = found[node] + 1
                     queue.append(there)
     return np.array(queue, np.int64), np.array([found[node] for node in queue], np.int32)

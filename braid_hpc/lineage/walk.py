@@ -149,21 +149,22 @@ def _over_index(
 ) -> Walk:
     half, when = index.half(down=down), moment_of(index, down=down, at=moment[0], as_of=moment[1])
     allowed = index.allowed(relations, moment[0], as_of=when is not None)
-    seen = np.zeros(index.nodes + 1, np.uint8)
+    # Compiled only where somebody has loaded the compiler already: loading it takes longer than any walk.
+    compiled = "numba" in sys.modules
+    seen = np.zeros((index.nodes + 8) // 8, np.uint8)
     begin = np.array(list(dict.fromkeys(starts)), np.int64)
     if closed:
         barred = np.fromiter(closed, np.int64, len(closed))
-        seen[barred[barred <= index.nodes]] = 1
+        mark_seen(seen, barred[barred <= index.nodes])
     if when is not None:
         later = index.later(when.at, when.as_of)
-        seen[later] = 1
+        mark_seen(seen, later)
     known = begin[begin <= index.nodes]
     if when is not None:
         # What was not there had no edges either.
         known = known[(when.times[known] <= when.as_of) & ~np.isin(known, later)]
     deepest = index.nodes + 1 if depth is None else min(depth, index.nodes + 1)
-    # Compiled only where somebody has loaded the compiler already: loading it takes longer than any walk.
-    reach = _compiled_closure() if "numba" in sys.modules else closure_by_level
+    reach = _compiled_closure() if compiled else closure_by_level
     nodes, levels = reach((half.offsets, half.far, half.mark), allowed, known, depth=deepest, seen=seen, when=when)
     between = _edges_between(index, half, nodes, allowed, down, when) if edges else _no_edges()
     if len(known) < len(begin):
@@ -208,6 +209,19 @@ def _compiled_closure() -> Any:
     return closure
 
 
+def mark_seen(seen: NDArray[np.uint8], nodes: NDArray[np.int64]) -> None:
+    """Set the bits of some nodes.
+
+    Parameters
+    ----------
+    seen : ndarray of uint8
+        As for :func:`braid_hpc.kernels.closure.closure`; changed.
+    nodes : ndarray of int64
+        Which nodes.
+    """
+    np.bitwise_or.at(seen, nodes >> 3, (1 << (nodes & 7)).astype(np.uint8))
+
+
 def closure_by_level(
     rows: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
     allowed: NDArray[np.uint8],
@@ -222,7 +236,7 @@ def closure_by_level(
     Parameters
     ----------
     rows, allowed, starts, depth, seen, when
-        As there; `seen` is used up.
+        As there; `seen` stays as it is.
 
     Returns
     -------
@@ -232,6 +246,8 @@ def closure_by_level(
         As there.
     """
     offsets, far, mark = rows
+    # Bits of one byte would come in each other's way here.
+    seen = np.unpackbits(seen, bitorder="little")
     found, seen[starts] = [starts], 1
     while len(frontier := found[-1]) and len(found) <= depth:
         _, places = edges_of(offsets, frontier)

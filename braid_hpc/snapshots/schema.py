@@ -270,15 +270,23 @@ create view stated_invalidations as
     select uid, id, cause, cascade, time, writer, sequence, snapshot from invalidation_rows where id is not null
     union all
     select i.uid, v.id, i.cause, i.cascade, i.time, i.writer, i.sequence, greatest(i.snapshot, v.snapshot)
-    from invalidation_rows i join versions v on i.name = v.name and (i.kind is null or i.kind = v.kind)
-        and v.time <= i.time and not v.placeholder;
+    from invalidation_rows i join version_rows v on i.name = v.name and (i.kind is null or i.kind = v.kind)
+    join (
+        select id, min(time) as time from occurrences where id in (
+            select n.id from version_rows n join invalidation_rows s on s.name = n.name) group by id) o
+        on o.id = v.id and o.time <= i.time
+    where v.placeholder is null;
 
 create view stated_revalidations as
     select uid, id, despite, time, writer, sequence, snapshot from revalidation_rows where id is not null
     union all
     select r.uid, v.id, r.despite, r.time, r.writer, r.sequence, greatest(r.snapshot, v.snapshot)
-    from revalidation_rows r join versions v on r.name = v.name and (r.kind is null or r.kind = v.kind)
-        and v.time <= r.time and not v.placeholder;
+    from revalidation_rows r join version_rows v on r.name = v.name and (r.kind is null or r.kind = v.kind)
+    join (
+        select id, min(time) as time from occurrences where id in (
+            select n.id from version_rows n join revalidation_rows s on s.name = n.name) group by id) o
+        on o.id = v.id and o.time <= r.time
+    where v.placeholder is null;
 
 create view invalidations as
     select i.uid, i.id, n.kind, n.name, n.version, i.cause, i.cascade, i.time,
