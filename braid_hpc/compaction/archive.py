@@ -10,7 +10,6 @@ commit, and the sums of these three. It is read again in :mod:`braid_hpc.compact
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -18,16 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import pyarrow as pa
-import xxhash
 
+from braid_hpc.compaction.archive_files import BATCHES, EVENTS, SummedFile, events_batch, file_sum, large_batch
 from braid_hpc.compaction.extract import Speaker
 from braid_hpc.compaction.ledger import may_live
-from braid_hpc.log.batch_file import batch_digest
 from braid_hpc.log.header import pack_header
-from braid_hpc.log.layout import pack_sum
-from braid_hpc.reading.events import COLUMNS, Events
+from braid_hpc.reading.events import Events
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import WriterState
 
@@ -35,70 +31,14 @@ if TYPE_CHECKING:
     from braid_hpc.compaction.commit import Commit
     from braid_hpc.compaction.write import Writer
 
-__all__ = ["ARCHIVE", "MAJOR", "Archive", "file_sum"]
+__all__ = ["ARCHIVE", "MAJOR", "Archive"]
 
 ARCHIVE = "braid archive"
 MAJOR = 1
 MINOR = 0
 
-_EVENTS = pa.schema(
-    [
-        ("writer", pa.binary(16)),
-        ("sequence", pa.uint64()),
-        ("time", pa.int64()),
-        ("subject", pa.uint64()),
-        ("object", pa.uint64()),
-        ("name", pa.uint32()),
-        ("other", pa.uint32()),
-        ("code", pa.uint16()),
-        ("flags", pa.uint16()),
-        ("thread", pa.uint32()),
-        ("word", pa.uint64()),
-        ("payload", pa.large_binary()),
-    ]
-)
-_BATCHES = pa.schema(
-    [("writer", pa.binary(16)), ("stream", pa.uint32()), ("first", pa.uint64()), ("ipc", pa.large_binary())]
-)
-
 #: Files of a log that are linked; arrays are copied into files of their own.
 _LINKED = ("header.json", "tail-*", "events*", "stream-*")
-#: What an Arrow IPC stream ends with.
-_END = b"\xff\xff\xff\xff\0\0\0\0"
-
-
-class _Summed:
-    """An Arrow IPC stream, and beside it the sum of each of its batches, as the log's own batches have them."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._path = path
-        self._schema = schema.serialize()
-        self._file = path.open("xb")
-        self._file.write(self._schema)
-        self._at = self._schema.size
-        self._sums: list[bytes] = []
-
-    def __len__(self) -> int:
-        """Return how many batches were written."""
-        return len(self._sums)
-
-    def write(self, batch: pa.RecordBatch, first: int, after: int) -> None:
-        message = batch.serialize()
-        digest = batch_digest(self._schema, message)
-        self._sums.append(pack_sum(self._at, message.size, first, after, batch.num_rows, digest))
-        self._file.write(message)
-        self._at += message.size
-
-    def finish(self) -> None:
-        self._file.write(_END)
-        self._file.close()
-        with self._path.with_suffix(".sums").open("xb") as file:
-            file.writelines(self._sums)
-
-    def discard(self) -> None:
-        # What refuses this has been told before.
-        with contextlib.suppress(OSError):
-            self._file.close()
 
 
 class Archive:
@@ -119,17 +59,17 @@ class Archive:
         self.directory = directory
         self._writers: list[dict[str, Any]] = []
         self._linked: set[str] = set()
-        self._outs: list[_Summed] = []
+        self._outs: list[SummedFile] = []
         directory.mkdir(parents=True)
         try:
-            self._events = self._open("events.arrows", _EVENTS)
-            self._batches = self._open("batches.arrows", _BATCHES)
+            self._events = self._open("events.arrows", EVENTS)
+            self._batches = self._open("batches.arrows", BATCHES)
         except BaseException:
             self.discard()
             raise
 
-    def _open(self, name: str, schema: pa.Schema) -> _Summed:
-        self._outs.append(_Summed(self.directory / name, schema))
+    def _open(self, name: str, schema: pa.Schema) -> SummedFile:
+        self._outs.append(SummedFile(self.directory / name, schema))
         return self._outs[-1]
 
     def add_writer(self, facts: Speaker) -> None:
@@ -182,7 +122,7 @@ class Archive:
         """
         if facts.writer not in self._linked:
             first, last = int(events["sequence"][0]), int(events["sequence"][-1])
-            self._events.write(_batch(facts.writer, events), first, last + 1)
+            self._events.write(events_batch(facts.writer, events), first, last + 1)
 
     def add_batch(self, facts: Speaker, number: int, first: int, ipc: bytearray) -> None:
         """Add a large batch of a stream.
@@ -205,13 +145,7 @@ class Archive:
         """
         if facts.writer in self._linked:
             return
-        arrays = [
-            pa.array([bytes.fromhex(facts.writer)], pa.binary(16)),
-            pa.array([number], pa.uint32()),
-            pa.array([first], pa.uint64()),
-            _binary(np.array([0, len(ipc)]), ipc),
-        ]
-        self._batches.write(pa.RecordBatch.from_arrays(arrays, schema=_BATCHES), first, first + 1)
+        self._batches.write(large_batch(facts.writer, number, first, ipc), first, first + 1)
 
     def end_writer(self, facts: Speaker, digest: str, faults: list[str]) -> list[str]:
         """End a writer.
@@ -302,33 +236,6 @@ class Archive:
             self.discard()
 
 
-def file_sum(path: Path) -> dict[str, Any]:
-    """Return what a file is known by.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    dict
-        Its ``bytes`` and their ``xxh3_128``.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    """
-    digest = xxhash.xxh3_128()
-    size = 0
-    with path.open("rb") as file:
-        while part := file.read(4 << 20):
-            digest.update(part)
-            size += len(part)
-    return {"bytes": size, "xxh3_128": digest.hexdigest()}
-
-
 def _line(value: Any) -> str:
     return json.dumps(value) + "\n"
 
@@ -360,33 +267,3 @@ def _is_final(log: WriterLog) -> bool:
     if log.state in (WriterState.OPEN, WriterState.LOSSY) and log.close is None:
         return not may_live(log.header)
     return log.state.complete or log.state is WriterState.LOSSY
-
-
-def _batch(writer: str, events: Events) -> pa.RecordBatch:
-    columns = [pa.array(events[name], _EVENTS.field(name).type) for name in COLUMNS]
-    identity = pa.repeat(pa.scalar(bytes.fromhex(writer), pa.binary(16)), len(events))
-    return pa.RecordBatch.from_arrays([identity, *columns, _payloads(events)], schema=_EVENTS)
-
-
-def _payloads(events: Events) -> Any:
-    """Return the payloads as Arrow holds them, by one copy at most: never an index for each byte."""
-    starts, ends = events.start, events.start + events.length
-    order = None
-    if len(events) > 1 and bool((starts[1:] < ends[:-1]).any()):
-        order = np.argsort(starts, kind="stable")
-        starts, ends = starts[order], ends[order]
-    if bool((starts[1:] == ends[:-1]).all()):
-        found = _binary(np.concatenate([starts[:1], ends]), events.heap)
-    else:
-        offsets = np.stack([starts, ends], 1).ravel()
-        found = _binary(offsets, events.heap).take(pa.array(np.arange(0, len(offsets), 2)))
-    if order is None:
-        return found
-    back = np.empty(len(order), np.int64)
-    back[order] = np.arange(len(order))
-    return found.take(pa.array(back))
-
-
-def _binary(offsets: Any, heap: Any) -> Any:
-    buffers = [None, pa.py_buffer(np.ascontiguousarray(offsets, np.int64)), pa.py_buffer(heap)]
-    return pa.Array.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)

@@ -10,7 +10,8 @@ from typing import Any
 
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
-from braid_hpc.compaction.archive import ARCHIVE, MAJOR, file_sum
+from braid_hpc.compaction.archive import ARCHIVE, MAJOR
+from braid_hpc.compaction.archive_files import file_sum
 from braid_hpc.log.header import unpack_header
 from braid_hpc.log.layout import SUM, SUM_BYTES
 from braid_hpc.reading.events import Events

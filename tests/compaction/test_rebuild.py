@@ -281,7 +281,7 @@ def test_what_is_there_is_not_overwritten(logs: Path, store: Path, new: Path, tm
 
 def test_a_digest_that_does_not_hold_is_named(logs: Path, store: Path) -> None:
     """Also where every sum of a file was made anew: the digest of what was taken stands in another one."""
-    from braid_hpc.compaction.archive import file_sum
+    from braid_hpc.compaction.archive_files import file_sum
     from braid_hpc.log.header import pack_header, unpack_header
 
     with one(logs) as job:
