@@ -54,6 +54,7 @@ def whole(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         run.tag(data, "late", True)
         run.invalidate(data, cause="the shutter was closed")
         run.revalidate(data)
+        run.retract(data, config, cause="another one was used")
         run.on_invalid(data, ["mv", "{uri}", "/quarantine"])
         begun = record_attempt(run, Attempt("a" * 32, "b" * 32, "c" * 32))
         record_result(run, begun, Result(ok=True, code=0))
