@@ -170,7 +170,9 @@ def large_batch(writer: str, number: int, first: int, ipc: bytearray) -> pa.Reco
 
 def _payloads(events: Events) -> Any:
     """Return the payloads as Arrow holds them, by one copy at most: never an index for each byte."""
-    starts, ends = events.start, events.start + events.length
+    # Of a file that was cut, rows without a payload may point behind what is left of it.
+    starts = np.minimum(events.start, len(events.heap))
+    ends = starts + events.length
     order = None
     if len(events) > 1 and bool((starts[1:] < ends[:-1]).any()):
         order = np.argsort(starts, kind="stable")
