@@ -91,3 +91,16 @@ def test_an_archive_that_was_moved_away_leaves_the_rest(store: Store) -> None:
         (place,) = store.where("data:frames").places
         assert place.log is None
         assert place.rank == 1
+
+
+def test_a_log_that_was_merged_by_a_relative_path_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer names the log by its whole path: who asks stands elsewhere than who merged."""
+    with Job(tmp_path / "logs", 1, name="fit") as job:
+        job[0].fact("config", {"n": 1})
+    monkeypatch.chdir(tmp_path)
+    with made(Path("logs"), tmp_path / "prov.duckdb") as opened:
+        (place,) = opened.where("fact:config").places
+    assert place.log is not None
+    assert Path(place.log).parent == tmp_path / "logs"
