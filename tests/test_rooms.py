@@ -26,10 +26,9 @@ LEAVES = ("kernels", "_version")
 
 #: What one module may import although it lies to the right, with the reason.
 EXCEPTIONS = {
-    ("store.walking", "lineage.answer"): "Store.lineage and Store.impact are asked of the store, and answered there",
+    ("store.walking", "lineage.ask"): "Store.lineage and Store.impact are asked of the store, and answered there",
+    ("store.walking", "lineage.answer"): "what they return",
     ("store.walking", "lineage.component"): "so is Store.graph",
-    ("store.walking", "lineage.relations"): "along which relations",
-    ("store.walking", "lineage.shown"): "and of which kinds",
     ("store.walking", "lineage.validity"): "so is what is valid",
     (
         "store.asking",

@@ -89,7 +89,8 @@ class Archive:
         linked = bool(log.sealed) and not log.copies and _is_final(log) and self._link(log)
         if linked:
             self._linked.add(facts.writer)
-        about = {"writer": facts.writer, "run": facts.run, "directory": os.path.abspath(log.directory), "linked": linked}
+        directory = os.path.abspath(log.directory)
+        about = {"writer": facts.writer, "run": facts.run, "directory": directory, "linked": linked}
         self._writers.append({**about, "rows": [len(self._events)], "batches": [len(self._batches)]})
 
     def _link(self, log: WriterLog) -> bool:

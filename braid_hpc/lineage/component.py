@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braid_hpc.lineage.answer import LineageEdge, LineageNode
-from braid_hpc.lineage.missing import Missing, missing_logs
+from braid_hpc.lineage.ground import Ground, edges_by_refs
+from braid_hpc.lineage.missing import Missing
 from braid_hpc.lineage.pictured import Pictured, Source
 from braid_hpc.lineage.render import dot, mermaid
 from braid_hpc.lineage.walk import FOLLOWED, edges_of, followed, moment_of
 from braid_hpc.snapshots.adjacency import Adjacency
-from braid_hpc.store.holding import FOREVER, HOLDING, NODE_TIMES, absent_nodes, filled_nodes
-from braid_hpc.store.resolve import Node, resolve
+from braid_hpc.store.holding import FOREVER, HOLDING, LATER, absent_nodes
+from braid_hpc.store.resolve import Node
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from braid_hpc.lineage.validity import Judgement
     from braid_hpc.store.store import Store
 
 __all__ = ["LIMIT", "Graph", "draw"]
@@ -105,31 +105,15 @@ class Graph(Pictured):
         }
 
 
-def draw(
-    store: Store,
-    reference: str | None,
-    *,
-    limit: int | None,
-    at: int,
-    as_of: int | None = None,
-    invalid: dict[int, Judgement],
-) -> Graph:
-    """Collect what hangs together with a node, or all there is.
+def draw(store: Store, reference: str | None, *, limit: int | None, at: int | None, as_of: Any) -> Graph:
+    """Collect what hangs together with a node, or all there is; see :meth:`braid_hpc.Store.graph`.
 
     Parameters
     ----------
     store : Store
         Open.
-    reference : str or None
-        A version or an activity; None for the whole store.
-    limit : int or None
-        How many nodes at most; None for all.
-    at : int
-        Snapshot number.
-    as_of : int, optional
-        Nanoseconds since 1970 UTC.
-    invalid : dict of int to Judgement
-        From :func:`braid_hpc.lineage.validity.invalid_nodes`.
+    reference, limit, at, as_of
+        As there.
 
     Returns
     -------
@@ -138,75 +122,49 @@ def draw(
 
     Raises
     ------
-    NotFoundError, ConflictError
-        If the reference names nothing, or several things.
-    InvalidInputError
-        If the reference or the limit is not one.
+    NotFoundError, ConflictError, InvalidInputError
+        As there.
     """
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise InvalidInputError(f"a limit is a number from 1, or nothing for all: not {limit!r}")
+    ground = Ground.of(store, at=at, as_of=as_of)
     connection, index = store._connected, store.adjacency
-    moment = at, as_of
-    closed = filled_nodes(connection, at)
+    moment = ground.at, ground.as_of
+    root = None
     if reference is None:
-        root = None
-        rows = connection.execute("select id from nodes where snapshot <= ? order by id", [at]).fetchall()
-        closed |= _later(connection, moment)
-        distance = {identity: 0 for (identity,) in rows if identity not in closed}
+        rows = connection.execute("select id from nodes where snapshot <= ? order by id", [ground.at]).fetchall()
+        absent = ground.closed | _later(connection, moment)
+        distance = {identity: 0 for (identity,) in rows if identity not in absent}
     else:
-        root = resolve(connection, reference, at, as_of)[0]
-        closed.discard(root.id)
+        root = ground.resolve(reference)[0]
+        closed = set(ground.closed) - {root.id}
         if index is not None:
             distance = _over_index(index, root.id, moment, closed)
         else:
             distance = _over_tables(connection, root.id, moment, closed)
     every = list(distance)
     shown = every if limit is None else every[:limit]
-    return _graph(connection, root, distance, shown, moment, invalid, Source(store.path, at, as_of))
-
-
-def _graph(
-    connection: Any,
-    root: Node | None,
-    distance: dict[int, int],
-    shown: list[int],
-    moment: tuple[int, int | None],
-    invalid: dict[int, Judgement],
-    source: Source,
-) -> Graph:
-    nodes = {
-        row[0]: Node(*row)
-        for row in connection.execute(
-            "select id, uid, kind, name, version from nodes where id in (select unnest(?::bigint[]))", [shown]
-        ).fetchall()
-    }
     edges = connection.execute(
         f"with shown as (select unnest($shown::bigint[]) as id) select distinct child, parent, relation from {HOLDING} "
-        "where list_contains($relations, relation) "
-        "and child in (from shown) and parent in (from shown) order by all",
+        "where list_contains($relations, relation) and child in (from shown) and parent in (from shown)",
         {"shown": shown, **_given(moment), "relations": _RELATIONS},
     ).fetchall()
-    refs = {identity: node.ref for identity, node in nodes.items()}
-    drawn = []
-    for identity in shown:
-        node, judgement = nodes[identity], invalid.get(identity)
-        about = (node.ref, node.kind, node.name, node.version, distance[identity], judgement is None)
-        drawn.append(LineageNode(*about, cause=None if judgement is None else judgement.cause))
+    nodes = ground.listed({identity: distance[identity] for identity in shown})
     return Graph(
         None if root is None else root.ref,
-        drawn,
-        [LineageEdge(refs[child], refs[parent], relation) for child, parent, relation in edges],
+        list(nodes.values()),
+        edges_by_refs(edges, nodes),
         len(distance) - len(shown),
-        _missing(connection, list(distance), root, moment[0]),
-        source,
+        _missing(ground, every, root),
+        ground.source,
     )
 
 
-def _missing(connection: Any, ids: list[int], root: Node | None, at: int) -> list[Missing]:
+def _missing(ground: Ground, ids: list[int], root: Node | None) -> list[Missing]:
     """Return the logs that may hide ancestors or descendants."""
     anyone = root or Node(0, "", "", "", 0)
-    found = missing_logs(connection, ids, anyone, down=False, at=at)
-    return list(dict.fromkeys([*found, *(missing_logs(connection, ids, root, down=True, at=at) if root else ())]))
+    found = ground.missing(ids, anyone)
+    return list(dict.fromkeys([*found, *(ground.missing(ids, root, down=True) if root else ())]))
 
 
 def _over_index(index: Adjacency, start: int, moment: tuple[int, int | None], closed: set[int]) -> dict[int, int]:
@@ -244,8 +202,7 @@ def _later(connection: Any, moment: tuple[int, int | None]) -> set[int]:
     """Return every node that was not there yet."""
     if moment[1] is None:
         return set()
-    query = f"select id from {NODE_TIMES} where snapshot <= $at group by id having epoch_ns(min(time)) > $as_of"
-    return {node for (node,) in connection.execute(query, _given(moment)).fetchall()}
+    return {node for (node,) in connection.execute(LATER, _given(moment)).fetchall()}
 
 
 def _over_tables(connection: Any, start: int, moment: tuple[int, int | None], closed: set[int]) -> dict[int, int]:

@@ -13,8 +13,7 @@ from braid_hpc.lineage.answer import LineageEdge, LineageNode
 from braid_hpc.lineage.missing import Missing, missing_logs
 from braid_hpc.lineage.pictured import Source
 from braid_hpc.lineage.relations import check_relations
-from braid_hpc.lineage.walk import Walk, followed, moment_of, walk
-from braid_hpc.snapshots.adjacency import RELATIONS
+from braid_hpc.lineage.walk import RELATION_NAMES, Walk, followed, moment_of, walk
 from braid_hpc.store.holding import filled_nodes
 from braid_hpc.store.resolve import Node, resolve
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND, Relation
@@ -23,9 +22,8 @@ if TYPE_CHECKING:
     from braid_hpc.lineage.validity import Judgement
     from braid_hpc.store.store import Store
 
-__all__ = ["Ground", "edges_by_refs", "relation_name"]
+__all__ = ["Ground", "edges_by_refs"]
 
-_NAMES = {number: str(relation) for relation, number in RELATIONS.items()}
 _ORDER = {str(relation): place for place, relation in enumerate(Relation)}
 
 
@@ -158,7 +156,7 @@ class Ground:
             By id, then in the order of relations.
         """
         far, relation = self.stepper(down=down)(node)
-        pairs = {(there, _NAMES[number]) for there, number in zip(far.tolist(), relation.tolist(), strict=True)}
+        pairs = {(there, RELATION_NAMES[number]) for there, number in zip(far.tolist(), relation.tolist(), strict=True)}
         return sorted(pairs, key=lambda pair: (pair[0], _ORDER[pair[1]]))
 
     def stepper(self, *, down: bool) -> Callable[[int], tuple[NDArray[np.int64], NDArray[np.uint32]]]:
@@ -294,22 +292,6 @@ class Ground:
         ).fetchall()
         siblings = {identity for (identity,) in rows}
         return [node.id, *(other.id for other in others if other.id in siblings)]
-
-
-def relation_name(number: int) -> str:
-    """Return the name of a relation.
-
-    Parameters
-    ----------
-    number : int
-        As in an index.
-
-    Returns
-    -------
-    str
-        As in the table of edges.
-    """
-    return _NAMES[number]
 
 
 def edges_by_refs(edges: Iterable[tuple[int, int, str]], nodes: Mapping[int, LineageNode]) -> list[LineageEdge]:

@@ -12,7 +12,7 @@ from braid_hpc.vocabulary.codes import ACTIVITY_KIND
 if TYPE_CHECKING:
     from braid_hpc.lineage.answer import Lineage, LineageEdge, LineageNode
 
-__all__ = ["Drawn", "dot", "mermaid", "tree"]
+__all__ = ["Drawn", "dot", "mermaid", "on_one_line", "tree"]
 
 _WORDS = {
     "up": {
@@ -62,10 +62,10 @@ def tree(answer: Lineage) -> str:
     ]
     while stack:
         ref, word, prefix, branch = stack.pop()
-        cause = f": {_on_one_line(text)}" if (text := invalid.get(ref)) else ""
+        cause = f": {on_one_line(text)}" if (text := invalid.get(ref)) else ""
         mark = f" (invalid{cause})" if ref in invalid else ""
         again = ref in opened and bool(near[ref])
-        shown = _on_one_line(ref)
+        shown = on_one_line(ref)
         lines.append(f"{prefix}{branch}{f'{word} ' if word else ''}{shown}{mark}{' ^' if again else ''}")
         if ref in opened:
             continue
@@ -79,7 +79,19 @@ def tree(answer: Lineage) -> str:
     return "\n".join(lines)
 
 
-def _on_one_line(text: str) -> str:
+def on_one_line(text: str) -> str:
+    """Return a text with marks in place of its line ends.
+
+    Parameters
+    ----------
+    text : str
+        A reference, or a cause.
+
+    Returns
+    -------
+    str
+        On one line.
+    """
     return text.replace("\n", "⏎").replace("\r", "⏎")
 
 

@@ -16,7 +16,7 @@ from braid_hpc.snapshots.adjacency import RELATIONS, Adjacency, Half
 from braid_hpc.store.holding import FOREVER, HOLDING, absent_nodes, filled_nodes
 from braid_hpc.vocabulary.codes import Relation
 
-__all__ = ["CASCADED", "FOLLOWED", "Walk", "walk"]
+__all__ = ["CASCADED", "FOLLOWED", "RELATION_NAMES", "Walk", "walk"]
 
 #: The relations that carry provenance from one thing to another; others are followed only when named.
 FOLLOWED = (Relation.DERIVED, Relation.USED, Relation.GENERATED, Relation.SAME_CONTENT)
@@ -24,7 +24,7 @@ FOLLOWED = (Relation.DERIVED, Relation.USED, Relation.GENERATED, Relation.SAME_C
 #: The relations along which an invalidation reaches what came of something.
 CASCADED = (Relation.DERIVED, Relation.USED, Relation.GENERATED)
 
-_NAMES = {number: str(relation) for relation, number in RELATIONS.items()}
+RELATION_NAMES = {number: str(relation) for relation, number in RELATIONS.items()}
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Walk:
     @functools.cached_property
     def edges(self) -> list[tuple[int, int, str]]:
         """Child, parent and relation of the edges."""
-        names = [_NAMES[number] for number in self.relations.tolist()]
+        names = [RELATION_NAMES[number] for number in self.relations.tolist()]
         return list(zip(self.children.tolist(), self.parents.tolist(), names, strict=True))
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from braid_hpc.lineage.answer import LineageEdge
-from braid_hpc.lineage.ground import relation_name
+from braid_hpc.lineage.render import on_one_line
+from braid_hpc.lineage.walk import RELATION_NAMES
 
 if TYPE_CHECKING:
     from braid_hpc.lineage.answer import LineageNode
@@ -51,12 +52,8 @@ class Witness:
 
     def __str__(self) -> str:
         """Return it as lines of text."""
-        steps = [f"  {_WORDS.get(edge.relation, edge.relation)} {_on_one_line(edge.parent)}" for edge in self.edges]
-        return "\n".join([_on_one_line(self.nodes[0]), *steps])
-
-
-def _on_one_line(text: str) -> str:
-    return text.replace("\n", "⏎").replace("\r", "⏎")
+        steps = [f"  {_WORDS.get(edge.relation, edge.relation)} {on_one_line(edge.parent)}" for edge in self.edges]
+        return "\n".join([on_one_line(self.nodes[0]), *steps])
 
 
 def witness(way: list[tuple[int, str]], nodes: Mapping[int, LineageNode]) -> Witness:
@@ -114,7 +111,7 @@ def shortest_way(ground: Ground, found: Walk, goal: int) -> list[tuple[int, str]
         met = inside[nearer[child[inside]]]
         nearer[these] = False
         numbers = relation[met][child[met] == child[met].min()]
-        way.append((here, relation_name(int(numbers.min()))))
+        way.append((here, RELATION_NAMES[int(numbers.min())]))
         here = int(child[met].min())
     return [(here, ""), *reversed(way)]
 

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braid_hpc.snapshots.adjacency import ALWAYS, NEVER
+from braid_hpc.snapshots.schema import NODE_TIMES
 
 __all__ = ["Retracted", "node_times", "retracted_edges"]
-
-_SEEN = "(select id, time, snapshot from occurrences union all select id, begin_time, snapshot from activity_rows)"
 
 
 def node_times(connection: Any, nodes: int) -> tuple[NDArray[np.int64], ...]:
@@ -34,7 +33,7 @@ def node_times(connection: Any, nodes: int) -> tuple[NDArray[np.int64], ...]:
     """
     times = np.full(nodes + 1, ALWAYS, np.int64)
     found = connection.execute(
-        f"select id, epoch_ns(min(time)) as time from {_SEEN} where id <= ? group by id", [nodes]
+        f"select id, epoch_ns(min(time)) as time from {NODE_TIMES} where id <= ? group by id", [nodes]
     ).fetchnumpy()
     times[np.asarray(found["id"])] = found["time"]
     rows = connection.execute(

@@ -7,7 +7,19 @@ the order of commits. Times are UTC.
 
 from __future__ import annotations
 
-__all__ = ["FORMAT", "MAJOR", "MINOR", "PUBLIC_VIEWS", "RANKS", "RUNS", "SPACE", "TABLES", "VIEWS", "reference_of"]
+__all__ = [
+    "FORMAT",
+    "MAJOR",
+    "MINOR",
+    "NODE_TIMES",
+    "PUBLIC_VIEWS",
+    "RANKS",
+    "RUNS",
+    "SPACE",
+    "TABLES",
+    "VIEWS",
+    "reference_of",
+]
 
 FORMAT = "braid store"
 MAJOR = 1
@@ -335,6 +347,11 @@ create view problems as
         from attachment_rows a where a.writer = p.writer and a.sequence = p.sequence and a.id is not null);
 """
 )
+
+#: When versions were declared and activities begun; a placeholder has no time, and is there always.
+NODE_TIMES = """(
+    select id, time, snapshot from occurrences union all select id, begin_time, snapshot from activity_rows)
+"""
 
 #: What ``docs/store-format.md`` promises to keep by name.
 PUBLIC_VIEWS = (

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-__all__ = ["FOREVER", "HOLDING", "LATER", "NODE_TIMES", "absent_nodes", "appeared", "filled_nodes"]
+from braid_hpc.snapshots.schema import NODE_TIMES
+
+__all__ = ["FOREVER", "HOLDING", "LATER", "absent_nodes", "appeared", "filled_nodes"]
 
 #: Later than any time that a store holds, in nanoseconds since 1970.
 FOREVER = (1 << 63) - 1
@@ -20,11 +22,6 @@ HOLDING = """(
         and (r.relation is null or r.relation = e.relation)
         and r.snapshot <= $at and epoch_ns(r.time) <= $as_of and r.time >= e.time)
     union all select child, parent, 'same-content' from content_rows where snapshot <= $at)
-"""
-
-#: When versions were declared and activities begun; a placeholder has no time, and is there always.
-NODE_TIMES = """(
-    select id, time, snapshot from occurrences union all select id, begin_time, snapshot from activity_rows)
 """
 
 #: The nodes that were not there yet at ``$as_of``, as far as the store knew at ``$at``.

@@ -67,22 +67,17 @@ class Walking(Opened):
             If the reference, the depth, a time, a kind or a relation is not one; if there is no such snapshot, or the
             time is before the first event of the store or still to come.
         """
-        from braid_hpc.lineage.answer import ask
-        from braid_hpc.lineage.relations import check_relations
-        from braid_hpc.lineage.shown import check_kinds
+        from braid_hpc.lineage.ask import ask
 
-        shown, followed = check_kinds(kinds), check_relations(relations)
-        invalid = self.judgements(at=at, as_of=as_of)
         return ask(
             cast("Store", self),
             reference,
             down=down,
             depth=depth,
-            at=self._at(at),
-            as_of=self._as_of(as_of),
-            invalid=invalid,
-            kinds=shown,
-            relations=followed,
+            kinds=kinds,
+            relations=relations,
+            at=at,
+            as_of=as_of,
         )
 
     def impact(
@@ -141,10 +136,7 @@ class Walking(Opened):
         """
         from braid_hpc.lineage.component import draw
 
-        invalid = self.judgements(at=at, as_of=as_of)
-        return draw(
-            cast("Store", self), reference, limit=limit, at=self._at(at), as_of=self._as_of(as_of), invalid=invalid
-        )
+        return draw(cast("Store", self), reference, limit=limit, at=at, as_of=as_of)
 
     def invalid(self, ids: list[int], *, at: int | None = None, as_of: Any = None) -> set[int]:
         """Return those of some nodes that are not valid any more.
