@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from braid_hpc import collectors
     from braid_hpc.compaction.compact import compact
     from braid_hpc.run.activities import activity, carry
     from braid_hpc.run.handles import Record, record_of
@@ -41,6 +42,7 @@ __all__ = [
     "__version__",
     "activity",
     "carry",
+    "collectors",
     "compact",
     "current_run",
     "job",
@@ -76,11 +78,13 @@ def __getattr__(name: str) -> Any:
     AttributeError
         If there is no such name.
     """
+    from importlib import import_module
+
+    if name == "collectors":
+        return import_module("braid_hpc.collectors")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'braid_hpc' has no attribute {name!r}")
-    from importlib import import_module
-
     value = getattr(import_module(home), "open_store" if name == "open" else name)
     globals()[name] = value
     return value

@@ -38,6 +38,8 @@ EXCEPTIONS = {
         ("store.questions", f"lineage.{module}"): "so is each further question"
         for module in ("compared", "completeness", "how", "stale", "where", "why")
     },
+    ("cli.collectors", "collectors.registry"): "which collectors there are is asked of what is installed",
+    ("cli.doctor", "collectors.registry"): "so it is here",
 }
 
 #: What runs on a rank, and the import that it does not come to.

@@ -8,6 +8,7 @@ from braid_hpc._version import __version__
 from braid_hpc.cli import (
     actions,
     ask,
+    collectors,
     create,
     demo,
     doctor,
@@ -93,6 +94,7 @@ for command in (
     listing.print_records,
     ask.status,
     demo.demo,
+    collectors.collectors,
     doctor.doctor,
     run,
 ):

@@ -12,6 +12,7 @@ import click
 from braid_hpc._version import __version__
 from braid_hpc.cli.demo import find_mpirun
 from braid_hpc.cli.output import Command, emit, format_option
+from braid_hpc.collectors.registry import installed
 from braid_hpc.log.choice import tail_kind, why_python
 from braid_hpc.log.layout import MAJOR, MINOR
 from braid_hpc.log.places import SITE_VARIABLES, default_log_dir, file_system_of
@@ -39,6 +40,7 @@ def _findings() -> Any:
     yield "this process", place
     yield from _log_directory()
     yield "store", os.environ.get("BRAID_STORE") or "BRAID_STORE is not set"
+    yield "collectors", ", ".join(found.name for found in installed()) or "none is installed"
     for variable in ("BRAID_DISABLE", "BRAID_STRICT"):
         if value := os.environ.get(variable):
             yield variable, value
