@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 __all__ = ["main"]
 
@@ -29,10 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
         from braid_hpc.cli.program import run_program
 
         run_program(arguments[1:])
-    try:
-        import click  # noqa: F401  (only to tell what is missing)
-        import rich  # noqa: F401
-    except ImportError:
+    if find_spec("click") is None or find_spec("rich") is None:
         sys.stderr.write("braid: this command needs click and rich: pip install 'braid_hpc[store]'\n")
         sys.exit(4)
     from braid_hpc.cli.app import braid

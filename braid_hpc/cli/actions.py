@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from typing import TYPE_CHECKING
 
 import click
-from rich.text import Text
 
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
-from braid_hpc.store.actions import TIMEOUT
-from braid_hpc.store.due import ActionState
+from braid_hpc.store.executing import TIMEOUT
+
+if TYPE_CHECKING:
+    from braid_hpc.store.due import ActionState
 
 __all__ = ["actions"]
 
@@ -68,7 +70,7 @@ def run(context: click.Context, dry_run: bool, retry: bool, timeout: float, stor
 
 def _tell(state: ActionState) -> None:
     why = f": {state.error}" if state.error and state.state != "running" else ""
-    messages.print(Text(f"{state.state}: {_what(state)} ({state.ref}){why}"), soft_wrap=True)
+    messages.print_as_is(f"{state.state}: {_what(state)} ({state.ref}){why}")
 
 
 def _what(state: ActionState) -> str:

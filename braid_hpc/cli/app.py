@@ -1,35 +1,78 @@
-"""The commands; each is in the module of its room."""
+"""The commands; each is in the module of its room, which is imported when that command is called."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 
 import click
 
 from braid_hpc._version import __version__
-from braid_hpc.cli import (
-    actions,
-    ask,
-    collectors,
-    create,
-    demo,
-    doctor,
-    draw,
-    find,
-    globus,
-    judge,
-    listing,
-    logs,
-    questions,
-    rebuild,
-    ship,
-    stated,
-    versions,
-)
-from braid_hpc.cli.program import USAGE
 
 __all__ = ["braid"]
 
+#: Where each command is: a module of this room, and the name that the command has there.
+_HOMES = {
+    "create": ("create", "create"),
+    "compact": ("logs", "compact"),
+    "check": ("logs", "check"),
+    "rebuild": ("rebuild", "rebuild"),
+    "ship": ("ship", "ship"),
+    "log": ("ask", "log"),
+    "show": ("ask", "show"),
+    "lineage": ("ask", "lineage"),
+    "impact": ("ask", "impact"),
+    "why": ("questions", "why"),
+    "how": ("questions", "how"),
+    "where": ("questions", "where"),
+    "stale": ("questions", "stale"),
+    "complete": ("questions", "complete"),
+    "graph": ("draw", "graph"),
+    "history": ("versions", "history"),
+    "diff": ("versions", "diff"),
+    "checkout": ("versions", "checkout"),
+    "find": ("find", "find"),
+    "tests": ("stated", "tests"),
+    "invalidate": ("judge", "invalidate"),
+    "revalidate": ("judge", "revalidate"),
+    "retract": ("judge", "retract"),
+    "actions": ("actions", "actions"),
+    "globus": ("globus", "globus"),
+    "sql": ("ask", "sql"),
+    "print": ("listing", "print_records"),
+    "status": ("ask", "status"),
+    "demo": ("demo", "demo"),
+    "collectors": ("collectors", "collectors"),
+    "doctor": ("doctor", "doctor"),
+    "run": ("launched", "run"),
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(Mapping[str, click.Command]):
+    """The commands by name. To import the modules of all of them takes longer than most questions."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        """Return a command.
+
+        Raises
+        ------
+        KeyError
+            If there is none of that name.
+        """
+        module, attribute = _HOMES[name]
+        command: click.Command = getattr(import_module(f"braid_hpc.cli.{module}"), attribute)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names."""
+        return iter(_HOMES)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(_HOMES)
+
+
+@click.group(commands=Commands(), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="braid")
 def braid() -> None:
     """Provenance of MPI jobs: merge the logs of their ranks, and ask what came from what.
@@ -37,65 +80,3 @@ def braid() -> None:
     Results go to stdout, messages to stderr. Exit codes: 0 ok, 1 a check found something, 2 wrong call,
     3 not found, 4 store or format error, 5 conflict.
     """
-
-
-class Usage(click.Command):
-    """A command that is taken before click is imported: its help is its usage."""
-
-    def get_help(self, context: click.Context) -> str:
-        """Return the usage.
-
-        Parameters
-        ----------
-        context : click.Context
-            Of the call.
-
-        Returns
-        -------
-        str
-            All of it.
-        """
-        return USAGE
-
-
-@click.command("run", cls=Usage)
-def run() -> None:
-    """Record a program as a job (mpirun -n 4 braid run SCRIPT), or start a launcher (braid run -- mpirun ...)."""
-    click.echo(USAGE)
-
-
-for command in (
-    create.create,
-    logs.compact,
-    logs.check,
-    rebuild.rebuild,
-    ship.ship,
-    ask.log,
-    ask.show,
-    ask.lineage,
-    ask.impact,
-    questions.why,
-    questions.how,
-    questions.where,
-    questions.stale,
-    questions.complete,
-    draw.graph,
-    versions.history,
-    versions.diff,
-    versions.checkout,
-    find.find,
-    stated.tests,
-    judge.invalidate,
-    judge.revalidate,
-    judge.retract,
-    actions.actions,
-    globus.globus,
-    ask.sql,
-    listing.print_records,
-    ask.status,
-    demo.demo,
-    collectors.collectors,
-    doctor.doctor,
-    run,
-):
-    braid.add_command(command)

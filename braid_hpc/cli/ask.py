@@ -13,8 +13,10 @@ import click
 
 from braid_hpc.cli.moments import as_of_option, at_option, relation_option
 from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
-from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from braid_hpc.store.store import Store
 
 __all__ = ["impact", "lineage", "log", "open_chosen", "show", "sql", "status"]
 
@@ -43,6 +45,9 @@ def open_chosen(store: str | None) -> Store:
         if not os.path.exists(_HERE):
             raise NotFoundError(f"no store is named and there is no {_HERE} here: say which with --store DB")
         store = _HERE
+    # Here, so that the help of a command need not wait for it.
+    from braid_hpc.store.store import Store
+
     return Store(store)
 
 

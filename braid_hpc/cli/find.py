@@ -10,12 +10,12 @@ import click
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.conditions import parse_condition
 from braid_hpc.cli.output import Command, emit, format_option, store_option
-from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     # Other commands need not wait for it.
     from braid_hpc.queries.tree import Query
+    from braid_hpc.store.store import Store
 
 __all__ = ["find", "tagged"]
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.find import tagged
 from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
-from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from braid_hpc.store.store import Store
 
 __all__ = ["invalidate", "retract", "revalidate"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,8 +10,10 @@ from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.conditions import format_condition
 from braid_hpc.cli.output import Command, emit, format_option, store_option
 from braid_hpc.store.finding import tags_of
-from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.references import format_reference
+
+if TYPE_CHECKING:
+    from braid_hpc.store.store import Store
 
 __all__ = ["print_records"]
 

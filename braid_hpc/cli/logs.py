@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 import numpy as np
-from rich.text import Text
 
 from braid_hpc.cli.output import Command, emit, format_option, messages, stepper
 from braid_hpc.reading.arrays import check_arrays
@@ -117,7 +116,7 @@ def check(context: click.Context, logs: Path, form: str) -> None:
     notes += [note for log in found.values() for note in (*_world(log), *_clock_steps(log))]
     notes += _told(found, grouping.run)
     for note in [*(note for log in found.values() for note in _went_wrong(log)), *notes]:
-        messages.print(Text(note), soft_wrap=True)
+        messages.print_as_is(note)
     sys.stdout.flush()
     at = {name: index for index, name in enumerate(_COLUMNS)}
     bad = [

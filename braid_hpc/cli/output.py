@@ -5,27 +5,62 @@ from __future__ import annotations
 import csv
 import datetime
 import errno
+import functools
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
 
-from braid_hpc.vocabulary.encoding import to_jsonable
 from braid_hpc.vocabulary.errors import BraidError, StorageError
 
-__all__ = ["Command", "emit", "format_option", "messages", "store_option"]
+if TYPE_CHECKING:
+    from rich.console import Console
 
-messages = Console(stderr=True, highlight=False)
+__all__ = ["Command", "as_text", "emit", "format_option", "messages", "store_option"]
+
+
+class Messages:
+    """What is said to people, on stderr. What prints it is imported with the first message: most commands have none."""
+
+    @functools.cached_property
+    def _console(self) -> Console:
+        from rich.console import Console
+
+        return Console(stderr=True, highlight=False)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody is looking."""
+        return self._console.is_terminal
+
+    def print(self, text: Any, **given: Any) -> None:
+        """Print a message.
+
+        Parameters
+        ----------
+        text : str or rich.text.Text
+            The message.
+        **given
+            As for ``rich.console.Console.print``.
+        """
+        self._console.print(text, **given)
+
+    def print_as_is(self, text: str) -> None:
+        """Print a message in which nothing is markup.
+
+        Parameters
+        ----------
+        text : str
+            The message.
+        """
+        self._console.print(text, soft_wrap=True, markup=False, emoji=False)
+
+
+messages = Messages()
 
 format_option = click.option(
     "--format",
@@ -92,16 +127,16 @@ class Command(click.Command):
         try:
             return super().invoke(context)
         except BraidError as error:
-            messages.print(Text(f"braid: {error}"), soft_wrap=True)
+            messages.print_as_is(f"braid: {error}")
             for note in getattr(error, "__notes__", ()):
-                messages.print(Text(f"  {note}"), soft_wrap=True)
+                messages.print_as_is(f"  {note}")
             context.exit(error.exit_code)
         except OSError as error:
             if error.errno == errno.EPIPE:
                 # Who read the results has seen enough; click ends quietly.
                 raise
             place = f"{os.fspath(error.filename)}: " if error.filename else ""
-            messages.print(Text(f"braid: {place}{error.strerror or error}"), soft_wrap=True)
+            messages.print_as_is(f"braid: {place}{error.strerror or error}")
             context.exit(StorageError.exit_code)
 
 
@@ -125,13 +160,16 @@ def emit(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str, *, ti
         How many rows were printed.
     """
     if form == "table":
-        return _emit_table(columns, rows, title)
+        # Here, because drawing a table needs what nothing else does.
+        from braid_hpc.cli.tabular import emit_table
+
+        return emit_table(columns, rows, title)
     count = 0
     if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
         for row in rows:
-            writer.writerow(["" if value is None else _text(value) for value in row])
+            writer.writerow(["" if value is None else as_text(value) for value in row])
             count += 1
         return count
     items = []
@@ -147,65 +185,30 @@ def emit(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str, *, ti
     return count
 
 
-def _emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None) -> int:
-    numeric = [True] * len(columns)
-    cells = []
-    values = list(rows)
-    for row in values:
-        cells.append([Text("" if value is None else _text(value)) for value in row])
-        for index, value in enumerate(row):
-            numeric[index] = numeric[index] and (value is None or isinstance(value, (int, float)))
-    # A pipe has no width: nothing is folded there.
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    if cells and width is not None and _least_width(columns, cells) > width:
-        return _emit_blocks(columns, values, title)
-    shown = RichTable(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for name, right in zip(columns, numeric, strict=True):
-        shown.add_column(Text(name), justify="right" if right and cells else "left", overflow="fold")
-    for line in cells:
-        shown.add_row(*line)
-    console = Console(highlight=False, width=width or 10_000)
-    with console.capture() as captured:
-        console.print(shown, soft_wrap=width is None)
-    lines = [line.rstrip() for line in captured.get().splitlines()]
-    sys.stdout.write("\n".join(line for line in lines if line) + "\n")
-    return len(cells)
-
-
-#: Cells of a table are folded to no less than this; a table that needs more is shown row by row.
-_LEAST_CELL = 20
-
-
-def _least_width(columns: Sequence[str], cells: Sequence[Sequence[Text]]) -> int:
-    widths = [max([cell_len(name), *(row[at].cell_len for row in cells)]) for at, name in enumerate(columns)]
-    return sum(min(width, _LEAST_CELL) + 3 for width in widths) - 1
-
-
-def _emit_blocks(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None) -> int:
-    """Print each row as lines of name and value, and the elements of a list on lines of their own."""
-    lines = [] if title is None else [title]
-    label = max(cell_len(name) for name in columns) + 2
-    for row in rows:
-        for name, value in zip(columns, row, strict=True):
-            parts = list(value) if isinstance(value, (list, tuple)) else [value]
-            texts = ["" if part is None else _text(part) for part in parts] or [""]
-            first = name + " " * (label - cell_len(name))
-            lines.extend(((first if at == 0 else " " * label) + text).rstrip() for at, text in enumerate(texts))
-        lines.append("")
-    sys.stdout.write("\n".join(lines[:-1]) + "\n")
-    return len(rows)
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, (datetime.datetime, datetime.date)):
-        return _text(value)
+        return as_text(value)
     if isinstance(value, Decimal) and value.as_tuple().exponent == 0:
         # What DuckDB counts and adds up is wider than 64 bits, and a whole number all the same.
         return int(value)
+    from braid_hpc.vocabulary.encoding import to_jsonable
+
     return to_jsonable(value)
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Return a value as it stands in a cell.
+
+    Parameters
+    ----------
+    value : object
+        Not None.
+
+    Returns
+    -------
+    str
+        In csv and in tables.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime.datetime):
@@ -213,7 +216,7 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, (list, tuple)):
-        return ", ".join(_text(item) for item in value)
+        return ", ".join(as_text(item) for item in value)
     if isinstance(value, (bytes, bytearray)):
         return bytes(value).hex()
     return str(value)

@@ -10,7 +10,6 @@ import click
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.moments import as_of_option, at_option, relation_option, text_format_option
 from braid_hpc.cli.output import Command, messages, store_option
-from braid_hpc.vocabulary.encoding import to_jsonable
 
 __all__ = ["complete", "how", "stale", "where", "why"]
 
@@ -26,6 +25,8 @@ def show(answer: Any, form: str) -> None:
         ``text`` or ``json``.
     """
     if form == "json":
+        from braid_hpc.vocabulary.encoding import to_jsonable
+
         click.echo(json.dumps(to_jsonable(answer.to_dict()), ensure_ascii=False, indent=2))
     else:
         click.echo(str(answer))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.text import Text
 
 from braid_hpc.cli.output import Command, messages, stepper
 
@@ -40,7 +39,7 @@ def rebuild(context: click.Context, store: Path, into: Path | None, partial: boo
     if made.replaced is not None:
         messages.print(f"the old files are in {made.replaced}: remove them when they are not needed", soft_wrap=True)
     for sentence in (*made.notes, *made.damage):
-        messages.print(Text(sentence), soft_wrap=True)
+        messages.print_as_is(sentence)
     if made.damage:
         messages.print(f"{len(made.damage)} things are lost", soft_wrap=True)
         context.exit(1)

@@ -13,10 +13,11 @@ from braid_hpc.compaction.extract import Acted, Facts
 from braid_hpc.compaction.judgements import Said, find_target, said_of
 from braid_hpc.compaction.links import place_of
 from braid_hpc.compaction.problems import Problem
-from braid_hpc.compaction.rows import BIGINT, INTEGER, TEXT, TIME, clean
+from braid_hpc.compaction.rows import BIGINT, INTEGER, TEXT, TIME
 from braid_hpc.compaction.write import Writer
 from braid_hpc.vocabulary.actions import action_uid
 from braid_hpc.vocabulary.payloads import Action, Attachment, Attempt, Result
+from braid_hpc.vocabulary.texts import clean
 
 __all__ = ["write_actions"]
 

@@ -14,10 +14,10 @@ from braid_hpc.compaction.known import FED_BY, Known
 from braid_hpc.compaction.links import Links, place_of
 from braid_hpc.compaction.past import Name
 from braid_hpc.compaction.problems import Problem
-from braid_hpc.compaction.rows import clean
 from braid_hpc.compaction.statements import Edge, Late, Unresolved
 from braid_hpc.compaction.versions import assign_versions, occurrence_uid, plain_name
 from braid_hpc.vocabulary.codes import Relation
+from braid_hpc.vocabulary.texts import clean
 
 __all__ = ["Graph", "build_graph"]
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from braid_hpc.compaction.extract import Place
 from braid_hpc.compaction.past import Past
-from braid_hpc.compaction.rows import clean
 from braid_hpc.compaction.statements import Edge, Late, Unresolved
 from braid_hpc.vocabulary.codes import Relation
 from braid_hpc.vocabulary.references import Reference
+from braid_hpc.vocabulary.texts import clean
 
 if TYPE_CHECKING:
     from braid_hpc.compaction.graph import Graph

@@ -10,10 +10,10 @@ from typing import Any
 from braid_hpc.compaction.extract import Declared, Facts, Place
 from braid_hpc.compaction.known import Known
 from braid_hpc.compaction.past import Name
-from braid_hpc.compaction.rows import clean
 from braid_hpc.compaction.versions import activity_uid, plain_name, unseen_uid
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.references import parse_reference
+from braid_hpc.vocabulary.texts import clean
 
 __all__ = ["Links", "place_of"]
 

@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from braid_hpc.vocabulary.encoding import to_jsonable
+from braid_hpc.vocabulary.texts import clean
 
-__all__ = ["BIGINT", "INTEGER", "TEXT", "TIME", "Rows", "as_json", "clean", "typed"]
+__all__ = ["BIGINT", "INTEGER", "TEXT", "TIME", "Rows", "as_json", "typed"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
@@ -156,19 +157,3 @@ def _real(value: int) -> float | None:
         return float(value)
     except OverflowError:
         return None
-
-
-def clean(text: str) -> str:
-    r"""Return text that UTF-8 can hold.
-
-    Parameters
-    ----------
-    text : str
-        Any text; a path or an argument that is not UTF-8 has lone surrogates in it.
-
-    Returns
-    -------
-    str
-        Lone surrogates are shown as escapes (``\udcff``).
-    """
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from braid_hpc.compaction.rows import Rows, clean
+from braid_hpc.compaction.rows import Rows
+from braid_hpc.vocabulary.texts import clean
 
 __all__ = ["SYSTEM_COLUMNS", "StreamTables", "quoted"]
 

@@ -12,10 +12,10 @@ from xxhash import xxh3_64_intdigest
 
 from braid_hpc.compaction.extract import Declared, Facts, Place
 from braid_hpc.compaction.past import Name, Past, Seen
-from braid_hpc.compaction.rows import clean
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identity import key_digest
 from braid_hpc.vocabulary.references import parse_reference
+from braid_hpc.vocabulary.texts import clean
 
 __all__ = ["activity_uid", "assign_versions", "occurrence_uid", "plain_name", "seen_of", "unseen_uid"]
 

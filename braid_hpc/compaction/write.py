@@ -12,10 +12,11 @@ from braid_hpc.compaction.extract import Facts
 from braid_hpc.compaction.graph import Graph
 from braid_hpc.compaction.past import KEPT, Past
 from braid_hpc.compaction.problems import Problem
-from braid_hpc.compaction.rows import BIGINT, INTEGER, TEXT, TIME, Rows, as_json, clean, typed
+from braid_hpc.compaction.rows import BIGINT, INTEGER, TEXT, TIME, Rows, as_json, typed
 from braid_hpc.compaction.states import write_states
 from braid_hpc.compaction.versions import activity_uid, seen_of
 from braid_hpc.vocabulary.codes import Outcome
+from braid_hpc.vocabulary.texts import clean
 
 __all__ = ["Numbering", "Writer"]
 

@@ -14,7 +14,7 @@ from braid_hpc.compaction.compact import compact_statements
 from braid_hpc.run.attaching import record_attempt, record_result
 from braid_hpc.run.recorder import Run
 from braid_hpc.store.due import ActionState, action_states
-from braid_hpc.store.executing import execute
+from braid_hpc.store.executing import TIMEOUT, execute
 from braid_hpc.store.runner_lock import hold, is_held
 from braid_hpc.store.statements import state as make_statements
 from braid_hpc.vocabulary.actions import Invalidated, check_actions
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from braid_hpc.snapshots.files import StoreFiles
     from braid_hpc.store.store import Store
 
-__all__ = ["TIMEOUT", "attach", "run_actions"]
-
-#: Seconds after which an action without a limit of its own is ended.
-TIMEOUT = 3600.0
+__all__ = ["attach", "run_actions"]
 
 
 def attach(store: Store, references: Any, given: Any) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from braid_hpc.store import stated
-from braid_hpc.store.stated import Statement, TestChange
-from braid_hpc.store.tables import Table
-
 if TYPE_CHECKING:
     from braid_hpc.queries.tree import Query
+    from braid_hpc.store.stated import Statement, TestChange
     from braid_hpc.store.store import Store
+    from braid_hpc.store.tables import Table
 
 __all__ = ["Asking"]
 
@@ -163,7 +161,9 @@ class Asking:
         braid_hpc.Run.statement : makes them.
         newly_failing : what changed between two versions.
         """
-        return stated.tests_about(cast("Store", self), reference, all_versions=all_versions)
+        from braid_hpc.store.stated import tests_about
+
+        return tests_about(cast("Store", self), reference, all_versions=all_versions)
 
     def compare_tests(self, reference: str, *, against: str) -> list[TestChange]:
         """Return every test of two versions, with what it says of each.
@@ -185,7 +185,9 @@ class Asking:
         NotFoundError, ConflictError, InvalidInputError
             As :meth:`get`.
         """
-        return stated.compare(cast("Store", self), reference, against)
+        from braid_hpc.store.stated import compare
+
+        return compare(cast("Store", self), reference, against)
 
     def newly_failing(self, reference: str, *, against: str) -> list[TestChange]:
         """Return the tests that do not pass on a version, and that did not fail on an older one.

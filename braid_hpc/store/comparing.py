@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from braid_hpc.compaction.rows import clean
 from braid_hpc.queries.operators import Operator, Scalar
 from braid_hpc.queries.tree import Condition
 from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.texts import clean
 
 __all__ = ["Bound", "check_expression", "compared_number", "compared_text", "compared_typed", "glob_expression"]
 

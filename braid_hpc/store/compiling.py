@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.compaction.rows import clean
 from braid_hpc.queries.fields import Holds
 from braid_hpc.queries.operators import Operator, Scalar
 from braid_hpc.queries.tree import And, Condition, Not, Query
@@ -15,6 +14,7 @@ from braid_hpc.store.comparing import Bound, check_expression, compared_number, 
 from braid_hpc.store.sources import source
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identifiers import canonical
+from braid_hpc.vocabulary.texts import clean
 from braid_hpc.vocabulary.times import nanoseconds
 
 if TYPE_CHECKING:

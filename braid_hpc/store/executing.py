@@ -16,7 +16,10 @@ from braid_hpc.vocabulary.encoding import encode
 from braid_hpc.vocabulary.errors import BraidError
 from braid_hpc.vocabulary.payloads import Action, Result
 
-__all__ = ["OUTPUT", "execute"]
+__all__ = ["OUTPUT", "TIMEOUT", "execute"]
+
+#: Seconds after which an action without a limit of its own is ended.
+TIMEOUT = 3600.0
 
 #: How many bytes of what an action prints are kept: half from the beginning, half from the end.
 OUTPUT = 16_384

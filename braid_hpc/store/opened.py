@@ -9,9 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from braid_hpc.compaction.rows import clean
 from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
-from braid_hpc.snapshots.adjacency_write import adjacency_in_memory, remake_adjacency
 from braid_hpc.snapshots.connect import connect_asking, refuse_two_stores, snapshot_number
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.arrays import ArrayFiles, StoredArray, find_array
@@ -28,6 +26,7 @@ from braid_hpc.vocabulary.errors import (
     NotFoundError,
     StorageError,
 )
+from braid_hpc.vocabulary.texts import clean
 from braid_hpc.vocabulary.times import nanoseconds, shown_time
 
 if TYPE_CHECKING:
@@ -196,6 +195,8 @@ class Opened:
         """The index of the edges, made again with a warning where it is missing or damaged; None for too many edges."""
         path = self._files.adjacency(self.snapshot)
         if not self._files.snapshots():
+            from braid_hpc.snapshots.adjacency_write import adjacency_in_memory
+
             # Copied without its directory: that may be asked, and is no damage.
             return adjacency_in_memory(self._connected, self.snapshot)
         try:
@@ -213,6 +214,8 @@ class Opened:
 
     def _remade(self, why: str, *, keep: bool = False) -> Adjacency | None:
         """Make the index again from the tables, beside the store where that can be written, else in memory."""
+        from braid_hpc.snapshots.adjacency_write import adjacency_in_memory, remake_adjacency
+
         made = None if keep else remake_adjacency(self._connected, self._files, self.snapshot)
         where = "and lies beside the store" if made is not None else "and is kept in memory"
         if made is None:

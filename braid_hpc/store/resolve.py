@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from braid_hpc.compaction.rows import clean
 from braid_hpc.store.holding import FOREVER, HOLDING, appeared
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.references import Reference, format_reference, parse_reference
+from braid_hpc.vocabulary.texts import clean
 from braid_hpc.vocabulary.times import shown_time
 
 __all__ = ["Node", "resolve"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.compaction.rows import as_json, clean
+from braid_hpc.compaction.rows import as_json
 from braid_hpc.queries.fields import Field
 from braid_hpc.queries.operators import Operator
 from braid_hpc.queries.parse import parse_query
@@ -15,6 +15,7 @@ from braid_hpc.store.compiling import Compiler
 from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.encoding import check_tags
 from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.texts import clean
 
 if TYPE_CHECKING:
     from braid_hpc.store.store import Store

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from braid_hpc.compaction.rows import clean
 from braid_hpc.store.walking import Walking
 from braid_hpc.vocabulary.codes import check_retractable
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.references import format_reference
+from braid_hpc.vocabulary.texts import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -257,7 +257,8 @@ class Stating(Walking):
         ConflictError, InvalidInputError, StorageError
             As :func:`braid_hpc.store.actions.run_actions`.
         """
-        from braid_hpc.store.actions import TIMEOUT, run_actions
+        from braid_hpc.store.actions import run_actions
+        from braid_hpc.store.executing import TIMEOUT
 
         limit = TIMEOUT if timeout is None else timeout
         return run_actions(cast("Store", self), retry=retry, dry_run=dry_run, timeout=limit, told=told)

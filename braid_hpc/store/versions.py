@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, cast
 
-from braid_hpc.store.checkout import CheckedOut, checkout
-from braid_hpc.store.history import HistoryEntry, history
-from braid_hpc.store.states import StoredModel, find_model
-
 if TYPE_CHECKING:
     from braid_hpc.store.arrays import ArrayFiles
+    from braid_hpc.store.checkout import CheckedOut
+    from braid_hpc.store.history import HistoryEntry
     from braid_hpc.store.resolve import Node
+    from braid_hpc.store.states import StoredModel
     from braid_hpc.store.store import Store
 
 __all__ = ["Versions"]
@@ -59,6 +58,8 @@ class Versions:
         checkout : writes it into a file.
         braid_hpc.Run.model : records it.
         """
+        from braid_hpc.store.states import find_model
+
         return find_model(self._connected, self._arrays, self.get(reference, at=at, as_of=as_of))
 
     def checkout(
@@ -97,6 +98,8 @@ class Versions:
         StorageError
             If it cannot be written.
         """
+        from braid_hpc.store.checkout import checkout
+
         return checkout(cast("Store", self), self.get(reference, at=at, as_of=as_of), into)
 
     def history(self, reference: str, *, at: int | None = None, as_of: Any = None) -> list[HistoryEntry]:
@@ -121,5 +124,7 @@ class Versions:
         NotFoundError, ConflictError, InvalidInputError
             As :meth:`get`; InvalidInputError also for an activity.
         """
+        from braid_hpc.store.history import history
+
         node = self.get(reference, at=at, as_of=as_of)
         return history(cast("Store", self), node, self._at(at), as_of=self._as_of(as_of))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braid_hpc.compaction.rows import as_json, clean, typed
+from braid_hpc.compaction.rows import as_json, typed
 
 
 @pytest.mark.parametrize(
@@ -57,16 +57,3 @@ def test_json_is_json_that_duckdb_reads(value: Any) -> None:
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     with duckdb.connect() as connection:
         connection.execute("select ?::varchar ->> '$.value'", [text]).fetchall()
-
-
-@given(st.text(st.characters()))
-def test_text_is_made_fit_for_utf8(text: str) -> None:
-    """Text that UTF-8 holds stays as it is."""
-    found = clean(text)
-    found.encode()
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        assert found != text
-    else:
-        assert found == text
