@@ -66,7 +66,7 @@ def ask(
         "down" if down else "up",
         sorted(nodes.values(), key=lambda node: (node.distance, node.ref != begun, node.kind, node.name, node.version)),
         edges_by_refs(stated, nodes),
-        ground.missing(found.nodes.tolist(), root, down=down),
+        ground.missing(found.nodes, root, down=down),
         [other.ref for other in others],
         None if shown is None else sorted(shown),
         every - len(nodes),

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braid_hpc.lineage.answer import LineageEdge, LineageNode
-from braid_hpc.lineage.missing import Missing, missing_logs
+from braid_hpc.lineage.missing import Gaps, Missing, missing_logs
 from braid_hpc.lineage.pictured import Source
 from braid_hpc.lineage.relations import check_relations
 from braid_hpc.lineage.walk import RELATION_NAMES, Walk, followed, moment_of, walk
 from braid_hpc.store.holding import filled_nodes
-from braid_hpc.store.resolve import Node, resolve
+from braid_hpc.store.resolve import Node
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND, Relation
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ class Ground:
             If there is no such snapshot or relation, or nothing can be asked as of that time.
         """
         followed, snapshot, time = check_relations(relations), store._at(at), store._as_of(as_of)
-        return cls(store, snapshot, time, followed, frozenset(filled_nodes(store._connected, snapshot)))
+        connection = store._connected
+        closed = store._once(("filled", snapshot), lambda: frozenset(filled_nodes(connection, snapshot)))
+        return cls(store, snapshot, time, followed, closed)
 
     @property
     def source(self) -> Source:
@@ -104,7 +106,7 @@ class Ground:
         NotFoundError, ConflictError, InvalidInputError
             As there.
         """
-        return resolve(self.store._connected, reference, self.at, self.as_of)
+        return self.store._resolved(reference, self.at, self.as_of)
 
     def walk(
         self, starts: Collection[int], *, down: bool = False, depth: int | None = None, edges: bool = False
@@ -249,7 +251,7 @@ class Ground:
             for identity, node in found.items()
         }
 
-    def missing(self, ids: Collection[int], root: Node, *, down: bool = False) -> list[Missing]:
+    def missing(self, ids: Collection[int] | NDArray[np.int64], root: Node, *, down: bool = False) -> list[Missing]:
         """Return the logs that may hide a part of an answer.
 
         Parameters
@@ -266,7 +268,9 @@ class Ground:
         list of Missing
             As from :func:`braid_hpc.lineage.missing.missing_logs`.
         """
-        return missing_logs(self.store._connected, list(ids), root, down=down, at=self.at)
+        connection = self.store._connected
+        gaps = self.store._once(("gaps", self.at), lambda: Gaps.of(connection, self.at))
+        return missing_logs(connection, ids, root, down=down, at=self.at, gaps=gaps)
 
     def starts(self, node: Node, others: list[Node]) -> list[int]:
         """Return a node and the versions of the same step of an SPMD program, which are one answer.

@@ -250,7 +250,7 @@ def how(store: Store, reference: str, *, at: int | None, as_of: Any) -> How:
         [[listed[node].ref for node in cycle] for cycle in cycles],
         sorted(listed.values(), key=lambda node: (node.distance, node.ref != root.ref, node.ref)),
         edges_by_refs(edges, listed),
-        ground.missing(list(distance), root),
+        ground.missing(distance, root),
         ground.source,
     )
 

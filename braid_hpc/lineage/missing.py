@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from braid_hpc.store.resolve import Node
 from braid_hpc.vocabulary.codes import WriterState
 
-__all__ = ["Missing", "missing_logs"]
+__all__ = ["Gaps", "Missing", "missing_logs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,58 @@ class Missing:
     last_lost: str | None = None
 
 
-def missing_logs(connection: Any, ids: list[int], root: Node, *, down: bool, at: int) -> list[Missing]:
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """What is not whole in a store: little as a rule, so that answers are held against it instead of the other way.
+
+    Attributes
+    ----------
+    logs : dict of str to list of Missing
+        The incomplete logs of each run that has any, by rank.
+    unseen : ndarray of int64
+        Dense ids of placeholders, of any snapshot.
+    unresolved : ndarray of int64
+        Dense ids of what named a parent in text, of any snapshot; the parent may be known since.
+    """
+
+    logs: dict[str, list[Missing]]
+    unseen: NDArray[np.int64]
+    unresolved: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, connection: Any, at: int) -> Gaps:
+        """Look at a store.
+
+        Parameters
+        ----------
+        connection : duckdb.DuckDBPyConnection
+            Open on it.
+        at : int
+            Snapshot number.
+
+        Returns
+        -------
+        Gaps
+            As the store knew them.
+        """
+        return cls(
+            _incomplete(connection, at),
+            _ids(connection, "select id from version_rows where placeholder is not null"),
+            _ids(connection, "select distinct child from unresolved_links"),
+        )
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.logs or len(self.unseen) or len(self.unresolved))
+
+
+def _ids(connection: Any, query: str) -> NDArray[np.int64]:
+    return np.array([identity for (identity,) in connection.execute(query).fetchall()], np.int64)
+
+
+def missing_logs(
+    connection: Any, ids: Collection[int] | NDArray[np.int64], root: Node, *, down: bool, at: int, gaps: Gaps
+) -> list[Missing]:
     """Return the incomplete logs of the runs that own a node or an edge of the answer.
 
     A version belongs to the run that made it, a source to the run that declared it first: others that read the same
@@ -48,7 +105,7 @@ def missing_logs(connection: Any, ids: list[int], root: Node, *, down: bool, at:
     ----------
     connection : duckdb.DuckDBPyConnection
         Open on a store.
-    ids : list of int
+    ids : collection of int
         Dense ids of the nodes in the answer.
     root : Node
         Where the walk began.
@@ -56,12 +113,28 @@ def missing_logs(connection: Any, ids: list[int], root: Node, *, down: bool, at:
         Whether it went towards what came of it.
     at : int
         Snapshot number.
+    gaps : Gaps
+        Of the store at that snapshot.
 
     Returns
     -------
     list of Missing
         By run and rank; empty if nothing can hide a part of the answer.
     """
+    if not gaps:
+        return []
+    given = ids if isinstance(ids, np.ndarray) else np.fromiter(ids, np.int64, len(ids))
+    runs = _runs(connection, given, root, down, at) if gaps.logs else set()
+    found = [each for run in sorted(gaps.logs.keys() & runs) for each in gaps.logs[run]]
+    named = {each.writer for each in found}
+    unseen = given[np.isin(given, gaps.unseen)].tolist()
+    found += [each for each in (_unseen(connection, unseen, at) if unseen else ()) if each.writer not in named]
+    unresolved = [] if down else given[np.isin(given, gaps.unresolved)].tolist()
+    return found + (_unresolved(connection, unresolved, at) if unresolved else [])
+
+
+def _runs(connection: Any, ids: NDArray[np.int64], root: Node, down: bool, at: int) -> set[str]:
+    """Return the runs that own a node or an edge of an answer, or went on after what it begins with."""
     runs = connection.execute(
         """
         with answer as (select unnest($ids::bigint[]) as id)
@@ -74,12 +147,9 @@ def missing_logs(connection: Any, ids: list[int], root: Node, *, down: bool, at:
         union select w.run from writers w join writer_states s using (writer)
         where $down and s.snapshot <= $at and s.last_time >= (select min(time) from occurrences where id = $root)
         """,
-        {"ids": ids, "at": at, "down": down, "root": root.id},
+        {"ids": ids.tolist(), "at": at, "down": down, "root": root.id},
     ).fetchall()
-    found = _of_runs(connection, sorted(run for (run,) in runs), at)
-    named = {each.writer for each in found}
-    found += [each for each in _unseen(connection, ids, at) if each.writer not in named]
-    return found if down else found + _unresolved(connection, ids, at)
+    return {run for (run,) in runs}
 
 
 def _unresolved(connection: Any, ids: list[int], at: int) -> list[Missing]:
@@ -111,22 +181,22 @@ _RANKS = """
 """
 
 
-def _of_runs(connection: Any, runs: list[str], at: int) -> list[Missing]:
-    rows = connection.execute(
-        f"select * from ({_RANKS}) where list_contains($runs::varchar[], run) order by run, rank, writer",
-        {"runs": runs, "at": at},
-    ).fetchall()
-    found: list[Missing] = []
-    for run in runs:
-        mine = [row[1:] for row in rows if row[0] == run]
-        found.extend(
+def _incomplete(connection: Any, at: int) -> dict[str, list[Missing]]:
+    """Return the logs of each run that are not complete, or not there."""
+    rows = connection.execute(f"select * from ({_RANKS}) order by run, rank, writer", {"at": at}).fetchall()
+    found: dict[str, list[Missing]] = {}
+    for run, group in groupby(rows, key=itemgetter(0)):
+        mine = [row[1:] for row in group]
+        logs = [
             Missing(run, rank, writer, state, _moment(first), _moment(last))
             for rank, writer, _, state, first, last, _ in mine
             if not WriterState(state).complete
-        )
+        ]
         present = {row[0] for row in mine if row[2] is None}
         size = max((row[6] or 0 for row in mine), default=0)
-        found.extend(Missing(run, n, None, str(WriterState.ABSENT)) for n in range(size) if n not in present)
+        logs.extend(Missing(run, n, None, str(WriterState.ABSENT)) for n in range(size) if n not in present)
+        if logs:
+            found[run] = logs
     return found
 
 

@@ -61,6 +61,8 @@ def invalid_nodes(
     dict of int to Judgement
         By dense id; of several statements the one with the earliest (time, id).
     """
+    if not connection.execute("select 1 from invalidation_rows limit 1").fetchall():
+        return {}
     given = {"at": at, "as_of": FOREVER if as_of is None else as_of}
     until = "snapshot <= $at and epoch_ns(time) <= $as_of"
     rows = connection.execute(

@@ -217,7 +217,7 @@ def _found(
         ways, whole = _further(edges, shortest, goal, paths)
     shown = region if between else dict.fromkeys((node for way in ways for node, _ in way), 0)
     listed = ground.listed({node: region[node] for node in sorted(shown, key=region.__getitem__)})
-    missing = ground.missing(list(region), begin)
+    missing = ground.missing(region, begin)
     part = None
     if between:
         part = Graph(begin.ref, list(listed.values()), edges_by_refs(edges, listed), 0, missing, ground.source)

@@ -7,12 +7,11 @@ import os
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
 from braid_hpc.snapshots.connect import connect_asking, refuse_two_stores, snapshot_number
 from braid_hpc.snapshots.files import StoreFiles
-from braid_hpc.store.arrays import ArrayFiles, StoredArray, find_array
 from braid_hpc.store.digest import table_digests
 from braid_hpc.store.guarded import Guarded, check_reading, refusal
 from braid_hpc.store.holding import FOREVER, LATER
@@ -30,9 +29,17 @@ from braid_hpc.vocabulary.texts import clean
 from braid_hpc.vocabulary.times import nanoseconds, shown_time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
+    from braid_hpc.store.arrays import ArrayFiles, StoredArray
+
 __all__ = ["Opened"]
+
+T = TypeVar("T")
+
+#: How many answers of questions that return are kept at most.
+KEPT = 1024
 
 
 class Opened:
@@ -54,8 +61,7 @@ class Opened:
         files = StoreFiles(path)
         self.path: Path = files.path
         self._files = files
-        self._judged: dict[tuple[int, int | None], dict[int, Any]] = {}
-        self._arrays = ArrayFiles(files.arrays)
+        self._known: dict[tuple[Any, ...], Any] = {}
         try:
             newest, self._connection = _connect_newest(files)
         except OSError as error:
@@ -163,7 +169,7 @@ class Opened:
         NotFoundError, ConflictError, InvalidInputError
             As :func:`braid_hpc.store.resolve.resolve`.
         """
-        return resolve(self._connected, reference, self._at(at), self._as_of(as_of))[0]
+        return self._resolved(reference, self._at(at), self._as_of(as_of))[0]
 
     def array(self, reference: str, *, at: int | None = None, as_of: Any = None) -> StoredArray:
         """Return an array that was recorded; it is read when it is used.
@@ -187,6 +193,8 @@ class Opened:
         ConflictError, InvalidInputError
             As :func:`braid_hpc.store.resolve.resolve`.
         """
+        from braid_hpc.store.arrays import find_array
+
         node = self.get(reference, at=at, as_of=as_of)
         return find_array(self._connected, self._arrays, node.ref, node.id)
 
@@ -236,7 +244,7 @@ class Opened:
         fresh = type(self)(self.path)
         self._connection, fresh._connection = fresh._connection, self._connection
         self.snapshot = fresh.snapshot
-        self._judged.clear()
+        self._known.clear()
         for cached in ("adjacency", "_events"):
             self.__dict__.pop(cached, None)
         fresh.close()
@@ -327,6 +335,29 @@ class Opened:
             raise InvalidInputError(f"{shown_time(moment)} is still to come: leave as_of= away for what holds now")
         return moment
 
+    def _once(self, key: tuple[Any, ...], ask: Callable[[], T]) -> T:
+        """Return the answer to a question that was asked before, or ask it: in a snapshot nothing changes."""
+        if key not in self._known:
+            if len(self._known) >= KEPT:
+                self._known.clear()
+            self._known[key] = ask()
+        found: T = self._known[key]
+        return found
+
+    def _resolved(self, reference: str, at: int, as_of: int | None) -> tuple[Node, list[Node]]:
+        """Return what a reference names; names are not indexed, so that to look for one reads all of them."""
+        connection = self._connected
+        if not isinstance(reference, str):
+            return resolve(connection, reference, at, as_of)
+        return self._once(("resolved", reference, at, as_of), lambda: resolve(connection, reference, at, as_of))
+
+    @functools.cached_property
+    def _arrays(self) -> ArrayFiles:
+        """The files with arrays, of which none is opened before it is read."""
+        from braid_hpc.store.arrays import ArrayFiles
+
+        return ArrayFiles(self._files.arrays)
+
     @functools.cached_property
     def _events(self) -> tuple[int | None, int | None]:
         """The times of the first and the last event, and of the commit if that is later."""
@@ -346,7 +377,8 @@ class Opened:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-            self._arrays.close()
+            if "_arrays" in self.__dict__:
+                self._arrays.close()
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -85,14 +85,14 @@ def resolve(connection: Any, text: str | Reference, at: int, as_of: int | None =
         return _there(connection, reference, [node], at, as_of)[0], []
     # A file's name that is not UTF-8 has lone surrogates: the store holds it as it was merged.
     reference = replace(reference, name=clean(reference.name or ""))
-    kinds = _kinds(connection, reference, at)
+    rows = _versions(connection, reference, at)
+    kinds = list(dict.fromkeys(row[2] for row in rows))
+    if not rows or (reference.kind is None and reference.version is not None):
+        # Not of this kind, or not of this number; or of a kind that may not be the only one of that name.
+        kinds = _kinds(connection, reference, at)
     if len(kinds) > 1:
         fitting = ", ".join(_on_one_line(format_reference(kind, reference.name or "")) for kind in kinds)
         raise ConflictError(f"{_on_one_line(str(reference))} fits several records: say which of {fitting}")
-    rows = connection.execute(
-        _SELECT + "kind = ? and name = ? and (? is null or version = ?) order by version desc",
-        [at, kinds[0], reference.name, reference.version, reference.version],
-    ).fetchall()
     if not rows:
         (last,) = connection.execute(
             "select max(version) from nodes where snapshot <= ? and kind = ? and name = ?",
@@ -124,6 +124,17 @@ def _by_identity(connection: Any, reference: Reference, at: int) -> Node:
         shown = ", ".join(f"id:{row[1]} ({_on_one_line(Node(*row).ref)})" for row in rows[:5])
         raise ConflictError(f"{reference} is the beginning of several ids: {shown}")
     return Node(*rows[0])
+
+
+def _versions(connection: Any, reference: Reference, at: int) -> list[tuple[Any, ...]]:
+    """Return the rows that a name, and a kind and a number where they are given, fit, by kind; the last first."""
+    asked = {"name": reference.name, "kind": reference.kind, "version": reference.version}
+    given = {column: value for column, value in asked.items() if value is not None}
+    condition = " and ".join(f"{column} = ?" for column in given)
+    rows: list[tuple[Any, ...]] = connection.execute(
+        f"{_SELECT}{condition} order by kind, version desc", [at, *given.values()]
+    ).fetchall()
+    return rows
 
 
 def _kinds(connection: Any, reference: Reference, at: int) -> list[str]:

@@ -182,7 +182,8 @@ class Walking(Opened):
         """
         from braid_hpc.lineage.validity import invalid_nodes
 
-        key = self._at(at), self._as_of(as_of)
-        if key not in self._judged:
-            self._judged[key] = invalid_nodes(self._connected, at=key[0], as_of=key[1], index=self.adjacency)
-        return self._judged[key]
+        snapshot, time, connection = self._at(at), self._as_of(as_of), self._connected
+        return self._once(
+            ("judged", snapshot, time),
+            lambda: invalid_nodes(connection, at=snapshot, as_of=time, index=self.adjacency),
+        )

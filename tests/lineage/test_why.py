@@ -21,6 +21,7 @@ from braid_hpc.lineage.why import MOST_WAYS, region_between, why
 from braid_hpc.snapshots.adjacency import open_adjacency
 from braid_hpc.snapshots.adjacency_write import write_adjacency
 from braid_hpc.snapshots.schema import TABLES, VIEWS
+from braid_hpc.store.resolve import resolve
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.codes import Relation
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
@@ -195,6 +196,8 @@ def hold(connection: duckdb.DuckDBPyConnection, path: Path | None, edges: list[E
         path=Path("none"),
         _at=lambda at: at,
         _as_of=lambda as_of: None,
+        _once=lambda key, ask: ask(),
+        _resolved=lambda text, at, as_of: resolve(connection, text, at, as_of),
         judgements=lambda **_: {},
     )
     asked = cast("Store", plain)
