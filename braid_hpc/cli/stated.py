@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from braid_hpc.cli.ask import open_chosen
+from braid_hpc.cli.moments import as_of_option, at_option
 from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
 from braid_hpc.store.stated import Statement, TestChange
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
@@ -19,16 +20,29 @@ _WORDS = (("does not pass", "do not pass"), ("newly fails", "newly fail"))
 
 @click.command(
     cls=Command,
-    examples=["braid tests model:braggnn", "braid tests model:braggnn@3 --against model:braggnn@2 --format json"],
+    examples=[
+        "braid tests model:braggnn",
+        "braid tests model:braggnn@3 --against model:braggnn@2 --format json",
+        "braid tests model:braggnn --at 1",
+    ],
 )
 @click.argument("reference")
 @click.option("--against", metavar="OLDER", help="Only what newly fails since this version is found.")
 @click.option("--all-versions", is_flag=True, help="The tests of every version of that name.")
+@at_option
+@as_of_option
 @store_option
 @format_option
 @click.pass_context
 def tests(
-    context: click.Context, reference: str, against: str | None, all_versions: bool, store: str | None, form: str
+    context: click.Context,
+    reference: str,
+    against: str | None,
+    all_versions: bool,
+    at: int | None,
+    as_of: str | None,
+    store: str | None,
+    form: str,
 ) -> None:
     """List the tests that were stated about REFERENCE; exit code 1 if one of them does not pass.
 
@@ -40,11 +54,11 @@ def tests(
         raise InvalidInputError("--against compares two versions: leave out --all-versions")
     with open_chosen(store) as opened:
         if against is not None:
-            changes = opened.compare_tests(reference, against=against)
+            changes = opened.compare_tests(reference, against=against, at=at, as_of=as_of)
             found = _compared(changes, form)
             made = any(change.now != "absent" for change in changes)
         else:
-            stated = opened.tests(reference, all_versions=all_versions)
+            stated = opened.tests(reference, all_versions=all_versions, at=at, as_of=as_of)
             found, made = _listed(stated, form), bool(stated)
     if not made:
         raise NotFoundError(f"no test was stated about {reference}")

@@ -136,7 +136,9 @@ class Asking:
 
         return describe(cast("Store", self), reference, at=at, as_of=as_of)
 
-    def tests(self, reference: str, *, all_versions: bool = False) -> list[Statement]:
+    def tests(
+        self, reference: str, *, all_versions: bool = False, at: int | None = None, as_of: Any = None
+    ) -> list[Statement]:
         """Return the tests that were stated about a record.
 
         Parameters
@@ -145,6 +147,10 @@ class Asking:
             A version; without a number the newest.
         all_versions : bool
             Every version of that name.
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what had been tested by then, and could be relied on then.
 
         Returns
         -------
@@ -163,9 +169,11 @@ class Asking:
         """
         from braid_hpc.store.stated import tests_about
 
-        return tests_about(cast("Store", self), reference, all_versions=all_versions)
+        return tests_about(cast("Store", self), reference, all_versions=all_versions, at=at, as_of=as_of)
 
-    def compare_tests(self, reference: str, *, against: str) -> list[TestChange]:
+    def compare_tests(
+        self, reference: str, *, against: str, at: int | None = None, as_of: Any = None
+    ) -> list[TestChange]:
         """Return every test of two versions, with what it says of each.
 
         Parameters
@@ -174,6 +182,10 @@ class Asking:
             A version.
         against : str
             An older one.
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what had been tested by then of either, and could be relied on then.
 
         Returns
         -------
@@ -187,9 +199,11 @@ class Asking:
         """
         from braid_hpc.store.stated import compare
 
-        return compare(cast("Store", self), reference, against)
+        return compare(cast("Store", self), reference, against, at=at, as_of=as_of)
 
-    def newly_failing(self, reference: str, *, against: str) -> list[TestChange]:
+    def newly_failing(
+        self, reference: str, *, against: str, at: int | None = None, as_of: Any = None
+    ) -> list[TestChange]:
         """Return the tests that do not pass on a version, and that did not fail on an older one.
 
         A test that passed on the older one, was not made there, or cannot be relied on there counts.
@@ -200,6 +214,10 @@ class Asking:
             A version.
         against : str
             An older one.
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what had been tested by then of either, and could be relied on then.
 
         Returns
         -------
@@ -211,4 +229,5 @@ class Asking:
         NotFoundError, ConflictError, InvalidInputError
             As :meth:`get`.
         """
-        return [change for change in self.compare_tests(reference, against=against) if change.newly_failing]
+        changes = self.compare_tests(reference, against=against, at=at, as_of=as_of)
+        return [change for change in changes if change.newly_failing]

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.run.stating import PASSED, STATEMENT
+from braid_hpc.store.holding import FOREVER, HOLDING
 from braid_hpc.vocabulary.references import format_reference
 
 if TYPE_CHECKING:
-    from braid_hpc.store.resolve import Node
     from braid_hpc.store.store import Store
 
 __all__ = ["Statement", "TestChange", "compare", "tests_about", "verdict"]
@@ -84,14 +84,16 @@ class TestChange:
         return self.now in ("failed", "invalid") and self.before not in ("failed", self.now)
 
 
-def tests_about(store: Store, reference: str, *, all_versions: bool) -> list[Statement]:
+def tests_about(
+    store: Store, reference: str, *, all_versions: bool, at: int | None, as_of: Any
+) -> list[Statement]:
     """Return the tests about a version; see :meth:`braid_hpc.Store.tests`.
 
     Parameters
     ----------
     store : Store
         Open.
-    reference, all_versions
+    reference, all_versions, at, as_of
         As there.
 
     Returns
@@ -104,25 +106,10 @@ def tests_about(store: Store, reference: str, *, all_versions: bool) -> list[Sta
     NotFoundError, ConflictError, InvalidInputError
         As :meth:`Store.get`.
     """
-    return _about(store, store.get(reference), all_versions=all_versions)
-
-
-def _about(store: Store, node: Node, *, all_versions: bool) -> list[Statement]:
+    node = store.get(reference, at=at, as_of=as_of)
+    time = store._as_of(as_of)
     rows = store.sql(
-        """
-        select s.id, s.name, s.version, a.kind as about_kind, a.name as about_name, a.version as about_version,
-            t.passed, s.value, o.run, w.rank, s.time
-        from versions s
-        join (select id, bool_and(boolean) as passed from tags where key = $passed and type = 'bool' group by id) t
-            on t.id = s.id
-        join edges e on e.child = s.id and e.relation = 'wasDerivedFrom'
-        join nodes a on a.id = e.parent
-        left join (select id, arg_min(run, (time, writer, sequence)) as run,
-            arg_min(writer, (time, writer, sequence)) as writer from occurrences group by id) o on o.id = s.id
-        left join writers w on w.writer = o.writer
-        where s.kind = $kind and (a.id = $id or ($all and a.kind = $about and a.name = $name))
-        order by s.name, a.version, s.time, s.id
-        """,
+        _ABOUT,
         {
             "passed": PASSED,
             "kind": STATEMENT,
@@ -130,9 +117,11 @@ def _about(store: Store, node: Node, *, all_versions: bool) -> list[Statement]:
             "all": all_versions,
             "about": node.kind,
             "name": node.name,
+            "at": store._at(at),
+            "as_of": FOREVER if time is None else time,
         },
     )
-    judged = store.judgements()
+    judged = store.judgements(at=at, as_of=as_of)
     return [
         Statement(
             row["name"],
@@ -150,7 +139,32 @@ def _about(store: Store, node: Node, *, all_versions: bool) -> list[Statement]:
     ]
 
 
-def compare(store: Store, reference: str, against: str) -> list[TestChange]:
+#: Statements that are tests, with what they are about: what was known at ``$at`` of what had been said by ``$as_of``.
+_ABOUT = f"""
+    select s.id, s.name, s.version, a.kind as about_kind, a.name as about_name, a.version as about_version,
+        t.passed, o.value, o.run, w.rank, o.time
+    from version_rows s
+    join (
+        select id, bool_and(boolean) as passed from tag_rows
+        where key = $passed and type = 'bool' and snapshot <= $at and epoch_ns(time) <= $as_of group by id) t
+        on t.id = s.id
+    join (
+        select id, min(time) as time, arg_min(run, (time, writer, sequence)) as run,
+            arg_min(writer, (time, writer, sequence)) as writer,
+            arg_min(value, (writer, sequence)) filter (where value is not null) as value
+        from occurrences where snapshot <= $at and epoch_ns(time) <= $as_of group by id) o on o.id = s.id
+    join (select distinct child, parent from {HOLDING} where relation = 'wasDerivedFrom') e on e.child = s.id
+    join nodes a on a.id = e.parent
+    left join writers w on w.writer = o.writer
+    where s.kind = $kind and (a.id = $id or ($all and a.kind = $about and a.name = $name))
+        and a.id not in (select id from filled where snapshot <= $at)
+    order by s.name, a.version, o.time, s.id
+"""
+
+
+def compare(
+    store: Store, reference: str, against: str, *, at: int | None = None, as_of: Any = None
+) -> list[TestChange]:
     """Return every test of two versions; see :meth:`braid_hpc.Store.compare_tests`.
 
     Parameters
@@ -159,6 +173,8 @@ def compare(store: Store, reference: str, against: str) -> list[TestChange]:
         Open.
     reference, against : str
         Two versions.
+    at, as_of
+        As there.
 
     Returns
     -------
@@ -170,7 +186,9 @@ def compare(store: Store, reference: str, against: str) -> list[TestChange]:
     NotFoundError, ConflictError, InvalidInputError
         As :meth:`Store.get`.
     """
-    now, before = (_by_name(tests_about(store, each, all_versions=False)) for each in (reference, against))
+    now, before = (
+        _by_name(tests_about(store, each, all_versions=False, at=at, as_of=as_of)) for each in (reference, against)
+    )
     return [
         TestChange(name, verdict(before.get(name, [])), verdict(now.get(name, [])), now.get(name, []))
         for name in sorted({*now, *before})

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from braid_hpc.compaction.compact import compact
+from braid_hpc.store.store import open_store
+from braid_hpc.vocabulary.times import shown_time
 from tests.cli.conftest import Braid
 from tests.jobs import one
 
@@ -72,3 +74,17 @@ def test_what_is_listed(cli: Braid, tested: Path) -> None:
         }
     ]
     assert against.stderr == "1 test newly fails\n"
+
+
+def test_at_an_earlier_snapshot(cli: Braid, tested: Path, tmp_path: Path) -> None:
+    """What came later does not fail it."""
+    with one(tmp_path / "again", "again") as job:
+        job[0].statement("rmse", about="model:net@1", passed=False)
+    compact(tmp_path / "again", tested)
+    assert cli("tests", "net@1", "--store", tested).exit_code == 1
+    assert cli("tests", "net@1", "--at", "1", "--store", tested).exit_code == 0
+    with open_store(tested) as store:
+        (first, *_) = store.sql("select epoch_ns(time) as t from versions where kind = 'statement' order by time")["t"]
+    assert cli("tests", "net@1", "--as-of", shown_time(first), "--store", tested).exit_code == 0
+    assert cli("tests", "net@1", "--against", "data:d@1", "--at", "1", "--store", tested).exit_code == 0
+    assert cli("tests", "net@1", "--against", "data:d@1", "--store", tested).exit_code == 1

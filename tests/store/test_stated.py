@@ -9,6 +9,7 @@ import pytest
 
 import braid_hpc as braid
 from braid_hpc.store.stated import Statement, TestChange, verdict
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from tests.jobs import Job, made, one
 
 STATES = ("passed", "failed", "invalid", "absent")
@@ -151,3 +152,66 @@ def test_verdicts() -> None:
         "passed",
         "failed",
     ]
+
+
+@pytest.fixture
+def tested_twice(tmp_path: Path) -> braid.Store:
+    """One version that a second run, with a snapshot of its own, tested again; a third statement takes one back."""
+    with one(tmp_path / "logs") as job:
+        scan = job[0].data("scan", digest="d:1")
+        net = job[0].model("net", digest="m:1", derived_from=scan)
+        job[0].statement("rmse", about=net, passed=True, value=1)
+    made(tmp_path / "logs", tmp_path / "prov.duckdb").close()
+    with one(tmp_path / "logs", "again") as job:
+        job[0].statement("rmse", about="model:net@1", passed=False, value=2)
+        job[0].statement("speed", about="model:net@1", passed=True)
+        job[0].model("net", digest="m:2", derived_from="model:net@1")
+    store = made(tmp_path / "logs", tmp_path / "prov.duckdb")
+    store.invalidate("data:scan", cause="beam off")
+    store.retract("statement:speed", "model:net@1", cause="of another model")
+    return store
+
+
+def _said(found: list[Statement]) -> list[tuple[str, bool, Any, bool]]:
+    return [(each.name, each.passed, each.value, each.valid) for each in found]
+
+
+def test_what_a_snapshot_knew_of_tests(tested_twice: braid.Store) -> None:
+    """Neither the later tests, nor what was said later against what they are about, nor a later version."""
+    first, second = ("rmse", True, 1), ("rmse", False, 2)
+    with tested_twice as store:
+        assert store.snapshot == 4
+        assert _said(store.tests("net@1")) == [(*first, False), (*second, False)]
+        assert _said(store.tests("net@1", at=3)) == [(*first, False), (*second, False), ("speed", True, None, False)]
+        assert _said(store.tests("net@1", at=2)) == [(*first, True), (*second, True), ("speed", True, None, True)]
+        assert _said(store.tests("net", at=1)) == [(*first, True)]
+        assert store.tests("net") == store.tests("net", at=2) == []
+        assert len(store.tests("net", at=2, all_versions=True)) == 3
+        assert [c.now for c in store.compare_tests("net@1", against="scan", at=1)] == ["passed"]
+        assert [c.name for c in store.newly_failing("net@1", against="scan", at=2)] == ["rmse"]
+        assert store.newly_failing("net@1", against="scan", at=1) == []
+        with pytest.raises(InvalidInputError, match="there is no snapshot 9"):
+            store.tests("net", at=9)
+
+
+def test_what_had_been_tested_by_a_time(tested_twice: braid.Store) -> None:
+    """Whichever snapshot brought it; with both, what a snapshot knew of that time."""
+    with tested_twice as store:
+        times = store.sql("select epoch_ns(time) as t from versions where kind = 'statement' order by time")["t"]
+        (beam,) = store.sql("select epoch_ns(time) as t from invalidations")["t"]
+        assert _said(store.tests("net", as_of=times[0])) == [("rmse", True, 1, True)]
+        assert _said(store.tests("net", as_of=times[1])) == [("rmse", True, 1, True), ("rmse", False, 2, True)]
+        assert _said(store.tests("net", as_of=times[1], at=1)) == [("rmse", True, 1, True)]
+        assert [valid for *_, valid in _said(store.tests("net@1", as_of=beam))] == [False] * 3
+        (scan,) = store.sql("select epoch_ns(time) as t from versions where name = 'scan'")["t"]
+        with pytest.raises(NotFoundError, match="net was not there"):
+            store.tests("net", as_of=scan)
+
+
+def test_a_snapshot_is_asked_as_its_own_file_is(tested_twice: braid.Store, tmp_path: Path) -> None:
+    """What the newest file says of snapshot 3 is what the file of that snapshot says."""
+    alone = tmp_path / "alone.duckdb"
+    with tested_twice as store:
+        alone.write_bytes((store.path.parent / f"{store.path.name}.d" / "3.duckdb").read_bytes())
+        with braid.open(alone) as then:
+            assert then.tests("net", all_versions=True) == store.tests("net", all_versions=True, at=3) != []
