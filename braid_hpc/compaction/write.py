@@ -217,7 +217,8 @@ class Writer(Rows):
             array = (about.dtype, about.shape, about.unit)
             value = (as_json(about.value), about.size)
             rows.append((*place, identity, facts.run, declared.step, declared.state, declared.time, *array, *value))
-            uris.extend((identity, position, uri, *place) for position, uri in enumerate(about.uris))
+            said = (*place, declared.time)
+            uris.extend((identity, position, uri, *said) for position, uri in enumerate(about.uris))
         columns = (
             *_PLACE,
             ("id", BIGINT),
@@ -232,7 +233,8 @@ class Writer(Rows):
             ("size", BIGINT),
         )
         self.rows("occurrences", columns, rows)
-        self.rows("uri_rows", (("id", BIGINT), ("position", INTEGER), ("uri", TEXT), *_PLACE), uris)
+        uri_columns = (("id", BIGINT), ("position", INTEGER), ("uri", TEXT), *_PLACE, ("time", TIME))
+        self.rows("uri_rows", uri_columns, uris)
 
     def _write_ends(self, writers: list[Facts]) -> None:
         rows = []

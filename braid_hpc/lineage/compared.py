@@ -131,7 +131,8 @@ def _ran(ground: Ground, node: Node) -> dict[str, Any]:
     ):
         rows = ground.store._connected.execute(
             f"select distinct n.kind, n.name, n.version from {HOLDING} e join nodes n on n.id = e.{far} "
-            f"where e.{near} = $id and e.relation = '{relation}' and n.id not in (select id from filled) order by all",
+            f"where e.{near} = $id and e.relation = '{relation}' "
+            "and n.id not in (select id from filled where snapshot <= $at) order by all",
             given,
         ).fetchall()
         row[name] = [format_reference(*each) for each in rows]

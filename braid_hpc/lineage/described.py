@@ -72,8 +72,9 @@ def describe(store: Store, reference: str, *, at: int | None = None, as_of: Any 
             facts[name] = json.loads(facts[name])
     facts["tags"] = _tags(store, then)
     facts["uris"] = store.sql(
-        "select distinct position, uri from uri_rows where id = $id and snapshot <= $at order by position, uri",
-        {"id": node.id, "at": ground.at},
+        "select distinct position, uri from uri_rows where id = $id and snapshot <= $at and epoch_ns(time) <= $as_of "
+        "order by position, uri",
+        then,
     )["uri"]
     for name, down in (("parents", False), ("children", True)):
         facts[name] = _next_to(ground, node.id, down=down)
@@ -90,10 +91,11 @@ def describe(store: Store, reference: str, *, at: int | None = None, as_of: Any 
 
 
 def _tags(store: Store, then: dict[str, Any]) -> dict[str, Any]:
-    """Return tags with their types; they have no time of their own."""
+    """Return the tags that had been given, with their types."""
     rows = store.sql(
-        "select distinct key, type, text from tag_rows where id = $id and snapshot <= $at order by key, text",
-        {"id": then["id"], "at": then["at"]},
+        "select distinct key, type, text from tag_rows "
+        "where id = $id and snapshot <= $at and epoch_ns(time) <= $as_of order by key, text",
+        then,
     )
     found: dict[str, list[Any]] = {}
     for row in rows:

@@ -243,8 +243,9 @@ def _directories(store: Store, archive: str) -> dict[str, str]:
 
 def _uris(store: Store, then: dict[str, Any]) -> list[BytesAt]:
     rows = store._connected.execute(
-        "select distinct position, uri from uri_rows where id = $id and snapshot <= $at order by position, uri",
-        {"id": then["id"], "at": then["at"]},
+        "select distinct position, uri from uri_rows where id = $id and snapshot <= $at and epoch_ns(time) <= $as_of "
+        "order by position, uri",
+        then,
     ).fetchall()
     return [BytesAt("uri", uri) for _, uri in rows]
 

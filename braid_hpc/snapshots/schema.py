@@ -87,7 +87,7 @@ create table tag_rows (
 
 create table uri_rows (
     id bigint not null, position integer not null, uri varchar not null, writer varchar not null,
-    sequence bigint not null, snapshot integer not null);
+    sequence bigint not null, time timestamp_ns not null, snapshot integer not null);
 
 create table stream_rows (
     stream varchar not null, place varchar not null, id bigint, run varchar not null, writer varchar not null,

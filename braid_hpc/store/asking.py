@@ -119,7 +119,7 @@ class Asking:
         at : int, optional
             A snapshot number: what the store knew then.
         as_of : datetime, str or int, optional
-            A time: what had been declared and stated by then. Tags and uris have no time of their own.
+            A time: what had been declared, tagged and stated by then.
 
         Returns
         -------

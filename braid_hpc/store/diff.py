@@ -207,6 +207,19 @@ def _is_real(np: Any, dtype: Any) -> bool:
 # ------------------------------------------------------------------ what was declared
 
 
+#: What was known at ``$at`` of the declarations up to ``$as_of``, as the view ``versions`` has it.
+_DECLARED = """
+    select v.digest, v.weak, coalesce(v.size, o.size) as size, o.dtype, o.shape, o.unit, o.value
+    from version_rows v, (
+        select arg_min(dtype, (writer, sequence)) filter (where dtype is not null) as dtype,
+            arg_min(shape, (writer, sequence)) filter (where shape is not null) as shape,
+            arg_min(unit, (writer, sequence)) filter (where unit is not null) as unit,
+            arg_min(value, (writer, sequence)) filter (where value is not null) as value, max(size) as size
+        from occurrences where id = $id and snapshot <= $at and epoch_ns(time) <= $as_of) o
+    where v.id = $id
+"""
+
+
 def declared(store: Store, node: Node, then: Moment) -> dict[str, Any]:
     """Return what was declared of a version.
 
@@ -224,22 +237,25 @@ def declared(store: Store, node: Node, then: Moment) -> dict[str, Any]:
     dict
         ``digest``, ``weak``, ``size``, ``dtype``, ``shape``, ``unit``, ``value``, ``tags``, ``parents``, ``uris``.
     """
-    given = {"id": node.id, "at": then[0]}
-    (row,) = store.sql("select digest, weak, size, dtype, shape, unit, value from versions where id = ?", [node.id])
+    given = {"id": node.id, "at": then[0], "as_of": FOREVER if then[1] is None else then[1]}
+    (row,) = store.sql(_DECLARED, given)
     tags: dict[str, list[Any]] = {}
     for tag in store.sql(
-        "select distinct key, type, text from tag_rows where id = $id and snapshot <= $at order by key, type, text",
+        "select distinct key, type, text from tag_rows "
+        "where id = $id and snapshot <= $at and epoch_ns(time) <= $as_of order by key, type, text",
         given,
     ):
         tags.setdefault(tag["key"], []).append(typed(tag["type"], tag["text"]))
     edges = store.sql(
         f"select distinct e.relation, n.kind, n.name, n.version from {HOLDING} e join nodes n on n.id = e.parent "
-        "where e.child = $id and n.id not in (select id from filled) order by all",
-        {**given, "as_of": FOREVER if then[1] is None else then[1]},
+        "where e.child = $id and n.id not in (select id from filled where snapshot <= $at) order by all",
+        given,
     )
     parents = [f"{format_reference(e['kind'], e['name'], e['version'])} ({e['relation']})" for e in edges]
     uris = store.sql(
-        "select distinct position, uri from uri_rows where id = $id and snapshot <= $at order by position, uri", given
+        "select distinct position, uri from uri_rows where id = $id and snapshot <= $at and epoch_ns(time) <= $as_of "
+        "order by position, uri",
+        given,
     )["uri"]
     return {**row, "tags": tags, "parents": parents, "uris": uris}
 

@@ -21,9 +21,9 @@ _QUERIES = {
     "edges": "select distinct c.uid, p.uid as parent, e.relation, e.writer, e.sequence, e.said, e.time "
     "from edge_rows e join nodes c on c.id = e.child join nodes p on p.id = e.parent where exists "
     "(select 1 from edges v where v.child = e.child and v.parent = e.parent and v.relation = e.relation)",
-    "tags": "select n.uid, t.key, t.type, t.text, t.writer, t.sequence from tag_rows t join nodes n using (id) "
+    "tags": "select n.uid, t.key, t.type, t.text, t.writer, t.sequence, t.time from tag_rows t join nodes n using (id) "
     "where t.id not in (select id from filled)",
-    "uris": "select n.uid, u.position, u.uri, u.writer, u.sequence from uri_rows u join nodes n using (id)",
+    "uris": "select n.uid, u.position, u.uri, u.writer, u.sequence, u.time from uri_rows u join nodes n using (id)",
     "arrays": "select digest, dtype, shape, bytes from array_rows",
     "states": "select state, tensor, digest, dtype, shape, bytes from state_rows",
     "runs": "select run, job, size, ranks, begin_time, end_time, status, events, lost, argv, cwd, script, "

@@ -105,7 +105,7 @@ class Questions:
         at : int, optional
             A snapshot number: what the store knew then.
         as_of : datetime, str or int, optional
-            A time: what had been declared by then. Uris have no time of their own.
+            A time: what had been declared by then.
 
         Returns
         -------

@@ -47,11 +47,7 @@ _SOURCES: dict[str, tuple[str, tuple[str, ...]]] = {
         "where snapshot <= $at{ and epoch_ns(time) <= $as_of}",
         (),
     ),
-    "places": (
-        "select id, uri from uri_rows where snapshot <= $at"
-        "{ and (writer, sequence) in (select (writer, sequence) from said)}",
-        ("said",),
-    ),
+    "places": ("select id, uri from uri_rows where snapshot <= $at{ and epoch_ns(time) <= $as_of}", ()),
     "known_runs": (
         "select * from ("
         + RUNS.format(ranks="(" + RANKS.format(writer_states="(from writer_states where snapshot <= $at)") + ")")

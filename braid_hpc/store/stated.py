@@ -84,9 +84,7 @@ class TestChange:
         return self.now in ("failed", "invalid") and self.before not in ("failed", self.now)
 
 
-def tests_about(
-    store: Store, reference: str, *, all_versions: bool, at: int | None, as_of: Any
-) -> list[Statement]:
+def tests_about(store: Store, reference: str, *, all_versions: bool, at: int | None, as_of: Any) -> list[Statement]:
     """Return the tests about a version; see :meth:`braid_hpc.Store.tests`.
 
     Parameters

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from braid_hpc.compaction.compact import compact
+from braid_hpc.compaction.rebuild import rebuild
+from braid_hpc.store.store import open_store
 from tests.jobs import made, one
 
 
@@ -30,7 +32,7 @@ def test_what_was_known_then_and_what_held_then(tmp_path: Path) -> None:
         assert now["children"] == ["activity:fit@1 (used)", "data:late@1 (wasDerivedFrom)"]
         assert store.describe("fact:config", at=1) == before
         then = store.describe("fact:config", as_of=time)
-        assert (then["valid"], then["occurrences"]) == (True, 1)
+        assert (then["valid"], then["occurrences"], then["tags"]) == (True, 1, {"a": 1})
         assert "children" not in then
         ran = store.describe("activity:fit")
         assert (ran["params"], ran["status"], ran["parents"]) == (
@@ -55,3 +57,41 @@ def test_a_name_means_the_newest_of_then(tmp_path: Path) -> None:
         assert [each.ref for each in store.history("net", as_of=time)] == ["model:net@1"]
         assert len(store.history("net")) == 2
         assert store.checkout("image", into=tmp_path / "out", as_of=time).ref == "data:image@1"
+
+
+def test_tags_and_uris_are_those_of_then(tmp_path: Path) -> None:
+    """For describe, where, diff and find, whichever snapshot brought them; a digest counts their times."""
+    with one(tmp_path / "logs") as job:
+        scan = job[0].data("scan", digest="d:1", uri="s3://here/scan", tags={"n": 1})
+        job[0].data("scan", digest="d:1", uri=["s3://here/scan", "s3://there/scan"], tags={"n": 1})
+        job[0].tag(scan, "good", True)
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        rows = store.sql("select uri, epoch_ns(time) as t from uri_rows order by t, position")
+        assert rows["uri"] == ["s3://here/scan", "s3://here/scan", "s3://there/scan"]
+        first, second, _ = rows["t"]
+        assert rows["t"] == sorted(store.sql("select epoch_ns(time) as t from occurrences")["t"] + [second])
+        (tagged,) = store.sql("select epoch_ns(time) as t from tag_rows where key = 'good'")["t"]
+        for time, uris, tags in (
+            (first, ["s3://here/scan"], {"n": 1}),
+            (second, ["s3://here/scan", "s3://there/scan"], {"n": 1}),
+            (tagged, ["s3://here/scan", "s3://there/scan"], {"n": 1, "good": True}),
+        ):
+            then = store.describe("scan", as_of=time)
+            assert (then["uris"], then["tags"]) == (uris, tags)
+            assert [each.where for each in store.where("scan", as_of=time).contents] == uris
+            assert len(store.find(uri="s3://there/scan", as_of=time)) == (len(uris) > 1)
+            facts = store.diff("scan", "scan", as_of=(time, tagged)).facts
+            assert [each.what for each in facts] == ["tag"] * ("good" not in tags) + ["uri"] * (len(uris) < 2)
+        assert store.describe("scan") == {**store.describe("scan", as_of=tagged)}
+
+
+def test_a_rebuilt_store_has_the_times_of_uris(tmp_path: Path) -> None:
+    with one(tmp_path / "logs") as job:
+        job[0].data("scan", digest="d:1", uri=["s3://here/scan", "file:///there"])
+    made(tmp_path / "logs", tmp_path / "prov.duckdb").close()
+    with open_store(tmp_path / "prov.duckdb") as store:
+        rows, digests = store.sql("from uri_rows order by position").to_pylist(), store.digests()
+    rebuild(tmp_path / "prov.duckdb")
+    with open_store(tmp_path / "prov.duckdb") as store:
+        assert store.sql("from uri_rows order by position").to_pylist() == rows
+        assert store.digests() == digests
