@@ -7,7 +7,7 @@ import click
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.moments import as_of_option, at_option
 from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
-from braid_hpc.store.stated import Statement, TestChange
+from braid_hpc.store.stated import TestChanges, Tests
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 
 __all__ = ["tests"]
@@ -67,7 +67,7 @@ def tests(
         context.exit(FOUND)
 
 
-def _listed(stated: list[Statement], form: str) -> int:
+def _listed(stated: Tests, form: str) -> int:
     rows = [
         (s.name, s.about, s.passed, s.value, s.valid, s.cause, None if s.run is None else s.run[:8], s.rank, s.time)
         for s in stated
@@ -76,7 +76,7 @@ def _listed(stated: list[Statement], form: str) -> int:
     return sum(not (each.passed and each.valid) for each in stated)
 
 
-def _compared(changes: list[TestChange], form: str) -> int:
+def _compared(changes: TestChanges, form: str) -> int:
     rows = [
         (change.name, change.before, change.now, change.newly_failing, [each.ref for each in change.statements])
         for change in changes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from braid_hpc.queries.tree import Query
-    from braid_hpc.store.stated import Statement, TestChange
+    from braid_hpc.store.stated import TestChanges, Tests
     from braid_hpc.store.store import Store
     from braid_hpc.store.tables import Table
 
@@ -136,9 +136,7 @@ class Asking:
 
         return describe(cast("Store", self), reference, at=at, as_of=as_of)
 
-    def tests(
-        self, reference: str, *, all_versions: bool = False, at: int | None = None, as_of: Any = None
-    ) -> list[Statement]:
+    def tests(self, reference: str, *, all_versions: bool = False, at: int | None = None, as_of: Any = None) -> Tests:
         """Return the tests that were stated about a record.
 
         Parameters
@@ -154,8 +152,9 @@ class Asking:
 
         Returns
         -------
-        list of Statement
-            By name, version and time; without statements that say neither ``passed=True`` nor ``passed=False``.
+        Tests
+            Of :class:`~braid_hpc.store.stated.Statement`, as in a list, and a table for other libraries; by name,
+            version and time, without statements that say neither ``passed=True`` nor ``passed=False``.
 
         Raises
         ------
@@ -171,9 +170,7 @@ class Asking:
 
         return tests_about(cast("Store", self), reference, all_versions=all_versions, at=at, as_of=as_of)
 
-    def compare_tests(
-        self, reference: str, *, against: str, at: int | None = None, as_of: Any = None
-    ) -> list[TestChange]:
+    def compare_tests(self, reference: str, *, against: str, at: int | None = None, as_of: Any = None) -> TestChanges:
         """Return every test of two versions, with what it says of each.
 
         Parameters
@@ -189,8 +186,8 @@ class Asking:
 
         Returns
         -------
-        list of TestChange
-            By name.
+        TestChanges
+            Of :class:`~braid_hpc.store.stated.TestChange`, as in a list, and a table for other libraries, by name.
 
         Raises
         ------
@@ -201,10 +198,10 @@ class Asking:
 
         return compare(cast("Store", self), reference, against, at=at, as_of=as_of)
 
-    def newly_failing(
-        self, reference: str, *, against: str, at: int | None = None, as_of: Any = None
-    ) -> list[TestChange]:
+    def newly_failing(self, reference: str, *, against: str, at: int | None = None, as_of: Any = None) -> TestChanges:
         """Return the tests that do not pass on a version, and that did not fail on an older one.
+
+        These are those of :meth:`compare_tests` of which ``newly_failing`` is true.
 
         A test that passed on the older one, was not made there, or cannot be relied on there counts.
 
@@ -221,8 +218,8 @@ class Asking:
 
         Returns
         -------
-        list of TestChange
-            By name; see :attr:`TestChange.newly_failing`.
+        TestChanges
+            Of :class:`~braid_hpc.store.stated.TestChange`, as in a list, and a table for other libraries, by name.
 
         Raises
         ------
@@ -230,4 +227,4 @@ class Asking:
             As :meth:`get`.
         """
         changes = self.compare_tests(reference, against=against, at=at, as_of=as_of)
-        return [change for change in changes if change.newly_failing]
+        return TestChanges(change for change in changes if change.newly_failing)

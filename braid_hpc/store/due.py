@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from braid_hpc.compaction.extract import extract
 from braid_hpc.reading.survey import read_writer
 from braid_hpc.store.finding import tags_of
+from braid_hpc.store.listed import Listed
 from braid_hpc.store.runner_lock import is_held
 from braid_hpc.vocabulary.actions import Invalidated, substituted
 from braid_hpc.vocabulary.codes import Relation
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from braid_hpc.snapshots.files import StoreFiles
     from braid_hpc.store.store import Store
 
-__all__ = ["ActionState", "action_states", "list_actions"]
+__all__ = ["ActionState", "Actions", "action_states", "list_actions"]
 
 #: What statements pass along, as in :mod:`braid_hpc.lineage.walk`.
 _PASSED = (Relation.DERIVED, Relation.USED, Relation.GENERATED)
@@ -90,7 +91,18 @@ class ActionState:
         return self.name or self.entry or " ".join(self.would_run or self.command)
 
 
-def list_actions(store: Store) -> list[ActionState]:
+class Actions(Listed[ActionState]):
+    """Actions of records: :class:`ActionState` in their order, and a table for other libraries."""
+
+    COLUMNS = (
+        *(("state", "text"), ("ref", "text"), ("id", "text"), ("action", "text"), ("name", "text")),
+        *(("command", "texts"), ("would_run", "texts"), ("entry", "text"), ("timeout", "float")),
+        *(("statement", "text"), ("cause", "text"), ("attempts", "int"), ("code", "int"), ("signal", "int")),
+        *(("error", "text"), ("output", "text"), ("cut", "int")),
+    )
+
+
+def list_actions(store: Store) -> Actions:
     """Return every action that is attached to a record, and what has come of it.
 
     Parameters
@@ -100,10 +112,10 @@ def list_actions(store: Store) -> list[ActionState]:
 
     Returns
     -------
-    list of ActionState
+    Actions
         Those of invalid records first, parents before what came of them, then by reference and action; then the others.
     """
-    return [state for state, _ in action_states(store, busy=is_held(store._files))]
+    return Actions(state for state, _ in action_states(store, busy=is_held(store._files)))
 
 
 def action_states(store: Store, *, busy: bool) -> list[tuple[ActionState, Invalidated | None]]:

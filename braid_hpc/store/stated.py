@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from braid_hpc.run.stating import PASSED, STATEMENT
 from braid_hpc.store.holding import FOREVER, HOLDING
+from braid_hpc.store.listed import Listed
 from braid_hpc.vocabulary.references import format_reference
 
 if TYPE_CHECKING:
     from braid_hpc.store.store import Store
 
-__all__ = ["Statement", "TestChange", "compare", "tests_about", "verdict"]
+__all__ = ["Statement", "TestChange", "TestChanges", "Tests", "compare", "tests_about", "verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,41 @@ class TestChange:
         return self.now in ("failed", "invalid") and self.before not in ("failed", self.now)
 
 
-def tests_about(store: Store, reference: str, *, all_versions: bool, at: int | None, as_of: Any) -> list[Statement]:
+class Tests(Listed[Statement]):
+    """Tests that were stated: :class:`Statement` in their order, and a table for other libraries."""
+
+    __test__ = False  # to pytest
+
+    COLUMNS = (
+        *(("name", "text"), ("ref", "text"), ("about", "text"), ("passed", "bool"), ("value", "json")),
+        *(("valid", "bool"), ("cause", "text"), ("run", "text"), ("rank", "int"), ("time", "time")),
+    )
+
+
+class TestChanges(Listed[TestChange]):
+    """What tests say of two versions: :class:`TestChange` by name, and a table for other libraries."""
+
+    __test__ = False  # to pytest
+
+    COLUMNS = (
+        *(("name", "text"), ("before", "text"), ("now", "text"), ("newly_failing", "bool"), ("statements", "texts")),
+    )
+
+    def rows(self) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+        """Return the rows of the table.
+
+        Returns
+        -------
+        columns : tuple of str
+            Names.
+        rows : list of dict
+            The attributes of each, with statements by their references.
+        """
+        names, rows = super().rows()
+        return names, [{**row, "statements": [each.ref for each in row["statements"]]} for row in rows]
+
+
+def tests_about(store: Store, reference: str, *, all_versions: bool, at: int | None, as_of: Any) -> Tests:
     """Return the tests about a version; see :meth:`braid_hpc.Store.tests`.
 
     Parameters
@@ -96,7 +131,7 @@ def tests_about(store: Store, reference: str, *, all_versions: bool, at: int | N
 
     Returns
     -------
-    list of Statement
+    Tests
         As there.
 
     Raises
@@ -120,7 +155,7 @@ def tests_about(store: Store, reference: str, *, all_versions: bool, at: int | N
         },
     )
     judged = store.judgements(at=at, as_of=as_of)
-    return [
+    return Tests(
         Statement(
             row["name"],
             format_reference(STATEMENT, row["name"], row["version"]),
@@ -134,7 +169,7 @@ def tests_about(store: Store, reference: str, *, all_versions: bool, at: int | N
             row["time"],
         )
         for row in rows
-    ]
+    )
 
 
 #: Statements that are tests, with what they are about: what was known at ``$at`` of what had been said by ``$as_of``.
@@ -160,9 +195,7 @@ _ABOUT = f"""
 """
 
 
-def compare(
-    store: Store, reference: str, against: str, *, at: int | None = None, as_of: Any = None
-) -> list[TestChange]:
+def compare(store: Store, reference: str, against: str, *, at: int | None = None, as_of: Any = None) -> TestChanges:
     """Return every test of two versions; see :meth:`braid_hpc.Store.compare_tests`.
 
     Parameters
@@ -176,7 +209,7 @@ def compare(
 
     Returns
     -------
-    list of TestChange
+    TestChanges
         By name.
 
     Raises
@@ -187,13 +220,13 @@ def compare(
     now, before = (
         _by_name(tests_about(store, each, all_versions=False, at=at, as_of=as_of)) for each in (reference, against)
     )
-    return [
+    return TestChanges(
         TestChange(name, verdict(before.get(name, [])), verdict(now.get(name, [])), now.get(name, []))
         for name in sorted({*now, *before})
-    ]
+    )
 
 
-def _by_name(statements: list[Statement]) -> dict[str, list[Statement]]:
+def _by_name(statements: Tests) -> dict[str, list[Statement]]:
     """Return what counts of each test: a later run that makes it again stands for the earlier ones."""
     found: dict[str, list[Statement]] = {}
     for statement in statements:

@@ -13,7 +13,7 @@ from braid_hpc.vocabulary.texts import clean
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from braid_hpc.store.due import ActionState
+    from braid_hpc.store.due import Actions, ActionState
     from braid_hpc.store.store import Store
 
 __all__ = ["Stating"]
@@ -214,13 +214,16 @@ class Stating(Walking):
 
         attach(cast("Store", self), references, action)
 
-    def actions(self) -> list[ActionState]:
+    def actions(self) -> Actions:
         """Return what is attached to records, and what has come of it; nothing is run.
+
+        It is of now: what is due is not a question to an earlier moment.
 
         Returns
         -------
-        list of ActionState
-            As :func:`braid_hpc.store.due.list_actions`.
+        Actions
+            Of :class:`~braid_hpc.store.due.ActionState`, as in a list, and a table for other libraries, in the order of
+            :func:`braid_hpc.store.due.list_actions`.
         """
         from braid_hpc.store.due import list_actions
 

@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from braid_hpc.lineage.history import History
     from braid_hpc.store.arrays import ArrayFiles
     from braid_hpc.store.checkout import CheckedOut
-    from braid_hpc.store.history import HistoryEntry
     from braid_hpc.store.resolve import Node
     from braid_hpc.store.states import StoredModel
     from braid_hpc.store.store import Store
@@ -24,8 +24,6 @@ class Versions:
 
         @property
         def _connected(self) -> Any: ...
-        def _at(self, at: int | None) -> int: ...
-        def _as_of(self, as_of: Any) -> int | None: ...
         def get(self, reference: str, *, at: int | None = None, as_of: Any = None) -> Node:
             """Return what is named; see :meth:`braid_hpc.Store.get`."""
             ...
@@ -102,7 +100,7 @@ class Versions:
 
         return checkout(cast("Store", self), self.get(reference, at=at, as_of=as_of), into)
 
-    def history(self, reference: str, *, at: int | None = None, as_of: Any = None) -> list[HistoryEntry]:
+    def history(self, reference: str, *, at: int | None = None, as_of: Any = None) -> History:
         """Return the versions of a name, in order, with what made each.
 
         Parameters
@@ -116,15 +114,15 @@ class Versions:
 
         Returns
         -------
-        list of HistoryEntry
-            With time, run, step, the activities that made it, the versions that it revises, and whether it is valid.
+        History
+            Of :class:`~braid_hpc.lineage.history.HistoryEntry`, as in a list, with time, run, step, the activities that
+            made each, the versions that it revises, and whether it is valid; a table, and a graph, for other libraries.
 
         Raises
         ------
         NotFoundError, ConflictError, InvalidInputError
             As :meth:`get`; InvalidInputError also for an activity.
         """
-        from braid_hpc.store.history import history
+        from braid_hpc.lineage.history import history
 
-        node = self.get(reference, at=at, as_of=as_of)
-        return history(cast("Store", self), node, self._at(at), as_of=self._as_of(as_of))
+        return history(cast("Store", self), reference, at=at, as_of=as_of)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ def tested_twice(tmp_path: Path) -> braid.Store:
     return store
 
 
-def _said(found: list[Statement]) -> list[tuple[str, bool, Any, bool]]:
+def _said(found: Iterable[Statement]) -> list[tuple[str, bool, Any, bool]]:
     return [(each.name, each.passed, each.value, each.valid) for each in found]
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
+from prov.model import ProvDerivation
 
 from braid_hpc.compaction.compact import compact
+from braid_hpc.lineage.history import HistoryEntry
 from braid_hpc.store.store import Store, open_store
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from tests.jobs import Job, made, one
@@ -82,3 +87,73 @@ def test_get_takes_a_version(tmp_path: Path) -> None:
         assert store.get("model:braggnn@2").version == 2
         with pytest.raises(NotFoundError, match="it has 1 to 3"):
             store.get("model:braggnn@4")
+
+
+def test_another_library_takes_it_as_a_table(tmp_path: Path) -> None:
+    """With the types of its columns, also where one has no value at all."""
+    with Job(tmp_path / "logs", 2) as job:
+        for run in job.runs:
+            run.data("scan")
+            run.data("scan", digest="x:1")
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        found = store.history("scan")
+        table = pa.table(found)
+        assert [str(each) for each in table.column("ref")] == [entry.ref for entry in found]
+        assert table.column_names == list(HistoryEntry.__slots__)
+        assert table.to_pylist() == [
+            {
+                **dataclasses.asdict(each),
+                **{name: list(getattr(each, name)) for name in ("ranks", "made_by", "revises")},
+            }
+            for each in found
+        ]
+        assert {name: str(table.schema.field(name).type) for name in ("time", "digest", "ranks", "made_by")} == {
+            "time": "timestamp[us]",
+            "digest": "string",
+            "ranks": "list<item: int64>",
+            "made_by": "list<item: string>",
+        }
+        with duckdb.connect() as connection:
+            assert connection.execute("select count(*) from found").fetchone() == (len(found),)
+
+
+def test_it_is_a_graph_of_what_revises_and_made_what(tmp_path: Path) -> None:
+    """For NetworkX and as a PROV document, of that moment."""
+    with one(tmp_path / "logs", "fit") as job:
+        run, model = job[0], None
+        for number in (1, 2):
+            with run.activity("train"):
+                model = run.model("net", digest=f"x:{number}", derived_from=[model, "data:x"])
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        store.invalidate("model:net@2", cause="seed", cascade=False)
+        store.retract("model:net@2", "model:net@1", cause="from scratch")
+        found = store.history("net", at=1)
+        assert [(node.ref, node.distance, node.valid) for node in found.nodes] == [
+            ("model:net@2", 0, True),
+            ("model:net@1", 0, True),
+            ("activity:train@1", 1, True),
+            ("activity:train@2", 1, True),
+        ]
+        assert set(found.to_networkx().edges(keys=True)) == {
+            ("activity:train@1", "model:net@1", "wasGeneratedBy"),
+            ("activity:train@2", "model:net@2", "wasGeneratedBy"),
+            ("model:net@1", "model:net@2", "wasDerivedFrom"),
+        }
+        assert len(list(found.to_prov().get_records(ProvDerivation))) == 1
+        assert "<svg" in found._repr_html_()
+        now = store.history("net")
+        assert not list(now.to_prov().get_records(ProvDerivation))
+        assert [(node.valid, node.cause) for node in now.nodes[:2]] == [(False, "seed"), (True, None)]
+
+
+def test_what_was_retracted_later_is_there_before(tmp_path: Path) -> None:
+    """At the snapshot before, and as of a time before, as everywhere."""
+    with one(tmp_path / "logs") as job:
+        first = job[0].model("net", digest="x:1")
+        job[0].model("net", digest="x:2", derived_from=first)
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        store.retract("model:net@2", "model:net@1", cause="from scratch")
+        (retracted,) = store.sql("select epoch_ns(time) as t from retractions")["t"]
+        assert store.history("net")[1].revises == store.history("net", as_of=retracted)[1].revises == ()
+        assert store.history("net", at=1)[1].revises == ("model:net@1",)
+        assert store.history("net", as_of=retracted - 1)[1].revises == ("model:net@1",)
