@@ -13,6 +13,7 @@ import click
 
 from braid_hpc.cli.moments import as_of_option, at_option, relation_option
 from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
+from braid_hpc.snapshots.schema import RANKS
 from braid_hpc.vocabulary.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -256,16 +257,31 @@ def sql(query: str, store: str | None, form: str) -> None:
 @store_option
 @format_option
 @click.option("--ranks", is_flag=True, help="One row for each rank instead of each run.")
-def status(search: str | None, store: str | None, form: str, ranks: bool) -> None:
+@at_option
+@click.option("--as-of", default=None, metavar="TIME", help="Runs that had begun by then.")
+def status(search: str | None, store: str | None, form: str, ranks: bool, at: int | None, as_of: str | None) -> None:
     """List the runs in a store and how they ended; of SEARCH only those of which it holds (page 'filter')."""
-    query = (
-        "select left(r.run, 8) as run, r.rank, left(r.writer, 8) as writer, r.host, r.pid, r.state, r.outcome, "
-        "r.error, r.begin_time, r.end_time, r.events, r.lost, r.rejected from ranks r "
-        "where r.run in (select unnest(?::varchar[])) order by r.begin_time, r.rank"
-        if ranks
-        else "select left(run, 8) as run, job, size, ranks, status, begin_time, end_time, events, lost, "
-        "left(git, 8) as git, scheduler_job from runs where run in (select unnest(?::varchar[])) order by begin_time"
-    )
     with open_chosen(store) as opened:
-        table = opened.sql(query, [opened.find_runs(search)["run"]])
-        emit(table.columns, (list(row.values()) for row in table), form)
+        table = opened.find_runs(search, at=at, as_of=as_of)
+        if ranks:
+            table = opened.sql(_RANKS, {"runs": table["run"], "at": opened._at(at)})
+    columns = _OF_RANKS if ranks else _OF_RUNS
+    emit(columns, ([_short(name, row[name]) for name in columns] for row in table), form)
+
+
+_OF_RUNS = (
+    *("run", "job", "size", "ranks", "status", "begin_time", "end_time", "events", "lost", "git", "scheduler_job"),
+)
+_OF_RANKS = (
+    *("run", "rank", "writer", "host", "pid", "state", "outcome", "error", "begin_time", "end_time", "events"),
+    *("lost", "rejected"),
+)
+
+_RANKS = f"""
+    from ({RANKS.format(writer_states="(from writer_states where snapshot <= $at)")})
+    where run in (select unnest($runs::varchar[])) order by begin_time, rank
+"""
+
+
+def _short(name: str, value: Any) -> Any:
+    return value[:8] if name in ("run", "writer", "git") and value is not None else value

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["tags_of", "typed"]
 
 
-def tags_of(store: Store, ids: list[int]) -> dict[int, dict[str, Any]]:
+def tags_of(store: Store, ids: list[int], *, at: int | None = None, as_of: Any = None) -> dict[int, dict[str, Any]]:
     """Return the tags of some nodes, each value as what it was.
 
     Parameters
@@ -20,14 +20,25 @@ def tags_of(store: Store, ids: list[int]) -> dict[int, dict[str, Any]]:
         Open.
     ids : list of int
         Dense ids.
+    at : int, optional
+        A snapshot number: what the store knew then.
+    as_of : datetime, str or int, optional
+        A time: what had been tagged by then.
 
     Returns
     -------
     dict of int to dict
         Key to str, int, float or bool; to a list of these where a key was given several values.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such snapshot, or nothing can be asked as of that time.
     """
     rows = store.sql(
-        "select id, key, type, text from tags where id in (select unnest(?::bigint[])) order by id, key, text", [ids]
+        "select distinct id, key, type, text from tag_rows where id in (select unnest($ids::bigint[])) "
+        "and snapshot <= $at and epoch_ns(time) <= $as_of order by id, key, text",
+        {"ids": ids, **store._then(at, as_of)},
     )
     found: dict[int, dict[str, list[Any]]] = {}
     for row in rows:

@@ -116,13 +116,17 @@ class Opened:
         finally:
             cursor.close()
 
-    def table(self, stream: str) -> Table:
+    def table(self, stream: str, *, at: int | None = None, as_of: Any = None) -> Table:
         """Return all rows of a stream.
 
         Parameters
         ----------
         stream : str
             Its name.
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: rows that had been appended by then.
 
         Returns
         -------
@@ -132,19 +136,32 @@ class Opened:
         Raises
         ------
         NotFoundError
-            If there is no such stream.
+            If there is no such stream, or none of that moment.
+        InvalidInputError
+            If there is no such snapshot, or nothing can be asked as of that time.
         """
-        places = {row["stream"]: row["place"] for row in self.sql("select stream, place from streams order by stream")}
+        then = self._then(at, as_of)
+        rows = self.sql(
+            f"select stream, min(place) as place from stream_rows where snapshot <= $at and id not in ({LATER}) "
+            "group by stream order by stream",
+            then,
+        )
+        places = {row["stream"]: row["place"] for row in rows}
         if stream not in places:
             known = ", ".join(places) or "none"
-            raise NotFoundError(f"there is no stream {stream!r} in {self.path.name}; there are: {known}")
+            when = "" if at is None and as_of is None else " at that moment"
+            raise NotFoundError(f"there is no stream {stream!r} in {self.path.name}{when}; there are: {known}")
         there = self.sql(
             "select 1 from information_schema.tables where table_schema = 'stream' and table_name = ?", [places[stream]]
         )
         if not len(there):
             raise NotFoundError(f"stream {stream!r} was declared, and no row of it was recorded")
         place = 'stream."' + places[stream].replace('"', '""') + '"'
-        return self.sql(f"select * from {place} order by _run, _rank, _writer, _row")
+        return self.sql(
+            f"select * from {place} where _snapshot <= $at and epoch_ns(_time) <= $as_of "
+            "order by _run, _rank, _writer, _row",
+            then,
+        )
 
     def get(self, reference: str, *, at: int | None = None, as_of: Any = None) -> Node:
         """Return the version or activity that a reference names.
@@ -270,15 +287,13 @@ class Opened:
         NotFoundError, ConflictError, InvalidInputError
             As :meth:`get`.
         """
-        time = self._as_of(as_of)
         return self.sql(
             f"select o.kind, o.name, o.version, o.uid, o.run, o.time from versions v join versions o "
             f"on o.digest = v.digest where v.id = $id and not v.weak and o.snapshot <= $at and o.id not in ({LATER}) "
             "order by o.time, o.id",
             {
                 "id": self.get(reference, at=at, as_of=as_of).id,
-                "at": self._at(at),
-                "as_of": FOREVER if time is None else time,
+                **self._then(at, as_of),
             },
         )
 
@@ -319,6 +334,11 @@ class Opened:
         if isinstance(at, bool) or not isinstance(at, int) or not 1 <= at <= self.snapshot:
             raise InvalidInputError(f"there is no snapshot {at}: this store has 1 to {self.snapshot}")
         return at
+
+    def _then(self, at: int | None, as_of: Any) -> dict[str, int]:
+        """Return the parameters ``$at`` and ``$as_of`` of a query."""
+        time = self._as_of(as_of)
+        return {"at": self._at(at), "as_of": FOREVER if time is None else time}
 
     def _as_of(self, as_of: Any) -> int | None:
         """Return a time in nanoseconds, having seen that the store can say something of it."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.run.stating import PASSED, STATEMENT
-from braid_hpc.store.holding import FOREVER, HOLDING
+from braid_hpc.store.holding import HOLDING
 from braid_hpc.store.listed import Listed
 from braid_hpc.vocabulary.references import format_reference
 
@@ -140,7 +140,6 @@ def tests_about(store: Store, reference: str, *, all_versions: bool, at: int | N
         As :meth:`Store.get`.
     """
     node = store.get(reference, at=at, as_of=as_of)
-    time = store._as_of(as_of)
     rows = store.sql(
         _ABOUT,
         {
@@ -150,8 +149,7 @@ def tests_about(store: Store, reference: str, *, all_versions: bool, at: int | N
             "all": all_versions,
             "about": node.kind,
             "name": node.name,
-            "at": store._at(at),
-            "as_of": FOREVER if time is None else time,
+            **store._then(at, as_of),
         },
     )
     judged = store.judgements(at=at, as_of=as_of)

@@ -17,8 +17,9 @@ from click.testing import Result
 
 from braid_hpc.compaction.compact import compact
 from braid_hpc.store.store import Store
+from braid_hpc.vocabulary.times import shown_time
 from tests.cli.conftest import ODD
-from tests.jobs import Job
+from tests.jobs import Job, one
 
 Braid = Callable[..., Result]
 Program = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -364,3 +365,40 @@ def test_a_reader_that_goes_away(store: Path) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == '{"range": 0}\n'
     assert "Traceback" not in done.stderr
+
+
+def test_listings_of_an_earlier_moment(cli: Braid, job: Job, tmp_path: Path) -> None:
+    """Runs, ranks and records as they were known at a snapshot, and as of a time."""
+    store = tmp_path / "prov.duckdb"
+    with one(tmp_path / "first", "first") as first:
+        first[0].data("scan", digest="d:1", tags={"n": 1}, uri="s3://scan")
+        compact(tmp_path / "first", store)
+        first[0].data("more", derived_from="scan")
+    compact(tmp_path / "first", store)
+    with one(tmp_path / "second", "second") as second:
+        second[0].data("scan", digest="d:1", tags={"n": 2})
+        second[0].data("late")
+    compact(tmp_path / "second", store)
+
+    def rows(*words: str) -> list[dict[str, Any]]:
+        found = json.loads(cli(*words, "--store", store, "--format", "json").stdout)
+        assert isinstance(found, list)
+        return found
+
+    assert [(row["job"], row["status"]) for row in rows("status", "--at", "1")] == [("first", "incomplete")]
+    assert [(row["job"], row["status"]) for row in rows("status", "--at", "2")] == [("first", "ok")]
+    assert [row["job"] for row in rows("status")] == ["first", "second"]
+    assert [row["state"] for row in rows("status", "--ranks", "--at", "1")] == ["open"]
+    assert [row["state"] for row in rows("status", "--ranks")] == ["closed", "closed"]
+    begun = rows("status")[1]["begin_time"]
+    assert [row["job"] for row in rows("status", "--as-of", begun)] == ["first"]
+    assert rows("print", "--at", "1") == [
+        {**rows("print")[0], "tags": {"n": 1}, "uris": ["s3://scan"], "parents": []},
+    ]
+    assert rows("print")[0]["tags"] == {"n": [1, 2]}
+    assert [row["ref"] for row in rows("print", "--at", "2")] == ["data:scan@1", "data:more@1"]
+    assert [row["ref"] for row in rows("print", "--as-of", begun)] == ["data:scan@1", "data:more@1"]
+    assert rows("print", "--as-of", begun)[1]["parents"] == ["data:scan@1"]
+    with Store(store) as opened:
+        seen = opened.sql("select epoch_ns(time) as t from tag_rows order by t")["t"]
+    assert rows("print", "--as-of", shown_time(seen[0])) == rows("print", "--at", "1")
