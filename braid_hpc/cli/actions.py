@@ -38,7 +38,7 @@ def list_(everything: bool, store: str | None, form: str) -> None:
     with open_chosen(store) as opened:
         found = opened.actions()
         shown = [state for state in found if everything or state.state not in ("idle", "ok")]
-    _print(shown, form, "actions")
+    _print(shown, form, "actions", nothing="no action is due" if found else "no action is attached to a record")
     if left := len(found) - len(shown):
         messages.print(f"{left} more ended well or are of valid records: see --all", soft_wrap=True)
 
@@ -63,7 +63,7 @@ def run(context: click.Context, dry_run: bool, retry: bool, timeout: float, stor
     """
     with open_chosen(store) as opened:
         done = opened.run_actions(retry=retry, dry_run=dry_run, timeout=timeout, told=_tell)
-    _print(done, form, "would be run" if dry_run else "run")
+    _print(done, form, "would be run" if dry_run else "run", nothing="no action is due")
     if any(state.state == "failed" for state in done) and not dry_run:
         context.exit(1)
 
@@ -78,9 +78,9 @@ def _what(state: ActionState) -> str:
     return state.entry or shlex.join(state.would_run or state.command)
 
 
-def _print(states: list[ActionState], form: str, title: str) -> None:
+def _print(states: list[ActionState], form: str, title: str, *, nothing: str) -> None:
     columns = ["state", "ref", "action", "cause", "attempts", "code", "signal", "error", "statement"]
     if form != "table":
         columns += ["id", "name", "timeout", "output", "cut"]
     rows = [[_what(each) if name == "action" else getattr(each, name) for name in columns] for each in states]
-    emit(columns, rows, form, title=title)
+    emit(columns, rows, form, title=title, nothing=nothing)

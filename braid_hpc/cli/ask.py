@@ -242,7 +242,8 @@ def sql(query: str, store: str | None, form: str) -> None:
     """Ask in SQL; the tables and views are documented on the page of the store's format."""
     with open_chosen(store) as opened:
         table = opened.sql(query)
-        emit(table.columns, (list(row.values()) for row in table), form)
+        nothing = f"no rows; the columns are {', '.join(table.columns)}"
+        emit(table.columns, (list(row.values()) for row in table), form, nothing=nothing)
 
 
 @click.command(
@@ -266,7 +267,8 @@ def status(search: str | None, store: str | None, form: str, ranks: bool, at: in
         if ranks:
             table = opened.sql(_RANKS, {"runs": table["run"], "at": opened._at(at)})
     columns = _OF_RANKS if ranks else _OF_RUNS
-    emit(columns, ([_short(name, row[name]) for name in columns] for row in table), form)
+    nothing = "there is no run in this store" if search is None else f"no run fits {search}"
+    emit(columns, ([_short(name, row[name]) for name in columns] for row in table), form, nothing=nothing)
 
 
 _OF_RUNS = (

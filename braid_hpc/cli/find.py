@@ -71,7 +71,7 @@ def find(
         if query is not None and not len(table):
             notes += _hints(opened, query)
     rows = [(row["ref"], f"id:{row['uid']}", row["time"], row["digest"]) for row in table]
-    if not emit(("ref", "id", "time", "digest"), rows, form):
+    if not emit(("ref", "id", "time", "digest"), rows, form, nothing=""):
         whats = (*searches, *(f"the uri {uri}" for uri in uris), *([] if kind is None else [f"the kind {kind}"]))
         raise _nothing(whats, notes)
 

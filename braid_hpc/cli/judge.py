@@ -58,7 +58,13 @@ def invalidate(
             made = opened.invalidate(chosen, cause=cause, cascade=not no_cascade, all_versions=all_versions)
             messages.print(f"stated in snapshot {opened.snapshot}: {', '.join(f'id:{uid}' for uid in made)}")
         rows = [(ref, kind, identity in before) for identity, (ref, kind) in reached.items()]
-    emit(("ref", "kind", "before"), rows, form, title="would become invalid" if dry_run else "invalid")
+    emit(
+        ("ref", "kind", "before"),
+        rows,
+        form,
+        title="would become invalid" if dry_run else "invalid",
+        nothing="nothing becomes invalid",
+    )
 
 
 @click.command(

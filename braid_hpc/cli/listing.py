@@ -49,7 +49,12 @@ def print_records(at: int | None, as_of: str | None, store: str | None, form: st
         )
         for row in versions
     ]
-    emit(("ref", "time", "parents", "uris", "tags", "valid", "cause"), rows, form)
+    emit(
+        ("ref", "time", "parents", "uris", "tags", "valid", "cause"),
+        rows,
+        form,
+        nothing="there is no record in this store",
+    )
 
 
 _THERE = "id not in (select id from filled where snapshot <= $at)"

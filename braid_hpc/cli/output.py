@@ -140,7 +140,14 @@ class Command(click.Command):
             context.exit(StorageError.exit_code)
 
 
-def emit(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str, *, title: str | None = None) -> int:
+def emit(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    form: str,
+    *,
+    title: str | None = None,
+    nothing: str = "no rows",
+) -> int:
     """Print rows.
 
     Parameters
@@ -153,6 +160,9 @@ def emit(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str, *, ti
         ``table``, ``json``, ``ndjson`` or ``csv``.
     title : str, optional
         Above a table.
+    nothing : str
+        What is said on stderr instead of a table without rows; nothing is if it is empty. The other formats have a
+        form of their own for that.
 
     Returns
     -------
@@ -160,10 +170,15 @@ def emit(columns: Sequence[str], rows: Iterable[Sequence[Any]], form: str, *, ti
         How many rows were printed.
     """
     if form == "table":
+        values = list(rows)
+        if not values:
+            if nothing:
+                messages.print_as_is(nothing)
+            return 0
         # Here, because drawing a table needs what nothing else does.
         from braid_hpc.cli.tabular import emit_table
 
-        return emit_table(columns, rows, title)
+        return emit_table(columns, values, title)
     count = 0
     if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")

@@ -72,7 +72,7 @@ def _listed(stated: Tests, form: str) -> int:
         (s.name, s.about, s.passed, s.value, s.valid, s.cause, None if s.run is None else s.run[:8], s.rank, s.time)
         for s in stated
     ]
-    emit(("test", "about", "passed", "value", "valid", "cause", "run", "rank", "time"), rows, form)
+    emit(("test", "about", "passed", "value", "valid", "cause", "run", "rank", "time"), rows, form, nothing="")
     return sum(not (each.passed and each.valid) for each in stated)
 
 
@@ -81,5 +81,5 @@ def _compared(changes: TestChanges, form: str) -> int:
         (change.name, change.before, change.now, change.newly_failing, [each.ref for each in change.statements])
         for change in changes
     ]
-    emit(("test", "before", "now", "newly_failing", "statements"), rows, form)
+    emit(("test", "before", "now", "newly_failing", "statements"), rows, form, nothing="")
     return sum(change.newly_failing for change in changes)

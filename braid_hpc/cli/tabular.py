@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
@@ -18,15 +18,15 @@ from braid_hpc.cli.output import as_text
 __all__ = ["emit_table"]
 
 
-def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None) -> int:
+def emit_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None) -> int:
     """Print rows as a table; on a terminal that is too narrow for it, each row as a block.
 
     Parameters
     ----------
     columns : sequence of str
         Their names.
-    rows : iterable of sequence
-        Values in that order.
+    rows : sequence of sequence
+        Values in that order; one at least.
     title : str or None
         Above it.
 
@@ -37,18 +37,17 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
     """
     numeric = [True] * len(columns)
     cells = []
-    values = list(rows)
-    for row in values:
+    for row in rows:
         cells.append([Text("" if value is None else as_text(value)) for value in row])
         for index, value in enumerate(row):
             numeric[index] = numeric[index] and (value is None or isinstance(value, (int, float)))
     # A pipe has no width: nothing is folded there.
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    if cells and width is not None and _least_width(columns, cells) > width:
-        return _emit_blocks(columns, values, title)
+    if width is not None and _least_width(columns, cells) > width:
+        return _emit_blocks(columns, rows, title)
     shown = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for name, right in zip(columns, numeric, strict=True):
-        shown.add_column(Text(name), justify="right" if right and cells else "left", overflow="fold")
+        shown.add_column(Text(name), justify="right" if right else "left", overflow="fold")
     for line in cells:
         shown.add_row(*line)
     console = Console(highlight=False, width=width or 10_000)

@@ -402,3 +402,19 @@ def test_listings_of_an_earlier_moment(cli: Braid, job: Job, tmp_path: Path) -> 
     with Store(store) as opened:
         seen = opened.sql("select epoch_ns(time) as t from tag_rows order by t")["t"]
     assert rows("print", "--as-of", shown_time(seen[0])) == rows("print", "--at", "1")
+
+
+def test_listings_of_nothing_say_so_in_one_line(cli: Braid, store: Path, tmp_path: Path) -> None:
+    """On stderr, without a header, and no error."""
+    empty = tmp_path / "empty.duckdb"
+    assert cli("create", "--store", empty).exit_code == 0
+    for words, of, says in (
+        (["status"], empty, "there is no run in this store"),
+        (["status", "status = failed"], store, "no run fits status = failed"),
+        (["status", "--ranks", "run.lost > 5"], store, "no run fits run.lost > 5"),
+        (["print"], empty, "there is no record in this store"),
+        (["actions", "list"], empty, "no action is attached to a record"),
+        (["sql", "select 1 as one, 2 as two where false"], store, "no rows; the columns are one, two"),
+    ):
+        done = cli(*words, "--store", of)
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "", f"{says}\n")

@@ -77,16 +77,6 @@ def test_text_in_a_table_is_not_markup(capsys: pytest.CaptureFixture[str]) -> No
     assert "[red]x[/red] :smile:" in printed
 
 
-def test_no_rows(capsys: pytest.CaptureFixture[str]) -> None:
-    """An empty list, no line, a header: what a reader of each form expects."""
-    found = {}
-    for form in ("json", "ndjson", "csv", "table"):
-        assert emit(("a", "b"), [], form) == 0
-        found[form] = capsys.readouterr().out
-    assert (found["json"], found["ndjson"], found["csv"]) == ("[]\n", "", "a,b\n")
-    assert "a" in found["table"]
-
-
 @pytest.mark.parametrize(
     ("value", "as_json", "as_csv"),
     [
@@ -114,3 +104,13 @@ def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str
     stepper()("read", 1, 2)
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "")
+
+
+def test_a_table_without_rows_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr; the other forms say it in their own way, and where the caller says more, nothing is."""
+    for form, out in (("table", ""), ("json", "[]\n"), ("ndjson", ""), ("csv", "n,s\n")):
+        assert emit(("n", "s"), [], form, title="A title", nothing="nothing fits") == 0
+        printed = capsys.readouterr()
+        assert (printed.out, printed.err) == (out, "nothing fits\n" if form == "table" else "")
+    assert emit(("n", "s"), [], "table", nothing="") == 0
+    assert capsys.readouterr() == ("", "")
