@@ -6,7 +6,10 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from braid_hpc.lineage.ground import Ground
+from braid_hpc.lineage.parts import parted
 from braid_hpc.store.diff import by_key, diff
 from braid_hpc.store.diff_runs import code_and_environment, diff_runs
 from braid_hpc.store.differences import Comparison, Difference, FactDifference
@@ -141,10 +144,10 @@ def _ran(ground: Ground, node: Node) -> dict[str, Any]:
 
 def _with_sets(found: Difference | Comparison, grounds: list[Ground], a: Node, b: Node) -> Difference | Comparison:
     """Add what fed only one of them, and what fed both."""
-    one, other = (set(ground.walk([node.id]).nodes.tolist()) for ground, node in zip(grounds, (a, b), strict=True))
+    only_a, only_b, both = parted(*(ground.walk([node.id]).nodes for ground, node in zip(grounds, (a, b), strict=True)))
     parts = [
-        tuple(node.ref for node in ground.nodes(sorted(ids)).values())
-        for ground, ids in ((grounds[0], one - other), (grounds[1], other - one), (grounds[0], one & other))
+        tuple(node.ref for node in ground.nodes(np.sort(ids).tolist()).values())
+        for ground, ids in ((grounds[0], only_a), (grounds[1], only_b), (grounds[0], both))
     ]
     if isinstance(found, Comparison):
         return replace(found, only_a=parts[0], only_b=parts[1], shared=parts[2], shared_count=len(parts[2]))

@@ -17,6 +17,7 @@ from braid_hpc.lineage.walk import RELATION_NAMES, Walk, followed, moment_of, wa
 from braid_hpc.store.holding import filled_nodes
 from braid_hpc.store.resolve import Node
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND, Relation
+from braid_hpc.vocabulary.references import format_reference
 
 if TYPE_CHECKING:
     from braid_hpc.lineage.validity import Judgement
@@ -242,14 +243,18 @@ class Ground:
         dict of int to LineageNode
             In the order of `distance`.
         """
-        judged, found = self.judged(), self.nodes(distance)
-        return {
-            identity: LineageNode(
-                *(node.ref, node.kind, node.name, node.version, distance[identity], identity not in judged),
-                cause=judged[identity].cause if identity in judged else None,
-            )
-            for identity, node in found.items()
-        }
+        judged = self.judged()
+        rows = self.store._connected.execute(
+            "select id, kind, name, version from nodes where id in (select unnest(?::bigint[]))", [list(distance)]
+        ).fetchall()
+        found = {identity: (kind, name, version) for identity, kind, name, version in rows}
+        listed = {}
+        for identity, far in distance.items():
+            if identity in found:
+                named, judgement = found[identity], judged.get(identity)
+                cause = None if judgement is None else judgement.cause
+                listed[identity] = LineageNode(format_reference(*named), *named, far, judgement is None, cause)
+        return listed
 
     def missing(self, ids: Collection[int] | NDArray[np.int64], root: Node, *, down: bool = False) -> list[Missing]:
         """Return the logs that may hide a part of an answer.
@@ -313,9 +318,8 @@ def edges_by_refs(edges: Iterable[tuple[int, int, str]], nodes: Mapping[int, Lin
     list of LineageEdge
         In order.
     """
+    refs = {identity: node.ref for identity, node in nodes.items()}
     found = {
-        LineageEdge(nodes[child].ref, nodes[parent].ref, relation)
-        for child, parent, relation in edges
-        if child in nodes and parent in nodes
+        (refs[child], refs[parent], relation) for child, parent, relation in edges if child in refs and parent in refs
     }
-    return sorted(found, key=lambda edge: (edge.child, edge.parent, edge.relation))
+    return [LineageEdge(*edge) for edge in sorted(found)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from braid_hpc.lineage.answer import LineageEdge, LineageNode
 from braid_hpc.lineage.answered import plain
@@ -13,6 +14,7 @@ from braid_hpc.lineage.completeness import said
 from braid_hpc.lineage.component import Graph
 from braid_hpc.lineage.ground import Ground, edges_by_refs
 from braid_hpc.lineage.missing import Missing
+from braid_hpc.lineage.parts import Ahead, leading_to
 from braid_hpc.lineage.pictured import Pictured, Source
 from braid_hpc.lineage.witness import Witness, shortest_way, simple_ways, witness
 from braid_hpc.vocabulary.errors import InvalidInputError
@@ -170,7 +172,7 @@ def why(
         walked = ground.walk(second)
         direction, begin, goal = DOWN, other, _nearest(walked, first)
         if goal is None:
-            return _none(ground, one, other, {*before.nodes.tolist(), *walked.nodes.tolist()})
+            return _none(ground, one, other, np.concatenate([before.nodes, walked.nodes]))
     return _found(ground, (one, other), direction, begin, walked, goal, paths, between)
 
 
@@ -187,7 +189,7 @@ def _same(ground: Ground, node: Node) -> Why:
     return Why(node.ref, node.ref, SAME, ways, True, list(listed.values()), None, missing, ground.source)
 
 
-def _none(ground: Ground, one: Node, other: Node, reached: set[int]) -> Why:
+def _none(ground: Ground, one: Node, other: Node, reached: NDArray[np.int64]) -> Why:
     """Say that there is no way, and what may hide one."""
     listed = ground.listed({one.id: 0, other.id: 0})
     return Why(
@@ -210,15 +212,15 @@ def _found(
     shortest = shortest_way(ground, walked, goal)
     ways, whole = [shortest], False
     region = {node: place for place, (node, _) in enumerate(shortest)}
-    edges: list[tuple[int, int, str]] = []
+    part, edges = None, []
     if between or paths > 1:
-        region, edges = region_between(ground, shortest[0][0], goal)
+        inside, far = region_between(ground, shortest[0][0], goal)
+        region, edges = inside.distance, inside.edges if between else []
     if paths > 1:
-        ways, whole = _further(edges, shortest, goal, paths)
-    shown = region if between else dict.fromkeys((node for way in ways for node, _ in way), 0)
+        ways, whole = _further(inside, far, shortest, goal, paths)
+    shown = sorted(region) if between else dict.fromkeys((node for way in ways for node, _ in way), 0)
     listed = ground.listed({node: region[node] for node in sorted(shown, key=region.__getitem__)})
     missing = ground.missing(region, begin)
-    part = None
     if between:
         part = Graph(begin.ref, list(listed.values()), edges_by_refs(edges, listed), 0, missing, ground.source)
     return Why(
@@ -230,7 +232,7 @@ def _found(
     )
 
 
-def region_between(ground: Ground, start: int, goal: int) -> tuple[dict[int, int], list[tuple[int, int, str]]]:
+def region_between(ground: Ground, start: int, goal: int) -> tuple[Walk, NDArray[np.int32]]:
     """Return all that came of one node and fed another.
 
     Parameters
@@ -244,41 +246,26 @@ def region_between(ground: Ground, start: int, goal: int) -> tuple[dict[int, int
 
     Returns
     -------
-    distance : dict of int to int
-        The nodes, both ends among them, with their distances from `start`.
-    edges : list of (int, int, str)
-        Child, parent, relation: every edge between these.
+    part : Walk
+        The nodes, both ends among them, with their distances from `start`, and every edge between these.
+    far : ndarray of int32
+        How many edges each of the nodes is from `goal`.
     """
-    found = ground.walk([start], edges=True)
-    behind: dict[int, list[int]] = {}
-    for child, parent, _ in found.edges:
-        behind.setdefault(parent, []).append(child)
-    inside, queue = {goal}, [goal]
-    for node in queue:
-        for child in behind.get(node, ()):
-            if child not in inside:
-                inside.add(child)
-                queue.append(child)
-    edges = [edge for edge in found.edges if edge[0] in inside and edge[1] in inside]
-    return {node: found.distance[node] for node in inside}, edges
+    return leading_to(ground.walk([start], edges=True), goal)
 
 
 def _further(
-    edges: list[tuple[int, int, str]], shortest: list[tuple[int, str]], goal: int, paths: int
+    part: Walk, far: NDArray[np.int32], shortest: list[tuple[int, str]], goal: int, paths: int
 ) -> tuple[list[list[tuple[int, str]]], bool]:
-    ahead: dict[int, list[int]] = {}
-    relation: dict[tuple[int, int], str] = {}
-    for child, parent, said_so in sorted(edges):
-        if (child, parent) not in relation:
-            ahead.setdefault(child, []).append(parent)
-            relation[child, parent] = said_so
+    ahead = Ahead(part)
+    left = dict(zip(part.nodes.tolist(), far.tolist(), strict=True))
     # One more than was asked for tells whether these are all.
-    ways, whole = simple_ways(ahead, shortest[0][0], goal, count=paths + 1)
+    ways, whole = simple_ways(ahead, shortest[0][0], goal, count=paths + 1, far=left)
     # The first is the one that is given without further ones.
     first = [node for node, _ in shortest]
     ordered = [first, *(way for way in ways if way != first)][: max(paths, 1)]
     related = [
-        [(node, "" if place == 0 else relation[way[place - 1], node]) for place, node in enumerate(way)]
+        [(node, "" if place == 0 else ahead.relations(way[place - 1])[node]) for place, node in enumerate(way)]
         for way in ordered
     ]
     return related, whole and len(ways) <= paths

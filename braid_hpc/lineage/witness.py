@@ -117,7 +117,13 @@ def shortest_way(ground: Ground, found: Walk, goal: int) -> list[tuple[int, str]
 
 
 def simple_ways(
-    ahead: Mapping[int, list[int]], start: int, goal: int, *, count: int, budget: int = BUDGET
+    ahead: Mapping[int, list[int]],
+    start: int,
+    goal: int,
+    *,
+    count: int,
+    budget: int = BUDGET,
+    far: Mapping[int, int] | None = None,
 ) -> tuple[list[list[int]], bool]:
     """Return the shortest ways that meet no node twice, shorter ones first (Yen's algorithm).
 
@@ -133,6 +139,8 @@ def simple_ways(
         How many ways at most.
     budget : int
         How many edges are looked at, at most.
+    far : mapping of int to int, optional
+        How many edges each node is from the goal, where that is known already; of those that lead there.
 
     Returns
     -------
@@ -147,7 +155,8 @@ def simple_ways(
     ([[1, 3], [1, 2, 3]], True)
     """
     left = [budget]
-    far = _distances(ahead, goal)
+    if far is None:
+        far = _distances(ahead, goal)
     first = _search(ahead, far, [start], goal, set(), left)
     ways: list[list[int]] = []
     if first is None:

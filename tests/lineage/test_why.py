@@ -214,9 +214,12 @@ def hold(connection: duckdb.DuckDBPyConnection, path: Path | None, edges: list[E
         assert [len(way) + 1 for way in answer.ways] == [len(each) for each in expected[:count]]
         assert count == 1 or answer.whole == (len(expected) <= count)
         ground = Ground(asked, at, None, FOLLOWED, frozenset())
-        inside, between = region_between(ground, *ends)
+        part, far = region_between(ground, *ends)
+        inside, between = part.distance, part.edges
         reached = {ends[0], *nx.descendants(graph, ends[0])} & {ends[1], *nx.ancestors(graph, ends[1])}
-        assert set(inside) == reached
+        assert inside == {node: nx.shortest_path_length(graph, ends[0], node) for node in reached}
+        lengths = {node: nx.shortest_path_length(graph, node, ends[1]) for node in reached}
+        assert dict(zip(part.nodes.tolist(), far.tolist(), strict=True)) == lengths
         assert {(c, p) for c, p, _ in between} == {(c, p) for c, p in usable if c in reached and p in reached}
 
 
