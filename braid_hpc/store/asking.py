@@ -226,5 +226,7 @@ class Asking:
         NotFoundError, ConflictError, InvalidInputError
             As :meth:`get`.
         """
+        from braid_hpc.store.stated import TestChanges
+
         changes = self.compare_tests(reference, against=against, at=at, as_of=as_of)
         return TestChanges(change for change in changes if change.newly_failing)
