@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 import braid_hpc
+from braid_hpc.cli.app import _HOMES
+from braid_hpc.compaction.compact import compact
 from braid_hpc.log.choice import compiled_module
+from tests.jobs import Job
 from tests.ranks import RunRanks
 
 PACKAGE = Path(__file__).resolve().parent.parent / "braid_hpc"
@@ -63,6 +66,22 @@ print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """
 
 
+# A command in a process of its own; what it prints is not looked at here.
+COMMAND = """
+import contextlib, io
+from braid_hpc.cli import main
+with contextlib.redirect_stdout(io.StringIO()) as printed:
+    try:
+        main({words})
+    except SystemExit as ended:
+        assert ended.code == 0, ended.code
+assert printed.getvalue()
+"""
+
+# What a question to the edges has no use for: it costs more to load than the question does.
+HEAVY = {"h5py", "llvmlite", "mpi4py", "networkx", "numba", "pandas", "polars", "prov", "pyarrow", "rich"}
+
+
 def modules() -> list[str]:
     """Names all modules of the package, the linked folders included, without importing any."""
     found = []
@@ -113,6 +132,50 @@ def test_root_has_few_names_and_all_of_them_resolve() -> None:
 
 def test_recording_loads_nothing_heavy(run_ranks: RunRanks) -> None:
     assert run_ranks(0, RECORDING).stdout == "[]\n"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which there is something to ask for."""
+    folder = tmp_path_factory.mktemp("cold")
+    with Job(folder / "logs", 1) as job:
+        config = job[0].fact("config", 7)
+        with job[0].activity("find", used=config) as activity:
+            frames = activity.data("frames", digest="x:1")
+        job[0].model("net", digest="w:1", derived_from=frames)
+    return compact(folder / "logs", folder / "prov.duckdb").store
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "own"),
+    [
+        ("lineage", ("net",), {"cli.ask", "lineage.ask", "lineage.render"}),
+        ("lineage", ("net", "--depth", "1", "--format", "json"), {"cli.ask", "lineage.ask"}),
+        ("impact", ("config",), {"cli.ask", "lineage.ask", "lineage.render"}),
+        ("why", ("net", "config", "--paths", "2"), {"cli.questions", "lineage.why"}),
+        ("stale", ("net",), {"cli.questions", "lineage.stale"}),
+        ("complete", ("net",), {"cli.questions", "lineage.completeness"}),
+    ],
+)
+def test_a_question_loads_what_answers_it_and_no_more(
+    run_ranks: RunRanks, store: Path, verb: str, words: tuple[str, ...], own: set[str]
+) -> None:
+    """Neither a heavy package, nor what records, reads logs and merges them, nor the module of another command."""
+    new = new_modules(run_ranks, COMMAND.format(words=[verb, *words, "--store", str(store)]))
+    assert HEAVY & {name.partition(".")[0] for name in new} == set()
+    ours = {name.removeprefix("braid_hpc.") for name in new if name.startswith("braid_hpc.")}
+    assert own <= ours
+    rooms = {name.partition(".")[0] for name in ours}
+    assert rooms & {"collectors", "compaction", "log", "queries", "reading", "remote", "run"} == set()
+    commands = {name for name, _ in _HOMES.values()} & {name.removeprefix("cli.") for name in ours}
+    assert {f"cli.{name}" for name in commands} - own <= {"cli.ask"}
+
+
+def test_help_loads_no_heavy_package(run_ranks: RunRanks) -> None:
+    """It lists all commands, and imports their modules for that: these import what they do their work with later."""
+    new = new_modules(run_ranks, COMMAND.format(words=["--help"]))
+    assert {f"braid_hpc.cli.{module}" for module, _ in _HOMES.values()} <= set(new)
+    assert {*HEAVY, "duckdb"} & {name.partition(".")[0] for name in new} == set()
 
 
 @pytest.mark.parametrize("name", modules())

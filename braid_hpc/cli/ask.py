@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from braid_hpc.cli.loading import load_store
 from braid_hpc.cli.moments import as_of_option, at_option, relation_option
-from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
+from braid_hpc.cli.output import Command, as_json, emit, format_option, messages, store_option
 from braid_hpc.snapshots.schema import RANKS
 from braid_hpc.vocabulary.errors import NotFoundError
 
@@ -46,10 +47,7 @@ def open_chosen(store: str | None) -> Store:
         if not os.path.exists(_HERE):
             raise NotFoundError(f"no store is named and there is no {_HERE} here: say which with --store DB")
         store = _HERE
-    # Here, so that the help of a command need not wait for it.
-    from braid_hpc.store.store import Store
-
-    return Store(store)
+    return load_store()(store)
 
 
 class LogGroup(click.Group, Command):
@@ -191,15 +189,15 @@ def _walk_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _walk(reference: str, *, down: bool, depth: int | str, store: str | None, form: str, **given: Any) -> None:
-    from braid_hpc.lineage import render
-
     words = {name: given.pop(name) or None for name in ("kinds", "relations")}
     with open_chosen(store) as opened:
         hops = None if depth == "all" else int(depth)
         answer = opened.lineage(reference, down=down, depth=hops, **words, **given)
     if form == "json":
-        click.echo(json.dumps(answer.to_dict(), ensure_ascii=False, indent=2))
+        click.echo(as_json(answer.to_dict()))
     else:
+        from braid_hpc.lineage import render
+
         click.echo({"tree": render.tree, "mermaid": render.mermaid, "dot": render.dot}[form](answer))
     if not answer.complete and form != "tree":
         messages.print(f"the answer is incomplete: {len(answer.missing)} logs are not whole", soft_wrap=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.moments import as_of_option, at_option
-from braid_hpc.cli.output import Command, messages, store_option
+from braid_hpc.cli.output import Command, as_json, messages, store_option
 
 __all__ = ["graph"]
 
@@ -54,10 +52,7 @@ def graph(
     """
     with open_chosen(store) as opened:
         found = opened.graph(reference, limit=None if everything else limit, at=at, as_of=as_of)
-    if form == "json":
-        text = json.dumps(found.to_dict(), ensure_ascii=False, indent=2)
-    else:
-        text = found.mermaid() if form == "mermaid" else found.dot()
+    text = {"json": lambda: as_json(found.to_dict()), "mermaid": found.mermaid, "dot": found.dot}[form]()
     click.echo(text)
     if found.left_out:
         messages.print(f"{found.note}: give a higher --limit, or --all", soft_wrap=True)

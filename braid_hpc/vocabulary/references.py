@@ -22,6 +22,8 @@ _HEX = re.compile(r"[0-9a-f]{4,32}")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _VERSION = re.compile(r"[1-9][0-9]{0,17}|latest")
 _ROW = re.compile(r"#([0-9]{1,18})$")
+#: What most names are made of, and nothing of which is misread.
+_PLAIN = re.compile(r"[\w./-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ def format_reference(kind: str | None, name: str, version: int | str | None = No
 
 
 def _needs_quotes(name: str, *, with_kind: bool) -> bool:
+    if _PLAIN.fullmatch(name):
+        return False
     if not name or name != name.strip() or name[0] == '"' or _ROW.search(name):
         return True
     if any(letter in name for letter in "@\n\\"):

@@ -9,9 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.text import Text
 
-from braid_hpc.cli.output import emit, stepper
+from braid_hpc.cli.output import as_json, emit, stepper
 
 ROWS = [(1, "a"), (None, "b|c"), (3, None)]
 
@@ -29,6 +31,17 @@ def test_forms(capsys: pytest.CaptureFixture[str], form: str, text: str) -> None
     printed = capsys.readouterr()
     assert (json.loads(printed.out) == json.loads(text)) if form == "json" else printed.out == text
     assert printed.err == ""
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(st.characters(codec="utf-8")),
+    lambda inside: st.lists(inside) | st.dictionaries(st.text(st.characters(codec="utf-8")), inside),
+)
+
+
+@given(PLAIN)
+def test_json_is_what_the_standard_library_writes(plain: Any) -> None:
+    assert as_json(plain) == json.dumps(plain, ensure_ascii=False, indent=2)
 
 
 def test_a_table_aligns_numbers_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
