@@ -1,4 +1,4 @@
-"""What a question about lineage costs: closures, impact, as of a time, differences, and the index they go over.
+"""What a question about lineage costs: closures, impact, as of a time, differences, ways, whole commands, the index.
 
     python benchmarks/lineage.py [--quick] [--out DIR] [--edges N,N,...] [--rounds N]
 
@@ -7,12 +7,16 @@ layer before it, so that a closure has about 23,000 nodes whatever the size of t
 nodes are derived from; 2 % of the edges are retracted in the last snapshot. Each engine answers in a process of its
 own, over the same edges; igraph, rustworkx, SQLite and DuckDB are measured where they are installed
 (``requirements/bench.txt``). Given are the best and the median of the rounds, and the best CPU time of the thread that
-asks, which says more on a machine that has other things to do. Written are ``lineage.json`` and ``lineage.md``.
+asks, which says more on a machine that has other things to do; of a whole process, user and system time of all its
+threads. Commands are measured in turn with ``import duckdb, numpy`` and with Python alone, which they cannot be below.
+Written are ``lineage.json`` and ``lineage.md``.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import itertools
 import json
 import resource
 import sqlite3
@@ -44,8 +48,13 @@ def layer_width(edges: int) -> int:
 
 def start_of(edges: int) -> int:
     """Return the node in the middle of the last layer."""
+    return middle_of(edges, LAYERS - 1)
+
+
+def middle_of(edges: int, layer: int) -> int:
+    """Return the node in the middle of a layer, of which 0 is the first."""
     width = layer_width(edges)
-    return 2 + (LAYERS - 1) * width + width // 2
+    return 2 + layer * width + width // 2
 
 
 # ---------------------------------------------------------------------------------------------------- the store
@@ -144,27 +153,41 @@ def fill(connection: Any, width: int, newest: int) -> None:
 
 def timed(work: Callable[[], Any], rounds: int) -> dict[str, Any]:
     """Return the best and the median of some rounds in milliseconds, and how long the answer is."""
-    answer = work()
-    found, spent = [], []
+    return in_turn({"": work}, rounds, time.thread_time)[""]
+
+
+def in_turn(works: dict[str, Callable[[], Any]], rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
+    """Measure several things, each once a round, so that what else the machine does meets all of them."""
+    answers = {title: work() for title, work in works.items()}
+    found: dict[str, list[tuple[float, float]]] = {title: [] for title in works}
     for _ in range(rounds):
-        begun, used = time.perf_counter(), time.thread_time()
-        work()
-        spent.append(1000 * (time.thread_time() - used))
-        found.append(1000 * (time.perf_counter() - begun))
+        for title, work in works.items():
+            begun, used = time.perf_counter(), clock()
+            work()
+            spent = clock() - used
+            found[title].append((1000 * (time.perf_counter() - begun), 1000 * spent))
     return {
-        "best_ms": min(found),
-        "median_ms": statistics.median(found),
-        "cpu_ms": min(spent),
-        "nodes": int(answer),
+        title: {
+            "best_ms": min(wall for wall, _ in rows),
+            "median_ms": statistics.median(wall for wall, _ in rows),
+            "cpu_ms": min(cpu for _, cpu in rows),
+            "nodes": int(answers[title]),
+        }
+        for title, rows in found.items()
     }
+
+
+def children() -> float:
+    """Return the seconds that all processes which have ended had of user and system time."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def measure_walks(path: Path, edges: int, rounds: int, *, compiled: bool) -> dict[str, Any]:
     """Measure the walks over the index, in a process that has the compiler, or one that has not."""
     if compiled:
         import numba  # noqa: F401
-    import numpy as np
-
+    from braid_hpc.lineage.parts import parted
     from braid_hpc.lineage.walk import walk
     from braid_hpc.store.store import Store
 
@@ -176,10 +199,14 @@ def measure_walks(path: Path, edges: int, rounds: int, *, compiled: bool) -> dic
             return walk(connection, [node], **about, edges=False).nodes
 
         def difference() -> int:
-            one, other = nodes(), nodes(start + WINDOW)
-            return len(np.setdiff1d(one, other, True)) + len(np.setdiff1d(other, one, True))
+            only_one, only_other, _ = parted(nodes(), nodes(start + WINDOW))
+            return len(only_one) + len(only_other)
 
-        late = LAYERS * SECOND
+        def why(aside: int = 0, **given: Any) -> int:
+            names = f"data:n{start + aside}", f"data:n{middle_of(edges, 0) + aside}"
+            return sum(len(way) for way in store.why(*names, **given).ways)
+
+        late, fresh = LAYERS * SECOND, itertools.count(1)
         return {
             "closure": timed(lambda: len(nodes()), rounds),
             "closure as of": timed(lambda: len(nodes(as_of=late)), rounds),
@@ -189,25 +216,36 @@ def measure_walks(path: Path, edges: int, rounds: int, *, compiled: bool) -> dic
             "with edges": timed(
                 lambda: len(walk(connection, [start], down=False, at=at, index=index, barred=()).nodes), rounds
             ),
+            "why, edges of the way": timed(why, rounds),
+            "why, of names not asked before": timed(lambda: why(next(fresh)), rounds),
+            "why, 3 ways": timed(lambda: why(paths=3), rounds),
             "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
 
 
 def measure_cold(path: Path, edges: int, rounds: int) -> dict[str, Any]:
-    """Measure whole processes: the command, the same call in Python, and Python alone."""
-    name = f"data:n{start_of(edges)}"
+    """Measure whole processes: commands, the same call in Python, and what these cannot be below."""
+    name, first = f"data:n{start_of(edges)}", f"data:n{middle_of(edges, 0)}"
     call = f"import braid_hpc as b\nwith b.open({str(path)!r}) as s: print(len(s.lineage({name!r}).nodes))"
     braid = Path(sys.executable).with_name("braid")
     commands = {
         "braid lineage": [str(braid), "lineage", name, "--store", str(path), "--format", "json"],
         "braid lineage --depth 3": [str(braid), "lineage", name, "--store", str(path), "--depth", "3"],
+        "braid impact --depth 3": [str(braid), "impact", first, "--store", str(path), "--depth", "3"],
+        "braid why": [str(braid), "why", name, first, "--store", str(path)],
+        "braid show": [str(braid), "show", name, "--store", str(path)],
+        "braid --help": [str(braid), "--help"],
         "lineage in Python": [sys.executable, "-c", call],
+        "import duckdb, numpy": [sys.executable, "-c", "import duckdb, numpy"],
         "python -c pass": [sys.executable, "-c", "pass"],
     }
-    return {
-        title: timed(lambda command=command: len(subprocess.check_output(command)), rounds)  # type: ignore[misc]
-        for title, command in commands.items()
-    }
+    works = {title: functools.partial(printed, command) for title, command in commands.items()}
+    return in_turn(works, rounds, children)
+
+
+def printed(command: list[str]) -> int:
+    """Run a command, and return how much it prints."""
+    return len(subprocess.check_output(command))
 
 
 def measure_increment(path: Path, edges: int) -> dict[str, Any]:
@@ -322,7 +360,7 @@ MEASURES: dict[str, Callable[[Path, int, int], dict[str, Any]]] = {
     "generate": lambda path, edges, rounds: generate(edges, path),
     "braid_hpc, compiled": lambda *about: measure_walks(*about, compiled=True),
     "braid_hpc, NumPy": lambda *about: measure_walks(*about, compiled=False),
-    "cold": lambda path, edges, rounds: measure_cold(path, edges, max(1, rounds // 4)),
+    "cold": lambda path, edges, rounds: measure_cold(path, edges, max(7, rounds // 2) if rounds > 3 else 1),
     "increment": lambda path, edges, rounds: measure_increment(path, edges),
     "igraph": measure_igraph,
     "rustworkx": measure_rustworkx,

@@ -27,6 +27,10 @@ def test_it_writes_its_figures_with_their_machine(tmp_path: Path) -> None:
     assert len(asked) >= 4
     assert len({found["closure"]["nodes"] for found in asked}) == 1
     assert len({found["impact of the hub"]["nodes"] for found in asked if "impact of the hub" in found}) == 1
+    assert (
+        size["braid_hpc, compiled"]["why, 3 ways"]["nodes"] > size["braid_hpc, NumPy"]["why, edges of the way"]["nodes"]
+    )
+    assert size["cold"]["braid why"]["cpu_ms"] > size["cold"]["python -c pass"]["cpu_ms"]
     table = (tmp_path / "lineage.md").read_text()
     assert table.strip() == done.stdout.strip()
     assert table.count("| SQLite | closure |") == 1
