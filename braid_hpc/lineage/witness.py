@@ -94,25 +94,22 @@ def shortest_way(ground: Ground, found: Walk, goal: int) -> list[tuple[int, str]
     list of (int, str)
         As :func:`witness` takes it; of several ways the one over the smallest ids, seen from the goal.
     """
-    level = int(found.levels[np.flatnonzero(found.nodes == goal)[0]])
-    # Where each level begins: nodes are by distance.
-    begin = np.searchsorted(found.levels, np.arange(level + 1))
-    nearer = np.zeros(int(found.nodes.max()) + 1, np.bool_)
+    # By id: one more than the distance, none where the walk did not come.
+    steps = np.zeros(int(found.nodes.max()) + 1, np.int32)
+    steps[found.nodes] = found.levels + 1
     back = ground.stepper(down=True)
     way: list[tuple[int, str]] = []
     here = goal
-    while level:
+    for nearer in range(int(steps[goal]) - 1, 0, -1):
         # From its children back to the start: one of them is nearer by an edge.
-        level -= 1
-        these = found.nodes[begin[level] : begin[level + 1]]
-        nearer[these] = True
         child, relation = back(here)
-        inside = np.flatnonzero(child < len(nearer))
-        met = inside[nearer[child[inside]]]
-        nearer[these] = False
-        numbers = relation[met][child[met] == child[met].min()]
-        way.append((here, RELATION_NAMES[int(numbers.min())]))
-        here = int(child[met].min())
+        inside = child < len(steps)
+        child, relation = child[inside], relation[inside]
+        met = steps[child] == nearer
+        child, relation = child[met], relation[met]
+        there = child.min()
+        way.append((here, RELATION_NAMES[int(relation[child == there].min())]))
+        here = int(there)
     return [(here, ""), *reversed(way)]
 
 
