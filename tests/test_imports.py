@@ -155,6 +155,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("why", ("net", "config", "--paths", "2"), {"cli.questions", "lineage.why"}),
         ("stale", ("net",), {"cli.questions", "lineage.stale"}),
         ("complete", ("net",), {"cli.questions", "lineage.completeness"}),
+        ("how", ("net",), {"cli.questions", "lineage.how"}),
+        ("where", ("net",), {"cli.questions", "lineage.where"}),
+        ("show", ("net", "--format", "json"), {"cli.ask", "lineage.described"}),
     ],
 )
 def test_a_question_loads_what_answers_it_and_no_more(

@@ -115,7 +115,7 @@ def _activities(grounds: list[Ground], a: Node, b: Node) -> Comparison:
 
 def _ran(ground: Ground, node: Node) -> dict[str, Any]:
     given = {"id": node.id, "at": ground.at, "as_of": FOREVER if ground.as_of is None else ground.as_of}
-    (row,) = ground.store.sql(
+    (row,) = ground.store._rows(
         """
         select a.run, a.function, a.params, w.rank, w.header ->> '$.host' as host,
             coalesce(e.status, 'unfinished') as status, e.error, e.result
@@ -127,7 +127,7 @@ def _ran(ground: Ground, node: Node) -> dict[str, Any]:
         where a.id = $id
         """,
         given,
-    ).to_pylist()
+    )
     for name, near, far, relation in (
         ("inputs", "child", "parent", "used"),
         ("outputs", "parent", "child", "wasGeneratedBy"),

@@ -64,24 +64,25 @@ def describe(store: Store, reference: str, *, at: int | None = None, as_of: Any 
     ground = Ground.of(store, at=at, as_of=as_of, relations=list(map(str, Relation)))
     node, _ = ground.resolve(reference)
     then = {"id": node.id, "at": ground.at, "as_of": FOREVER if ground.as_of is None else ground.as_of}
-    columns = store.sql(_ACTIVITY if node.kind == ACTIVITY_KIND else _VERSION, then).to_pylist()[0]
+    (columns,) = store._rows(_ACTIVITY if node.kind == ACTIVITY_KIND else _VERSION, then)
     facts: dict[str, Any] = {"ref": node.ref, "id": f"id:{node.uid}"}
     facts.update({key: value for key, value in columns.items() if value is not None and key != "uid"})
     for name in ("value", "params", "result"):
         if isinstance(facts.get(name), str):
             facts[name] = json.loads(facts[name])
     facts["tags"] = _tags(store, then)
-    facts["uris"] = store.sql(
+    uris = store._rows(
         "select distinct position, uri from uri_rows where id = $id and snapshot <= $at and epoch_ns(time) <= $as_of "
         "order by position, uri",
         then,
-    )["uri"]
+    )
+    facts["uris"] = [row["uri"] for row in uris]
     for name, down in (("parents", False), ("children", True)):
         facts[name] = _next_to(ground, node.id, down=down)
     judgement = ground.judged().get(node.id)
     facts["valid"] = judgement is None
     facts["cause"] = None if judgement is None else judgement.cause
-    ranks = store.sql(
+    ranks = store._rows(
         "select distinct w.rank, w.run from occurrences o join writers w using (writer) "
         "where o.id = $id and o.snapshot <= $at and epoch_ns(o.time) <= $as_of order by all",
         then,
@@ -92,7 +93,7 @@ def describe(store: Store, reference: str, *, at: int | None = None, as_of: Any 
 
 def _tags(store: Store, then: dict[str, Any]) -> dict[str, Any]:
     """Return the tags that had been given, with their types."""
-    rows = store.sql(
+    rows = store._rows(
         "select distinct key, type, text from tag_rows "
         "where id = $id and snapshot <= $at and epoch_ns(time) <= $as_of order by key, text",
         then,

@@ -169,7 +169,7 @@ def history(store: Store, reference: str, *, at: int | None = None, as_of: Any =
         "at": ground.at,
         "as_of": FOREVER if ground.as_of is None else ground.as_of,
     }
-    rows = store.sql(_VERSIONS, then).to_pylist()
+    rows = store._rows(_VERSIONS, then)
     near, judged = _near(store, then), ground.judged()
     parents: dict[tuple[int, str], list[str]] = defaultdict(list)
     for child, relation, parent in near:
@@ -225,7 +225,7 @@ _VERSIONS = f"""
 
 def _near(store: Store, then: dict[str, Any]) -> list[tuple[int, str, Node]]:
     """Return each version's id with the activities that made it, and the versions of that name that it revises."""
-    rows = store.sql(
+    rows = store._rows(
         f"""
         select distinct e.child, e.relation, p.id, p.uid, p.kind, p.name, p.version
         from {HOLDING} e join nodes p on p.id = e.parent

@@ -276,7 +276,7 @@ def _near(
 
 
 def _activities(ground: Ground, ids: list[int]) -> dict[int, dict[str, Any]]:
-    rows = ground.store.sql(
+    rows = ground.store._rows(
         """
         select a.id, a.function, a.params, a.run, w.rank, w.header ->> '$.host' as host, a.begin_time as begin,
             e.end_time as end, coalesce(e.status, 'unfinished') as status, e.error, o.name as outer_name,
@@ -306,7 +306,7 @@ def _activities(ground: Ground, ids: list[int]) -> dict[int, dict[str, Any]]:
 
 
 def _declared(ground: Ground, ids: list[int]) -> dict[int, dict[str, Any]]:
-    rows = ground.store.sql(
+    rows = ground.store._rows(
         """
         select o.id, arg_min(o.run, (o.time, o.writer, o.sequence)) as run,
             arg_min(w.rank, (o.time, o.writer, o.sequence)) as rank,

@@ -209,7 +209,7 @@ def where(store: Store, reference: str, *, at: int | None, as_of: Any) -> Where:
 
 
 def _places(store: Store, then: dict[str, Any]) -> list[Place]:
-    rows = store.sql(
+    rows = store._rows(
         """
         select w.run, w.header ->> '$.job' as job, w.rank, w.header ->> '$.host' as host,
             (w.header ->> '$.pid')::bigint as pid, w.writer, s.archive, e.sequence, e.time
@@ -221,7 +221,7 @@ def _places(store: Store, then: dict[str, Any]) -> list[Place]:
         order by e.time, w.writer, e.sequence
         """,
         then,
-    ).to_pylist()
+    )
     logs: dict[str, dict[str, str]] = {}
     found = []
     for row in rows:

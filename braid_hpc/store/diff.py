@@ -238,26 +238,26 @@ def declared(store: Store, node: Node, then: Moment) -> dict[str, Any]:
         ``digest``, ``weak``, ``size``, ``dtype``, ``shape``, ``unit``, ``value``, ``tags``, ``parents``, ``uris``.
     """
     given = {"id": node.id, "at": then[0], "as_of": FOREVER if then[1] is None else then[1]}
-    (row,) = store.sql(_DECLARED, given)
+    (row,) = store._rows(_DECLARED, given)
     tags: dict[str, list[Any]] = {}
-    for tag in store.sql(
+    for tag in store._rows(
         "select distinct key, type, text from tag_rows "
         "where id = $id and snapshot <= $at and epoch_ns(time) <= $as_of order by key, type, text",
         given,
     ):
         tags.setdefault(tag["key"], []).append(typed(tag["type"], tag["text"]))
-    edges = store.sql(
+    edges = store._rows(
         f"select distinct e.relation, n.kind, n.name, n.version from {HOLDING} e join nodes n on n.id = e.parent "
         "where e.child = $id and n.id not in (select id from filled where snapshot <= $at) order by all",
         given,
     )
     parents = [f"{format_reference(e['kind'], e['name'], e['version'])} ({e['relation']})" for e in edges]
-    uris = store.sql(
+    uris = store._rows(
         "select distinct position, uri from uri_rows where id = $id and snapshot <= $at and epoch_ns(time) <= $as_of "
         "order by position, uri",
         given,
-    )["uri"]
-    return {**row, "tags": tags, "parents": parents, "uris": uris}
+    )
+    return {**row, "tags": tags, "parents": parents, "uris": [each["uri"] for each in uris]}
 
 
 def _facts(before: dict[str, Any], after: dict[str, Any]) -> Iterator[FactDifference]:

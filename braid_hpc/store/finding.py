@@ -35,7 +35,7 @@ def tags_of(store: Store, ids: list[int], *, at: int | None = None, as_of: Any =
     InvalidInputError
         If there is no such snapshot, or nothing can be asked as of that time.
     """
-    rows = store.sql(
+    rows = store._rows(
         "select distinct id, key, type, text from tag_rows where id in (select unnest($ids::bigint[])) "
         "and snapshot <= $at and epoch_ns(time) <= $as_of order by id, key, text",
         {"ids": ids, **store._then(at, as_of)},
