@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.text import Text
 
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.conditions import parse_condition
-from braid_hpc.cli.output import Command, emit, format_option, store_option
-from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
+from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
+from braid_hpc.vocabulary.errors import BraidWarning, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     # Other commands need not wait for it.
@@ -62,18 +64,25 @@ def find(
             "nothing is asked for: give a search such as 'kind = model', KEY=VALUE, --uri or --kind"
         )
     from braid_hpc.queries.tree import And
+    from braid_hpc.store.searching import READ_AS_TAG, misspelt
 
     notes: list[str] = []
     asked = [_read(text, notes, as_text=as_text) for text in searches]
     query = None if not asked else asked[0] if len(asked) == 1 else And(tuple(asked))
     with open_chosen(store) as opened:
-        table = opened.find(query, uri=uris, kind=kind, at=at, as_of=as_of, limit=limit)
+        with warnings.catch_warnings():
+            # They are said in the words of the command line.
+            warnings.filterwarnings("ignore", f".*{READ_AS_TAG}", BraidWarning)
+            table = opened.find(query, uri=uris, kind=kind, at=at, as_of=as_of, limit=limit)
+        doubts = [] if query is None or not len(table) else misspelt(opened, query)
         if query is not None and not len(table):
             notes += _hints(opened, query)
     rows = [(row["ref"], f"id:{row['uid']}", row["time"], row["digest"]) for row in table]
     if not emit(("ref", "id", "time", "digest"), rows, form, nothing=""):
         whats = (*searches, *(f"the uri {uri}" for uri in uris), *([] if kind is None else [f"the kind {kind}"]))
         raise _nothing(whats, notes)
+    for doubt in doubts:
+        messages.print(Text(doubt), soft_wrap=True)
 
 
 def _read(text: str, notes: list[str], *, as_text: bool) -> Query:
@@ -108,14 +117,15 @@ def _tag(key: str, value: Any) -> Query:
 
 def _hints(opened: Store, query: Query) -> list[str]:
     """Say of each key that no tag has which ones are near it, and of each field that a tag is called so too."""
-    from braid_hpc.queries.fields import FIELDS
+    from braid_hpc.queries.fields import FIELDS, likely_fields
 
     known = opened.sql("select distinct key from tags")["key"]
     found = []
     for name, key in dict.fromkeys((each.field.name, each.field.key) for each in query.conditions()):
         if name == "tag" and key is not None and key not in known:
             near = difflib.get_close_matches(key[:100], {*known, *FIELDS}, n=3)
-            shown = [f"the field {each}" if each in FIELDS else f"the tag {each}" for each in near]
+            near += [each for each in likely_fields(key[:100]) if each not in near]
+            shown = [f"the field {each}" if each not in known else f"the tag {each}" for each in near]
             found.append(f"nothing has a tag {key!r}" + (f"; near it: {', '.join(shown)}" if near else ""))
         if key is None and name in known:
             found.append(f"{name} is a field; the tag of that name is tag.{name}")

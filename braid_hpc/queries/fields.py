@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from braid_hpc.vocabulary.errors import InvalidInputError
 
-__all__ = ["FAMILIES", "FIELDS", "RUN_FIELDS", "STATUSES", "Field", "Holds", "find_field", "near"]
+__all__ = ["FAMILIES", "FIELDS", "RUN_FIELDS", "STATUSES", "Field", "Holds", "find_field", "likely_fields", "near"]
 
 
 class Holds(StrEnum):
@@ -94,10 +94,19 @@ class Field:
         Of :data:`FIELDS` or :data:`FAMILIES`.
     key : str or None
         Of a tag, a parameter, a part of a declared value, or a column of a run.
+    bare : bool
+        Whether a tag was written without ``tag.`` before it, so that a misspelt field may be meant. It is no part of
+        what is asked.
     """
 
     name: str
     key: str | None = None
+    bare: bool = field(default=False, compare=False, repr=False)
+
+    @property
+    def meant(self) -> list[str]:
+        """The fields that a tag's key is one slip of the hand away from; empty for other fields."""
+        return likely_fields(self.key or "") if self.name == "tag" else []
 
     @property
     def holds(self) -> Holds:
@@ -134,6 +143,40 @@ def find_field(name: str, key: str | None = None) -> Field:
     if name == "run" and key is not None and key not in RUN_FIELDS:
         raise InvalidInputError(f"a run has no field {key!r:.80}{near(key, list(RUN_FIELDS))}")
     return Field(name, key)
+
+
+def likely_fields(name: str) -> list[str]:
+    """Return the fields that a name is one slip of the hand away from.
+
+    Parameters
+    ----------
+    name : str
+        As it was written.
+
+    Returns
+    -------
+    list of str
+        With one letter more, less or another, or two neighbours in the other order; of a family, with the key. None
+        for a field itself.
+
+    Examples
+    --------
+    >>> likely_fields("stauts"), likely_fields("parm.rate"), likely_fields("sample"), likely_fields("status")
+    (['status'], ['param.rate'], [], [])
+    """
+    head, dot, key = name.partition(".")
+    if dot:
+        return [f"{family}.{key}" for family in FAMILIES if _one_slip(head, family)]
+    return [] if name in FIELDS else [known for known in (*FIELDS, "value") if _one_slip(name, known)]
+
+
+def _one_slip(name: str, known: str) -> bool:
+    same = next((at for at, (a, b) in enumerate(zip(name, known, strict=False)) if a != b), min(len(name), len(known)))
+    left, right = name[same:], known[same:]
+    if left == right:
+        return False
+    swapped = left[:2] == right[1::-1] and len(left) > 1 and left[2:] == right[2:]
+    return swapped or left[1:] == right[1:] or left[1:] == right or left == right[1:]
 
 
 def near(name: str, known: list[str]) -> str:

@@ -200,7 +200,7 @@ class _Parser:
             return Field(word.text)
         if word.text.lower() in FIELDS:
             self.wrong(f"fields are written in small letters: {word.text.lower()}, or tag.{word.text} for a tag", word)
-        return Field("tag", word.text)
+        return Field("tag", word.text, bare=True)
 
     def _compares(self, word: Word) -> bool:
         return word.is_sign(*_SIGNS) or word.is_word(*_WORDS)

@@ -30,7 +30,7 @@ def noun(field: Field) -> str:
     Returns
     -------
     str
-        A tag stands alone where nothing else is called so.
+        A tag stands alone where nothing else is called so, or nearly so.
     """
     if field.key is None:
         return field.name
@@ -38,7 +38,8 @@ def noun(field: Field) -> str:
     plain = WORD.fullmatch(key) is not None
     head = key.partition(".")[0]
     if field.name == "tag" and plain and head not in FAMILIES and key not in FIELDS and key.lower() not in KEYWORDS:
-        return key
+        # What could be a misspelt field is said to be a tag.
+        return f"tag.{key}" if field.meant else key
     return f"{field.name}.{key if plain else _quoted(key)}"
 
 

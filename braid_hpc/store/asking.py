@@ -63,6 +63,11 @@ class Asking:
             If nothing is asked for, a text does not parse (a caret in its notes stands below the place), or tags, uris,
             the kind, a snapshot, a time or the limit cannot be such.
 
+        Warns
+        -----
+        BraidWarning
+            If a name in a text that is read as a tag is nearly that of a field, and nothing has such a tag.
+
         See Also
         --------
         find_runs : finds runs.

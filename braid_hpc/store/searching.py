@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +15,51 @@ from braid_hpc.snapshots.schema import reference_of
 from braid_hpc.store.compiling import Compiler
 from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.encoding import check_tags
-from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.errors import BraidWarning, InvalidInputError
 from braid_hpc.vocabulary.texts import clean
 
 if TYPE_CHECKING:
     from braid_hpc.store.store import Store
 
-__all__ = ["find", "find_runs"]
+__all__ = ["READ_AS_TAG", "find", "find_runs", "misspelt"]
+
+#: What is said of a name that may be a misspelt field.
+READ_AS_TAG = "read as a tag, and nothing in this store has such a tag"
 
 _COLUMNS = "kind, name, version, uid, time, digest"
+
+
+def misspelt(store: Store, query: Query | str) -> list[str]:
+    """Return what is to be said of names that are read as tags, and may be misspelt fields.
+
+    Parameters
+    ----------
+    store : Store
+        Open.
+    query : Query or str
+        A search.
+
+    Returns
+    -------
+    list of str
+        A sentence for each name without ``tag.`` that no tag in the store has, and that is one slip of the hand away
+        from a field.
+
+    Raises
+    ------
+    InvalidInputError
+        If a text does not parse.
+    """
+    asked = {each.field.key or "": each.field.meant for each in _query(query).conditions() if each.field.bare}
+    asked = {key: meant for key, meant in asked.items() if meant}
+    if not asked:
+        return []
+    rows = store.sql("select distinct key from tag_rows where key in (select unnest(?::varchar[]))", [list(asked)])
+    return [
+        f"{key:.80} is {READ_AS_TAG}: {' or '.join(meant)} is a field; write tag.{key:.80} if the tag is meant"
+        for key, meant in asked.items()
+        if key not in rows["key"]
+    ]
 
 
 def find(
@@ -59,6 +96,8 @@ def find(
         tags = {**query, **(tags or {})}
         query = None
     asked = [_query(query)] if query is not None else []
+    for sentence in misspelt(store, asked[0]) if asked else ():
+        warnings.warn(sentence, BraidWarning, stacklevel=3)
     asked += [Condition(Field("uri"), Operator.EQ, place) for place in _places(uri)]
     if kind is not None:
         asked.append(Condition(Field("kind"), Operator.EQ, kind))

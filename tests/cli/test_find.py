@@ -153,6 +153,8 @@ def test_a_mistake_is_pointed_at(cli: Braid, store: Path) -> None:
     ("search", "code", "hint"),
     [
         ("knid = model", 3, "nothing has a tag 'knid'; near it: the field kind"),
+        ("parm.rate > 3", 3, "nothing has a tag 'parm.rate'; near it: the field param.rate"),
+        ("not knid = model and kind = model", 0, "kind is a field; write tag.knid if the tag is meant"),
         ("enegry_keV > 3", 3, "nothing has a tag 'enegry_keV'; near it: the tag energy_keV"),
         ("s=two words", 3, "it was read as the tag 's' with the value 'two words', because as a search it does not"),
         ("s = two words", 2, "a text with spaces stands in double quotes"),

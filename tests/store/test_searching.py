@@ -13,7 +13,7 @@ from braid_hpc.queries import Query, field, kind, name, parse_query, tag, valid
 from braid_hpc.queries.values import LONGEST
 from braid_hpc.store.compiling import Compiler
 from braid_hpc.store.store import Store
-from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.errors import BraidWarning, InvalidInputError
 from tests.jobs import deliver, made, one
 from tests.store.oracle import rows_of
 from tests.store.searched import HOSTILE, VALUES, searched
@@ -221,3 +221,29 @@ def test_names_of_sixty_four_kib_are_looked_for(asked: tuple[Store, dict[str, An
     long = "🧵" * 60_000
     assert len(store.find(name == long)) == len(store.find(f'name = "{long}"')) == len(store.find(name.like(long))) == 0
     assert parse_query(f'name = "{long}"') == (name == long)
+
+
+@pytest.mark.parametrize(
+    ("search", "field"),
+    [("stauts = ok", "status"), ("not knid = model", "kind"), ("name = it and parm.rate != 1", "param.rate")],
+)
+def test_a_misspelt_field_is_warned_of(asked: tuple[Store, dict[str, Any]], search: str, field: str) -> None:
+    """Also where it changes what is found to everything."""
+    store, _ = asked
+    with pytest.warns(BraidWarning, match=f"read as a tag.*: {field} is a field; write tag"):
+        store.find(search)
+    with pytest.warns(BraidWarning, match=f"read as a tag.*: {field} is a field; write tag"):
+        store.find(parse_query(search))
+
+
+def test_what_is_likely_a_tag_is_not_warned_of(tmp_path: Path) -> None:
+    """A tag that something has, one that is said to be one, in text and in Python, and what is like no field."""
+    with one(tmp_path / "logs") as job:
+        job[0].data("it", digest="x:0", tags={"tank": 3})
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert len(store.find("tank = 3")) == 1
+        assert len(store.find("bench = 3 or sample = 3 or site.name = 3 or ranking = 3")) == 0
+        for query in ("tag.bank = 3", '"bank" = 3', tag("bank") == 3, {"bank": 3}, str(tag("bank") == 3)):
+            assert len(store.find(query)) == 0
+        with pytest.warns(BraidWarning, match="bank is read as a tag"):
+            store.find("bank = 3")
