@@ -111,6 +111,17 @@ def resolve(connection: Any, text: str | Reference, at: int, as_of: int | None =
 _SHOWN = 200
 
 
+#: Names that may have been meant: a slip of the hand in three letters, letters that are much the same, or a part of the
+#: name. Whatever the store holds, something is nearest; what resembles nothing that was asked for is not told.
+_NEAR = f"""
+    select kind, name from (
+        select distinct kind, name, lower(left(name, {_SHOWN})) as short from nodes where snapshot <= $at)
+    where damerau_levenshtein(short, $name) <= length($name) // 3 or jaro_winkler_similarity(short, $name) >= 0.85
+        or (length($name) >= 3 and contains(short, $name))
+    order by jaro_winkler_similarity(short, $name) desc, kind, name limit 3
+"""
+
+
 def _on_one_line(text: str) -> str:
     line = "⏎".join(text[: 2 * _SHOWN].splitlines())
     return line if len(text) <= _SHOWN else f"{line[:_SHOWN]}... ({len(text):,} letters)"
@@ -143,13 +154,9 @@ def _kinds(connection: Any, reference: Reference, at: int) -> list[str]:
         [at, reference.name, reference.kind, reference.kind],
     ).fetchall()
     if not rows:
-        near = connection.execute(
-            "select distinct kind, name from nodes where snapshot <= ? order by "
-            "jaro_winkler_similarity(name, ?) desc, kind, name limit 3",
-            [at, reference.name],
-        ).fetchall()
+        near = connection.execute(_NEAR, {"at": at, "name": (reference.name or "").lower()[:_SHOWN]}).fetchall()
         hint = ", ".join(_on_one_line(format_reference(kind, name)) for kind, name in near)
-        said = f"; near it are {hint}" if hint else ""
+        said = f"; near it {'is' if len(near) == 1 else 'are'} {hint}" if hint else ""
         raise NotFoundError(f"{_on_one_line(str(reference))} is not in this store{said}")
     return [kind for (kind,) in rows]
 

@@ -216,7 +216,8 @@ def test_show(cli: Braid, store: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["lineage", "model:nowhere"], 3, "braid: model:nowhere is not in this store; near it are "),
+        (["lineage", "model:nowhere"], 3, "braid: model:nowhere is not in this store\n"),
+        (["lineage", "model:nte"], 3, "braid: model:nte is not in this store; near it is model:net\n"),
         (["lineage", "model:net@9"], 3, "braid: model:net has no version 9: it has 1 to 1"),
         (["lineage", "model:net@x"], 2, "braid: 'x' in 'model:net@x' is not a version"),
         (["lineage", "model:net", "--depth", "-1"], 2, "Usage: "),
