@@ -6,7 +6,7 @@ walks the index instead; both give the same nodes.
 
 from __future__ import annotations
 
-from braid_hpc.snapshots.schema import SPACE, reference_of
+from braid_hpc.snapshots.schema import NODE_TIMES, SPACE, reference_of
 
 __all__ = ["MACROS", "PARSED"]
 
@@ -45,28 +45,51 @@ PARSED = rf"""
                 as digits
             from text_split))"""
 
+#: Later than any time, for a question without one.
+_FOREVER = (1 << 63) - 1
+
 #: The nodes that are meant, and where a walk begins, by the rules of :mod:`braid_hpc.store.resolve`.
-_RESOLVED = """
+_RESOLVED = f"""
+    asked as (
+        select case when as_of is null then {_FOREVER}
+            when typeof(as_of) like '%INT' then try_cast(as_of::varchar as bigint)
+            else epoch_ns(try_cast(as_of::varchar as timestamp_ns)) end as time),
+    events as (
+        select epoch_ns(min(first)) as first, greatest(epoch_ns(max(last)), epoch_ns(now())) as last from (
+            select min(begin_time) as first, max(greatest(last_time, end_time)) as last from writer_states
+            union all select min(time), max(time) from {NODE_TIMES} t
+            union all select null, max(committed) from snapshots)
+        where as_of is not null),
     until as (
-        select case when at_snapshot is null then newest
-            when at_snapshot::integer between 1 and newest then at_snapshot::integer
-            else error('there is no snapshot ' || at_snapshot || ': this store has 1 to ' || newest) end as last
-        from (select coalesce(max(snapshot), 0) as newest from snapshots)),
+        select case when "at" is null then newest
+            when "at"::integer between 1 and newest then "at"::integer
+            else error('there is no snapshot ' || "at" || ': this store has 1 to ' || newest) end as last,
+            case when as_of is null then {_FOREVER}
+                when a.time is null then error(as_of::varchar || ' is not a time: give one such as '
+                    || '2026-11-21T10:30:00, which is UTC if it names no zone')
+                when a.time < e.first then error(as_of::varchar || ' is before the first event of this store')
+                when a.time > e.last then error(as_of::varchar || ' is still to come: leave as_of away')
+                else a.time end as moment
+        from (select coalesce(max(snapshot), 0) as newest from snapshots), asked a, events e),
     holding as (
         select child, parent, relation from edge_rows e
-        where snapshot <= (select last from until) and not exists (
+        where snapshot <= (select last from until) and epoch_ns(time) <= (select moment from until) and not exists (
             from retraction_rows r where r.child = e.child and r.parent = e.parent
-            and (r.relation is null or r.relation = e.relation)
-            and r.snapshot <= (select last from until) and r.time >= e.time)),
-    gone as (select id from filled where snapshot <= (select last from until)),
+            and (r.relation is null or r.relation = e.relation) and r.snapshot <= (select last from until)
+            and epoch_ns(r.time) <= (select moment from until) and r.time >= e.time)),
+    later as (
+        select id from {NODE_TIMES} t where as_of is not null and snapshot <= (select last from until)
+        group by id having epoch_ns(min(time)) > (select moment from until)),
+    gone as (select id from filled where snapshot <= (select last from until) union all select id from later),
     named as (
         select n.id, n.uid, n.kind, n.name, n.version, m.said, m.version is null and m.identity is null as newest
         from nodes n, meant m
         where n.snapshot <= (select last from until)
             and case when m.identity is not null then starts_with(n.uid, m.identity)
                 else n.name = m.name and (m.kind is null or n.kind = m.kind) end),
-    chosen as (
+    numbered as (
         select n.* from named n, meant m where m.version is null or n.version = m.version),
+    chosen as (select * from numbered where id not in (from later)),
     checked as (
         select case
             when (select count(*) from named) = 0 then error(said || ' is not in this store')
@@ -74,20 +97,22 @@ _RESOLVED = """
                 then error(said || ' is the beginning of several ids')
             when (select count(distinct kind) from named) > 1
                 then error(said || ' fits several records: say of which kind')
-            when (select count(*) from chosen) = 0 then error(said || ': there is no version of that number')
+            when (select count(*) from numbered) = 0 then error(said || ': there is no version of that number')
+            when (select count(*) from chosen) = 0 then error(said || ' was not there at ' || as_of::varchar)
             else true end as fine
         from meant),
     heads as (
         select c.*, (
                 select max(epoch_us(o.time)) from occurrences o
-                where o.id = c.id and o.snapshot <= (select last from until)) as moment,
+                where o.id = c.id and o.snapshot <= (select last from until)
+                    and epoch_ns(o.time) <= (select moment from until)) as declared,
             exists (from holding e where e.parent = c.id and e.relation = 'wasDerivedFrom'
                 and e.child in (select id from chosen)) as revised
         from chosen c where (select fine from checked)),
     ranked as (
         select *, row_number() over (order by
             case when kind = 'activity' or not newest then false else revised end,
-            case when kind = 'activity' then null else moment end desc nulls last, version desc) as place
+            case when kind = 'activity' then null else declared end desc nulls last, version desc) as place
         from heads),
     starts as (
         select id from ranked where place = 1
@@ -106,7 +131,7 @@ _FOLLOWED = """
 
 def _macro(name: str, *, near: str, far: str) -> str:
     return rf"""
-create macro {name}(reference, at_snapshot := null) as table
+create macro {name}(reference, "at" := null, as_of := null) as table
     with recursive {PARSED}, {_RESOLVED}, {_FOLLOWED},
     reached(id, distance) using key (id) as (
         select id, 0 from starts
@@ -120,5 +145,5 @@ create macro {name}(reference, at_snapshot := null) as table
 """
 
 
-#: ``lineage(reference)`` and ``impact(reference)``, each with an optional snapshot behind it.
+#: ``lineage(reference)`` and ``impact(reference)``, each with an optional snapshot ``at`` and time ``as_of``.
 MACROS = _macro("lineage", near="child", far="parent") + _macro("impact", near="parent", far="child")

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import time_ns
 from typing import Any
 
 import duckdb
@@ -18,8 +19,9 @@ import braid_hpc as braid
 from braid_hpc.snapshots.macros import PARSED
 from braid_hpc.snapshots.schema import reference_of
 from braid_hpc.store.store import Store
-from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.references import format_reference, parse_reference
+from braid_hpc.vocabulary.times import shown_time
 from tests.demos import golden
 from tests.docs.pages import DOCS
 from tests.jobs import Job, made, one
@@ -50,9 +52,9 @@ def record(folder: Path, dice: random.Random) -> Path:
     return folder / "prov.duckdb"
 
 
-def compare(path: Path, at: int | None, dice: random.Random, few: int = 1_000_000) -> int:
+def compare(path: Path, at: int | None, dice: random.Random, few: int = 1_000_000, *, as_of: int | None = None) -> int:
     """Compare the macros with the store for nodes and names of a snapshot: for all of them, or for a few."""
-    expected: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    expected: dict[tuple[str, str], list[tuple[str, int]] | None] = {}
     with braid.open(path) as store:
         last = store.snapshot if at is None else at
         rows = store.sql("select distinct kind, name, version, uid from nodes where snapshot <= ?", [last]).to_pylist()
@@ -61,12 +63,21 @@ def compare(path: Path, at: int | None, dice: random.Random, few: int = 1_000_00
         every += [f"id:{row['uid']}" for row in rows]
         for ref in dice.sample(sorted(set(every)), min(few, len(set(every)))):
             for macro, down in (("lineage", False), ("impact", True)):
-                answer = store.lineage(ref, down=down, at=at)
+                try:
+                    answer = store.lineage(ref, down=down, at=at, as_of=as_of)
+                except NotFoundError:
+                    expected[macro, ref] = None
+                    continue
                 expected[macro, ref] = [(node.ref, node.distance) for node in answer.nodes]
     with duckdb.connect(str(path), read_only=True) as alone:
         for (macro, ref), nodes in expected.items():
-            found = alone.execute(f"select ref, distance from {macro}($ref, $at)", {"ref": ref, "at": at}).fetchall()
-            assert found == nodes, f"{macro} {ref} at {at}"
+            query = f"select ref, distance from {macro}($ref, at := $at, as_of := $as_of)"
+            moment = {"ref": ref, "at": at, "as_of": as_of}
+            if nodes is None:
+                with pytest.raises(duckdb.InvalidInputException, match="was not there at"):
+                    alone.execute(query, moment).fetchall()
+                continue
+            assert alone.execute(query, moment).fetchall() == nodes, f"{macro} {ref} at {at}, {as_of}"
     return len(expected)
 
 
@@ -75,6 +86,36 @@ def test_they_are_what_the_store_answers(tmp_path: Path) -> None:
     dice = random.Random(5)
     path = record(tmp_path, dice)
     assert sum(compare(path, at, dice, 6) for at in (None, 1, 2)) == 36
+
+
+def test_they_take_a_time(tmp_path: Path) -> None:
+    """Alone and with a snapshot: before and after retractions, for names that mean another version then."""
+    dice = random.Random(11)
+    path = record(tmp_path, dice)
+    with braid.open(path) as store:
+        edges = store.sql(
+            "select c.uid as child, p.uid as parent from edges e join nodes c on c.id = e.child "
+            "join nodes p on p.id = e.parent where relation <> 'same-content' order by all"
+        ).to_pylist()
+        for edge in dice.sample(edges, 2):
+            store.retract(f"id:{edge['child']}", f"id:{edge['parent']}", cause="wrong")
+        times = store.sql(
+            "select epoch_ns(time) as t from occurrences union select epoch_ns(time) from retraction_rows order by t"
+        )["t"]
+    few = [(dice.choice(times), at) for at in (None, 1, 3, None)]
+    moments = [*few, (times[0], None), (times[-1], None), (times[-2], 5)]
+    assert sum(compare(path, at, dice, 4, as_of=time) for time, at in moments) == 8 * len(moments)
+
+
+def test_a_time_is_given_in_many_ways(store: Store) -> None:
+    """As text with a zone or without one, as a time of SQL, as nanoseconds; to the nanosecond."""
+    (first,) = store.sql("select epoch_ns(min(time)) as t from occurrences")["t"]
+    shown = shown_time(first)
+    for time in (f"'{shown}'", f"'{shown[:-1]}'", f"'{shown[:-1]}+00:00'", f"timestamp_ns '{shown[:-1]}'", str(first)):
+        assert store.sql(f"from impact('fact:config', as_of := {time})")["ref"] == ["fact:config@1"]
+    assert len(store.sql("from impact('fact:config', 1, $now)", {"now": time_ns()})) == 2
+    with pytest.raises(InvalidInputError, match="data:config was not there at"):
+        store.sql(f"from impact('data:config', as_of := {first})")
 
 
 def test_they_are_what_the_store_answers_of_a_job(tmp_path: Path) -> None:
@@ -117,7 +158,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         ("lineage('\"a')", "quotes in"),
         ("lineage('a#3')", "a row of a stream"),
         ("lineage('fact:config', 9)", "there is no snapshot 9: this store has 1 to 1"),
-        ("lineage('fact:config', at_snapshot := 0)", "there is no snapshot 0"),
+        ("lineage('fact:config', at := 0)", "there is no snapshot 0"),
+        ("lineage('fact:config', as_of := 'yesterday')", "yesterday is not a time"),
+        ("lineage('fact:config', as_of := '2020-01-01')", "2020-01-01 is before the first event of this store"),
+        ("lineage('fact:config', as_of := '2250-01-01')", "2250-01-01 is still to come"),
     ],
 )
 def test_what_names_nothing_is_refused(store: Store, call: str, says: str) -> None:
