@@ -27,6 +27,7 @@ from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.snapshots.adjacency_write import write_adjacency
 from braid_hpc.snapshots.connect import (
     check_growable,
+    connect_asking,
     connect_building,
     refuse_two_stores,
     snapshot_number,
@@ -264,7 +265,8 @@ def _number_inside(files: StoreFiles) -> int:
     """Return the newest snapshot of a store that was copied without its directory, 0 if there is none."""
     if not files.path.exists():
         return 0
-    connection = connect_building(files.path, read_only=True)
+    # As readers open it: DuckDB does not open a file in two ways within one process, and one may ask it here.
+    connection = connect_asking(files.path)
     try:
         return snapshot_number(connection, files.path)
     finally:

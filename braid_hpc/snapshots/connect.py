@@ -43,15 +43,13 @@ def _duckdb() -> Any:
     return duckdb
 
 
-def connect_building(path: Path, *, read_only: bool = False) -> DuckDBPyConnection:
+def connect_building(path: Path) -> DuckDBPyConnection:
     """Open a file that is being built.
 
     Parameters
     ----------
     path : Path
         Created if it does not exist.
-    read_only : bool
-        For a look at it.
 
     Returns
     -------
@@ -70,14 +68,13 @@ def connect_building(path: Path, *, read_only: bool = False) -> DuckDBPyConnecti
     duckdb = _duckdb()
     config = {"autoload_known_extensions": False, "autoinstall_known_extensions": False}
     try:
-        connection: DuckDBPyConnection = duckdb.connect(str(path), read_only=read_only, config=config)
+        connection: DuckDBPyConnection = duckdb.connect(str(path), config=config)
     except duckdb.Error as error:
         raise _explained(path, error) from error
     connection.execute("set preserve_insertion_order = false")
-    if not read_only:
-        # What does not fit goes beside the file, on the file system that was chosen for it.
-        connection.execute(f"set memory_limit = '{MEMORY >> 20}MiB'")
-        connection.execute("set temp_directory = ?", [f"{path}.tmp"])
+    # What does not fit goes beside the file, on the file system that was chosen for it.
+    connection.execute(f"set memory_limit = '{MEMORY >> 20}MiB'")
+    connection.execute("set temp_directory = ?", [f"{path}.tmp"])
     return connection
 
 

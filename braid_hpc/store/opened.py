@@ -64,6 +64,7 @@ class Opened:
         self._known: dict[tuple[Any, ...], Any] = {}
         try:
             newest, self._connection = _connect_newest(files)
+            self._alone = newest == files.path
         except OSError as error:
             if isinstance(error, StorageError):
                 raise
@@ -219,10 +220,10 @@ class Opened:
     def adjacency(self) -> Adjacency | None:
         """The index of the edges, made again with a warning where it is missing or damaged; None for too many edges."""
         path = self._files.adjacency(self.snapshot)
-        if not self._files.snapshots():
+        if self._alone:
             from braid_hpc.snapshots.adjacency_write import adjacency_in_memory
 
-            # Copied without its directory: that may be asked, and is no damage.
+            # Copied without its directory: that may be asked, and is no damage. A merge may have made one since.
             return adjacency_in_memory(self._connected, self.snapshot)
         try:
             found = open_adjacency(path, lambda why: self._remade(f"the adjacency index {path} {why}"))
@@ -260,7 +261,7 @@ class Opened:
         self._connected  # noqa: B018 - refuses where this handle is closed
         fresh = type(self)(self.path)
         self._connection, fresh._connection = fresh._connection, self._connection
-        self.snapshot = fresh.snapshot
+        self.snapshot, self._alone = fresh.snapshot, fresh._alone
         self._known.clear()
         for cached in ("adjacency", "_events"):
             self.__dict__.pop(cached, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from braid_hpc.compaction.compact import compact
 from braid_hpc.run.recorder import Run
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.store import Store
-from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError, StorageError
 from tests.jobs import one
 
 
@@ -136,3 +137,39 @@ def test_a_statement_belongs_to_no_rank_of_a_job(path: Path, monkeypatch: pytest
         assert store.sql("select rank, state from ranks where run = (select run from runs where job = 'statements')")[
             "rank"
         ] == [None]
+
+
+def test_a_store_that_was_copied_without_its_directory_is_stated_on(path: Path, tmp_path: Path) -> None:
+    """Through a handle that is open on the copy, while another one asks it; both go on."""
+    alone = tmp_path / "alone" / "prov.duckdb"
+    alone.parent.mkdir()
+    shutil.copy(path, alone)
+    with Store(alone) as other, Store(alone) as store:
+        store.invalidate("data:scan", cause="beam off")
+        store.retract("model:net@2", "data:part@2", cause="not used")
+        store.on_invalid("model:net@2", ["echo", "{id}"])
+        assert store.snapshot == 4
+        assert not valid(store, "model:net@1")
+        assert [state.state for state in store.actions()] == ["due"]
+        assert (other.snapshot, valid(other, "model:net@1")) == (1, True)
+        with pytest.raises(NotFoundError, match="has no edge to"):
+            store.retract("model:net@2", "data:part@2", cause="not used")
+        other.refresh()
+        assert (other.snapshot, valid(other, "model:net@1")) == (4, False)
+    with Store(path) as first:
+        assert (first.snapshot, valid(first, "model:net@1")) == (1, True)
+
+
+def test_a_copy_whose_place_cannot_be_written_says_so(path: Path, tmp_path: Path) -> None:
+    """In one sentence, and it can be asked as before."""
+    alone = tmp_path / "alone" / "prov.duckdb"
+    alone.parent.mkdir()
+    shutil.copy(path, alone)
+    # What stands where its directory would be: nothing can be made there, whoever asks.
+    (alone.parent / "prov.duckdb.d").write_text("a file")
+    with Store(alone) as store:
+        with pytest.raises(StorageError) as raised:
+            store.invalidate("data:scan", cause="beam off")
+        assert "\n" not in str(raised.value)
+        assert str(alone) in str(raised.value)
+        assert valid(store, "model:net@1")
