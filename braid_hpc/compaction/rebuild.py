@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from braid_hpc.snapshots.files import StoreFiles, sync_path
 from braid_hpc.vocabulary.errors import ConflictError, CorruptLogError, NotFoundError, StorageError
 
 __all__ = ["Rebuilt", "rebuild"]
+
+#: How often a rebuild begins again because somebody published before it could.
+ATTEMPTS = 5
 
 Progress = Callable[[str, int, int], None]
 
@@ -98,13 +102,20 @@ def rebuild(
         target = source
     elif target.exists() or os.path.lexists(target.path):
         raise ConflictError(f"{target.path} is there already: it stays as it is")
+    for _ in range(ATTEMPTS - 1 if target is source else 0):
+        # Somebody else may publish in the moment between the last look and the replacing.
+        with contextlib.suppress(ConflictError):
+            return _rebuild(source, target, progress or _silent, partial=partial)
+    return _rebuild(source, target, progress or _silent, partial=partial)
+
+
+def _rebuild(source: StoreFiles, target: StoreFiles, progress: Progress, *, partial: bool) -> Rebuilt:
     old = source.snapshots()
-    published = find_published(source)
-    if not published.tags:
+    if not find_published(source).tags:
         raise NotFoundError(f"there is nothing to make {source.path} of: {source.archive} holds no archive of a merge")
     aside = target.begin(0)
     try:
-        done, published = _build(source, target, aside, progress or _silent, partial=partial)
+        done, published = _build(source, target, aside, progress, partial=partial)
         if target is source:
             replaced = target.replace(aside, len(published.tags), old)
         else:
@@ -138,11 +149,16 @@ def _build(
     try:
         create_tables(connection)
         replay = Replay(connection, source, progress)
-        while len((published := find_published(source)).tags) > replay.done:
+        indexed = 0
+        # Also what was published while the index was written, which takes its time.
+        while len((published := find_published(source)).tags) > indexed:
             replay.go_on(published)
-        if replay.damage:
-            _refuse(source, replay.damage, partial=partial and (target is not source or not published.readable))
-        write_adjacency(connection, target.index_of(aside), replay.done)
+            if replay.damage:
+                _refuse(source, replay.damage, partial=partial and (target is not source or not published.readable))
+            if len(find_published(source).tags) == replay.done:
+                target.index_of(aside).unlink(missing_ok=True)
+                write_adjacency(connection, target.index_of(aside), replay.done)
+                indexed = replay.done
     finally:
         connection.close()
     return replay, published

@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from braid_hpc.snapshots.locks import dead_lock, new_lock
+from braid_hpc.snapshots.locks import dead_lock, locked_directory, new_lock
 from braid_hpc.vocabulary.errors import ConflictError, NotFoundError, StorageError
 
 __all__ = ["KEEP", "PUBLISHED", "PUBLISHING", "StoreFiles", "sync_path"]
@@ -50,6 +50,8 @@ class StoreFiles:
         self.arrays = self.directory / "arrays"
         self._locks: dict[str, int] = {}
         self._published: set[str] = set()
+        #: Of what each file that is being built began as a copy: the path, and which file it was.
+        self._copied: dict[str, tuple[Path, os.stat_result]] = {}
 
     def snapshots(self) -> list[int]:
         """Return the numbers of the snapshot files that are there.
@@ -210,7 +212,8 @@ class StoreFiles:
             self._locks[tag] = new_lock(self._lock_file(tag))
             if base:
                 source = self.snapshot(base)
-                _copy(source if source.exists() or self.snapshots() else self.path, aside)
+                source = source if source.exists() or self.snapshots() else self.path
+                self._copied[tag] = source, _copy(source, aside)
         except OSError as error:
             self.discard(aside)
             if base and isinstance(error, FileNotFoundError):
@@ -270,8 +273,10 @@ class StoreFiles:
             sync_path(aside)
             os.chmod(aside, 0o444)
             self._mark_publishing(self.tag(aside))
-            # A link cannot replace a file, so of two compactions one gets the number and the other one an error.
-            os.link(aside, target)
+            with locked_directory(self.directory):
+                self._refuse_stale(self.tag(aside), number)
+                # A link cannot replace a file, so of two compactions one gets the number and the other one an error.
+                os.link(aside, target)
             self._published.add(self.tag(aside))
             # Only the one that has the number names its index.
             with contextlib.suppress(FileNotFoundError):
@@ -282,6 +287,19 @@ class StoreFiles:
             raise ConflictError(f"another compaction has published snapshot {number} of {self.path}") from None
         except OSError as error:
             raise StorageError(f"cannot publish snapshot {number} of {self.path} ({error.strerror})") from error
+
+    def _refuse_stale(self, tag: str, number: int) -> None:
+        """See that what a file began as a copy of is the newest snapshot still.
+
+        The number may be free all the same: others have gone so far beyond it that its snapshot was removed. And the
+        snapshot may have been made again from the archive meanwhile, because the one that was copied is wrong.
+        """
+        copied = self._copied.get(tag)
+        beside = [] if copied is None or copied[0] == self.path else [int(copied[0].stem)]
+        if self.snapshots()[-1:] != beside:
+            raise ConflictError(f"another compaction has published snapshot {number} of {self.path}")
+        if copied is not None and not os.path.samestat(copied[0].stat(), copied[1]):
+            raise ConflictError(f"{copied[0]} was made again, or replaced, while it was added to")
 
     def replace(self, aside: Path, number: int, old: Collection[int]) -> Path:
         """Put a finished file, made anew, in the place of the snapshots that are there, which are kept elsewhere.
@@ -302,6 +320,8 @@ class StoreFiles:
 
         Raises
         ------
+        ConflictError
+            If a later one has been published meanwhile.
         StorageError
             If the file system refuses.
         """
@@ -320,15 +340,20 @@ class StoreFiles:
                 with contextlib.suppress(FileNotFoundError):
                     os.link(path, kept / path.name)
             sync_path(kept)
-            os.rename(aside, self.snapshot(number))
-            os.rename(self.index_of(aside), self.adjacency(number))
+            with locked_directory(self.directory):
+                if self.snapshots()[-1:] > [number]:
+                    raise ConflictError(f"another compaction has gone beyond snapshot {number} of {self.path}")
+                os.rename(aside, self.snapshot(number))
+            # There is none of a graph that is too large for it.
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self.index_of(aside), self.adjacency(number))
             for path in files:
                 if path not in (self.snapshot(number), self.adjacency(number)):
                     path.unlink(missing_ok=True)
             self.name_newest()
             os.rename(kept, target)
             sync_path(self.directory)
-        except StorageError:
+        except (ConflictError, StorageError):
             raise
         except OSError as error:
             raise StorageError(f"cannot replace the snapshots of {self.path} ({error.strerror})") from error
@@ -423,6 +448,7 @@ class StoreFiles:
             From :meth:`begin`.
         """
         tag = self.tag(aside)
+        self._copied.pop(tag, None)
         self._remove(tag, self._locks.pop(tag, None))
 
     def discard_kept(self, aside: Path) -> None:
@@ -493,13 +519,14 @@ def _remove_path(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy by reference where the file system can, else byte by byte."""
+def _copy(source: Path, target: Path) -> os.stat_result:
+    """Copy by reference where the file system can, else byte by byte; return which file was copied."""
     with source.open("rb") as old, target.open("xb") as new:
         try:
             fcntl.ioctl(new.fileno(), 0x40049409, old.fileno())  # FICLONE, ioctl_ficlone(2)
         except OSError:
             shutil.copyfileobj(old, new, 16 << 20)
+        return os.fstat(old.fileno())
 
 
 def sync_path(path: Path) -> None:

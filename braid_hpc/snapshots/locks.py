@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["dead_lock", "new_lock"]
+__all__ = ["dead_lock", "locked_directory", "new_lock"]
 
 #: What a file system says that has no locks; nothing is taken for a dead one's there.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -75,6 +77,38 @@ def dead_lock(path: Path) -> int | None:
         pass
     os.close(descriptor)
     return None
+
+
+@contextlib.contextmanager
+def locked_directory(path: Path) -> Iterator[None]:
+    """Keep others who do so out of a directory; for what is done in a moment.
+
+    Parameters
+    ----------
+    path : Path
+        The directory. Where its file system has no locks, nobody is kept out.
+
+    Yields
+    ------
+    None
+        When the others are out.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            # NFS takes such a lock on what is open for writing only, as a directory never is.
+            if error.errno not in (*_NO_LOCKS, errno.EBADF):
+                raise
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -23,10 +23,12 @@ def files(tmp_path: Path) -> StoreFiles:
 
 def publish(files: StoreFiles, number: int, content: bytes) -> None:
     """Build a snapshot of these bytes and publish it."""
-    aside = files.begin(0)
+    aside = files.begin(number - 1 if number - 1 in files.snapshots() else 0)
     aside.write_bytes(content)
-    files.publish(aside, number)
-    files.discard(aside)
+    try:
+        files.publish(aside, number)
+    finally:
+        files.discard(aside)
 
 
 def test_there_is_no_store_at_first(files: StoreFiles) -> None:
@@ -125,9 +127,45 @@ def test_many_publish_and_name_at_once(files: StoreFiles) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(conflicts) <= 90
+    assert len(conflicts) == 90
     assert files.path.read_bytes() == b"30"
     assert files.snapshots()[-1] == 30
+
+
+def test_a_number_that_is_free_again_is_not_given(files: StoreFiles) -> None:
+    """Others went so far beyond it that its snapshot was removed; what is published there would be lost."""
+    publish(files, 1, b"one")
+    slow = files.begin(1)
+    first = files.begin(0)
+    first.write_bytes(b"first")
+    for number in range(2, KEEP + 4):
+        publish(files, number, b"later")
+        files.name_newest()
+    assert 2 not in files.snapshots()
+    for aside, number in ((slow, 2), (first, 1)):
+        with pytest.raises(ConflictError, match=f"another compaction has published snapshot {number}"):
+            files.publish(aside, number)
+    assert files.snapshots() == [KEEP + 2, KEEP + 3]
+
+
+def test_a_snapshot_that_was_made_again_is_not_added_to(files: StoreFiles) -> None:
+    """A merge that had copied the old one begins again, and a rebuild does where a merge was faster."""
+    publish(files, 1, b"wrong")
+    merge, again, late = files.begin(1), files.begin(0), files.begin(0)
+    for aside in (again, late):
+        aside.write_bytes(b"right")
+    files.index_of(again).write_bytes(b"index")
+    files.replace(again, 1, [1])
+    with pytest.raises(ConflictError, match=r"1.duckdb was made again, or replaced"):
+        files.publish(merge, 2)
+    assert files.snapshot(1).read_bytes() == files.path.read_bytes() == b"right"
+    publish(files, 2, b"two")
+    with pytest.raises(ConflictError, match="has gone beyond snapshot 1"):
+        files.replace(late, 1, [1])
+    assert files.newest().read_bytes() == b"two"
+    for aside in (merge, again, late):
+        files.discard(aside)
+    assert sorted(path.name for path in files.directory.iterdir() if "building" in path.name) == []
 
 
 def test_a_place_that_is_none(tmp_path: Path) -> None:
