@@ -126,6 +126,7 @@ def test_a_merge_that_others_left_far_behind_begins_again(store: Path, tmp_path:
     assert digests_of(store) == [f"d:{number}" for number in range(6)]
 
 
+@pytest.mark.slow
 def test_both_at_once(store: Path, tmp_path: Path) -> None:
     """Rebuilds, a merge that was stopped within them, statements, and readers: nothing is lost or doubled."""
     with (
