@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,77 @@ from numpy.typing import NDArray
 
 from braid_hpc.kernels import compiled
 
-__all__ = ["When", "closure", "closure_slow"]
+__all__ = ["NOTHING_OVER", "NOTHING_STATED", "PAGE_BITS", "Over", "Rows", "Stated", "When", "closure", "closure_slow"]
+
+
+class Over(NamedTuple):
+    """Rows of some nodes that are laid over those of a graph: layers, from the lowest to the uppermost.
+
+    Attributes
+    ----------
+    pages : ndarray of uint32, shape (layers, pages + 1)
+        Which of the rows below are of nodes ``128 p`` up to ``128 p + 127`` in a layer: from ``pages[layer, p]`` to
+        ``pages[layer, p + 1]``.
+    near : ndarray of uint32, shape (rows,)
+        The node of each row; ascending in each layer.
+    instead : ndarray of uint8, shape (rows,)
+        1 where a row stands for all that lower layers say of its node, 0 where it adds to that.
+    offsets : ndarray of uint32, shape (rows + 1,)
+        The edges of a row stand at ``offsets[row]:offsets[row + 1]``.
+    far, mark : ndarray of uint32, shape (edges,)
+        As in :class:`Rows`; marks count on behind those of the graph below.
+    """
+
+    pages: NDArray[np.uint32]
+    near: NDArray[np.uint32]
+    instead: NDArray[np.uint8]
+    offsets: NDArray[np.uint32]
+    far: NDArray[np.uint32]
+    mark: NDArray[np.uint32]
+
+
+class Rows(NamedTuple):
+    """A graph in compressed rows.
+
+    Attributes
+    ----------
+    offsets : ndarray of uint32, shape (nodes + 1,)
+        The edges of node `i` stand at ``offsets[i]:offsets[i + 1]``.
+    far : ndarray of uint32, shape (edges,)
+        The node at the other end.
+    mark : ndarray of unsigned, shape (edges,)
+        Of which kind the edge is.
+    over : Over
+        What is laid over it; the nodes there may be beyond those that have rows here. The places of its edges count on
+        behind those here.
+    """
+
+    offsets: NDArray[np.uint32]
+    far: NDArray[np.uint32]
+    mark: NDArray[Any]
+    over: Over
+
+
+class Stated(NamedTuple):
+    """When edges were stated and retracted.
+
+    Attributes
+    ----------
+    places : ndarray of uint32, shape (n,)
+        Edges whose mark is 2 in `allowed`, ascending; each once for each of its rows below.
+    rows : ndarray of uint32, shape (n,)
+        Which rows.
+    stated, retracted : ndarray of int64
+        When an edge was stated, and when that was retracted; rows of one statement are neighbours.
+    snapshot : ndarray of uint32
+        Which snapshot brought the retraction; 0 for none.
+    """
+
+    places: NDArray[np.uint32]
+    rows: NDArray[np.uint32]
+    stated: NDArray[np.int64]
+    retracted: NDArray[np.int64]
+    snapshot: NDArray[np.uint32]
 
 
 class When(NamedTuple):
@@ -26,34 +97,45 @@ class When(NamedTuple):
         Nodes and statements of later times are not there.
     times : ndarray of int64, shape (nodes,)
         When each node was first there.
-    places : ndarray of uint32, shape (n,)
-        Edges whose mark is 2 in `allowed`, ascending; each once for each of its rows below.
-    rows : ndarray of uint32, shape (n,)
-        Which rows.
-    stated, retracted : ndarray of int64
-        When an edge was stated, and when that was retracted; rows of one statement are neighbours.
-    snapshot : ndarray of uint32
-        Which snapshot brought the retraction; 0 for none.
+    more_times : ndarray of int64
+        The same for the nodes behind those.
+    stated : Stated
+        Of the edges of a graph.
+    over : Stated
+        Of the edges that are laid over it; their places begin with 0.
     """
 
     at: int
     as_of: int
     times: NDArray[np.int64]
-    places: NDArray[np.uint32]
-    rows: NDArray[np.uint32]
-    stated: NDArray[np.int64]
-    retracted: NDArray[np.int64]
-    snapshot: NDArray[np.uint32]
+    more_times: NDArray[np.int64]
+    stated: Stated
+    over: Stated
 
 
-_NO_TIME = When(
-    *(0, 0, np.empty(0, np.int64), np.empty(0, np.uint32), np.empty(0, np.uint32)),
-    *(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint32)),
+def _constant(values: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of the same type as those that are mapped: one machine code serves both."""
+    values.flags.writeable = False
+    return values
+
+
+_NO_TIMES: NDArray[np.int64] = _constant(np.empty(0, np.int64))
+_NO_NUMBERS: NDArray[np.uint32] = _constant(np.empty(0, np.uint32))
+NOTHING_STATED = Stated(_NO_NUMBERS, _NO_NUMBERS, _NO_TIMES, _NO_TIMES, _NO_NUMBERS)
+_NO_TIME = When(0, 0, _NO_TIMES, _NO_TIMES, NOTHING_STATED, NOTHING_STATED)
+
+#: No layers.
+NOTHING_OVER = Over(
+    *(_constant(np.empty((0, 1), np.uint32)), _NO_NUMBERS, _constant(np.empty(0, np.uint8))),
+    *(_constant(np.zeros(1, np.uint32)), _NO_NUMBERS, _NO_NUMBERS),
 )
+
+#: Bits of a node's number that say where in its page it is.
+PAGE_BITS = 7
 
 
 def closure(
-    rows: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+    rows: Rows,
     allowed: NDArray[np.uint8],
     starts: NDArray[np.int64],
     *,
@@ -65,9 +147,8 @@ def closure(
 
     Parameters
     ----------
-    rows : tuple of ndarray
-        ``offsets`` (unsigned, shape (nodes + 1,)), ``far`` and ``mark`` (unsigned, shape (edges,)): the edges of node
-        `i` lead to ``far[offsets[i]:offsets[i + 1]]``.
+    rows : Rows
+        The graph.
     allowed : ndarray of uint8
         By mark: whether such an edge is followed; 2 where `when` says so.
     starts : ndarray of int64
@@ -99,36 +180,79 @@ def closure(
     Examples
     --------
     >>> import numpy as np
-    >>> rows = np.array([0, 1, 2, 2], np.uint32), np.array([1, 2], np.uint32), np.array([0, 0], np.uint16)
+    >>> offsets, far, mark = np.array([0, 1, 2, 2], "u4"), np.array([1, 2], "u4"), np.array([0, 0], "u2")
+    >>> rows = Rows(offsets, far, mark, NOTHING_OVER)
     >>> nodes, distance = closure(rows, np.array([1], np.uint8), np.array([0]), depth=9, seen=np.zeros(1, np.uint8))
     >>> nodes.tolist(), distance.tolist()
     ([0, 1, 2], [0, 1, 2])
     """
-    offsets, far, mark = rows
     found: tuple[NDArray[np.int64], NDArray[np.int32]]
-    found = _closure(offsets, far, mark, allowed, starts, depth, seen, when is not None, *(when or _NO_TIME))
+    found = _closure(rows, allowed, starts, depth, seen, when is not None, when or _NO_TIME)
     return found
 
 
 @compiled
 def _closure(
-    offsets: NDArray[Any],
-    far: NDArray[Any],
-    mark: NDArray[Any],
+    rows: Rows,
     allowed: NDArray[np.uint8],
     starts: NDArray[np.int64],
     depth: int,
     seen: NDArray[np.uint8],
     timed: bool,
-    at_snapshot: int,
-    as_of: int,
-    times: NDArray[np.int64],
-    places: NDArray[np.uint32],
-    rows: NDArray[np.uint32],
-    stated: NDArray[np.int64],
-    retracted: NDArray[np.int64],
-    snapshot: NDArray[np.uint32],
+    when: When,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    at_snapshot, as_of, times, more_times = when.at, when.as_of, when.times, when.more_times
+    over, layers = rows.over, rows.over.pages.shape[0]
+
+    def holds(edge: int, about: Stated) -> bool:
+        # The first row of this edge, then its statements one by one: one that holds is enough.
+        places, which = about.places, about.rows
+        low, high = 0, places.size
+        while low < high:
+            middle = (low + high) // 2
+            if places[middle] < edge:
+                low = middle + 1
+            else:
+                high = middle
+        found = False
+        while low < places.size and places[low] == edge and not found:
+            said = about.stated[which[low]]
+            found = said <= as_of
+            while low < places.size and places[low] == edge and about.stated[which[low]] == said:
+                row = which[low]
+                if about.snapshot[row] and about.snapshot[row] <= at_snapshot and about.retracted[row] <= as_of:
+                    found = False
+                low += 1
+        return found
+
+    def expand(
+        begin: np.int64,
+        end: np.int64,
+        far: NDArray[Any],
+        mark: NDArray[Any],
+        about: Stated,
+        nodes: NDArray[np.int64],
+        count: int,
+    ) -> int:
+        # There is room for all of these among the nodes.
+        for edge in range(begin, end):
+            there = far[edge]
+            # Asked first: where most of a graph is reached, most edges lead to what was seen.
+            byte, bit = there >> 3, np.uint8(1 << (there & 7))
+            if seen[byte] & bit:
+                continue
+            follow = allowed[mark[edge]]
+            if follow:
+                if timed:
+                    if (times[there] if there < times.size else more_times[there - times.size]) > as_of:
+                        continue
+                    if follow == 2 and not holds(edge, about):
+                        continue
+                nodes[count] = there
+                seen[byte] |= bit
+                count += 1
+        return count
+
     nodes = np.empty(max(1024, 2 * starts.size), np.int64)
     distance = np.empty(nodes.size, np.int32)
     count = starts.size
@@ -139,49 +263,38 @@ def _closure(
     while at < count and distance[at] < depth:
         node, level = nodes[at], distance[at] + 1
         at += 1
-        for edge in range(offsets[node], offsets[node + 1]):
-            there = far[edge]
-            # Asked first: where most of a graph is reached, most edges lead to what was seen.
-            byte, bit = there >> 3, np.uint8(1 << (there & 7))
-            if seen[byte] & bit:
-                continue
-            follow = allowed[mark[edge]]
-            if follow:
-                if timed:
-                    if times[there] > as_of:
-                        continue
-                    if follow == 2:
-                        # The first row of this edge, then its statements one by one: one that holds is enough.
-                        low, high = 0, places.size
-                        while low < high:
-                            middle = (low + high) // 2
-                            if places[middle] < edge:
-                                low = middle + 1
-                            else:
-                                high = middle
-                        holds = False
-                        while low < places.size and places[low] == edge and not holds:
-                            said = stated[rows[low]]
-                            holds = said <= as_of
-                            while low < places.size and places[low] == edge and stated[rows[low]] == said:
-                                row = rows[low]
-                                if snapshot[row] and snapshot[row] <= at_snapshot and retracted[row] <= as_of:
-                                    holds = False
-                                low += 1
-                        if not holds:
-                            continue
-                if count == nodes.size:
-                    more, further = np.empty(2 * count, np.int64), np.empty(2 * count, np.int32)
-                    more[:count], further[:count] = nodes, distance
-                    nodes, distance = more, further
-                nodes[count], distance[count] = there, level
-                seen[byte] |= bit
-                count += 1
+        known, below = count, True
+        for layer in range(layers - 1, -1, -1):
+            page = node >> PAGE_BITS
+            low, end = np.int64(over.pages[layer, page]), np.int64(over.pages[layer, page + 1])
+            high = end
+            while low < high:
+                middle = (low + high) // 2
+                if over.near[middle] < node:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low < end and over.near[low] == node:
+                begin, after = np.int64(over.offsets[low]), np.int64(over.offsets[low + 1])
+                while count + after - begin > nodes.size:
+                    nodes = np.concatenate((nodes, np.empty_like(nodes)))
+                    distance = np.concatenate((distance, np.empty_like(distance)))
+                count = expand(begin, after, over.far, over.mark, when.over, nodes, count)
+                if over.instead[low]:
+                    below = False
+                    break
+        if below and node < rows.offsets.size - 1:
+            begin, after = np.int64(rows.offsets[node]), np.int64(rows.offsets[node + 1])
+            while count + after - begin > nodes.size:
+                nodes = np.concatenate((nodes, np.empty_like(nodes)))
+                distance = np.concatenate((distance, np.empty_like(distance)))
+            count = expand(begin, after, rows.far, rows.mark, when.stated, nodes, count)
+        distance[known:count] = level
     return nodes[:count], distance[:count]
 
 
 def closure_slow(
-    rows: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+    rows: Rows,
     allowed: NDArray[np.uint8],
     starts: NDArray[np.int64],
     *,
@@ -207,27 +320,47 @@ def closure_slow(
     --------
     closure : the same, compiled.
     """
-    offsets, far, mark = rows
     found = dict.fromkeys(starts.tolist(), 0)
     for node in (queue := list(found)):
         if found[node] < depth:
-            for edge in range(int(offsets[node]), int(offsets[node + 1])):
-                there = int(far[edge])
-                follow = int(allowed[mark[edge]])
+            for there, mark, edge, about in _edges_slow(rows, node, when):
+                follow = int(allowed[mark])
                 if when is not None and follow:
-                    follow = when.times[there] <= when.as_of and (follow == 1 or _holds(when, edge))
+                    follow = _time_slow(when, there) <= when.as_of and (follow == 1 or _holds(when, about, edge))
                 if follow and not seen[there >> 3] >> (there & 7) & 1 and there not in found:
                     found[there] = found[node] + 1
                     queue.append(there)
     return np.array(queue, np.int64), np.array([found[node] for node in queue], np.int32)
 
 
-def _holds(when: When, edge: int) -> bool:
+def _edges_slow(rows: Rows, node: int, when: When | None) -> Iterator[tuple[int, int, int, Stated | None]]:
+    """Yield far end, mark, place, and where to look its times up, of the edges of a node, the uppermost layer first."""
+    over = rows.over
+    for pages in reversed(over.pages.tolist()):
+        page = node >> PAGE_BITS
+        for row in range(pages[page], pages[page + 1]):
+            if over.near[row] == node:
+                for edge in range(int(over.offsets[row]), int(over.offsets[row + 1])):
+                    yield int(over.far[edge]), int(over.mark[edge]), edge, when and when.over
+                if over.instead[row]:
+                    return
+    if node < len(rows.offsets) - 1:
+        for edge in range(int(rows.offsets[node]), int(rows.offsets[node + 1])):
+            yield int(rows.far[edge]), int(rows.mark[edge]), edge, when and when.stated
+
+
+def _time_slow(when: When, node: int) -> int:
+    known = len(when.times)
+    return int(when.times[node] if node < known else when.more_times[node - known])
+
+
+def _holds(when: When, about: Stated | None, edge: int) -> bool:
     """Whether one statement of an edge was made by the time that is asked for, and not retracted by then."""
     said: dict[int, bool] = {}
-    for place, row in zip(when.places.tolist(), when.rows.tolist(), strict=True):
+    assert about is not None
+    for place, row in zip(about.places.tolist(), about.rows.tolist(), strict=True):
         if place == edge:
-            gone = 0 < when.snapshot[row] <= when.at and when.retracted[row] <= when.as_of
-            time = int(when.stated[row])
+            gone = 0 < about.snapshot[row] <= when.at and about.retracted[row] <= when.as_of
+            time = int(about.stated[row])
             said[time] = said.get(time, time <= when.as_of) and not gone
     return any(said.values())

@@ -24,6 +24,7 @@ from braid_hpc.reading.directories import find_writers, read_header
 from braid_hpc.reading.newer import refuse_newer
 from braid_hpc.reading.survey import read_writer
 from braid_hpc.reading.writer_log import WriterLog
+from braid_hpc.snapshots.adjacency_layers import ground_for
 from braid_hpc.snapshots.adjacency_write import write_adjacency
 from braid_hpc.snapshots.connect import (
     check_growable,
@@ -242,7 +243,8 @@ def _attempt(
             files.sweep(base, {tag for (tag,) in connection.execute("select archive from snapshots").fetchall()})
             result = _commit(connection, directories, files, copies, files.tag(aside), progress, empty=empty)
             if result.new:
-                write_adjacency(connection, files.index_of(aside), result.snapshot)
+                below = ground_for(connection, files.adjacency(base), base) if numbers else None
+                write_adjacency(connection, files.index_of(aside), result.snapshot, below=below)
         finally:
             connection.close()
         if result.new:

@@ -13,7 +13,7 @@ from braid_hpc.lineage.ground import Ground, edges_by_refs
 from braid_hpc.lineage.missing import Missing
 from braid_hpc.lineage.pictured import Pictured, Source
 from braid_hpc.lineage.render import dot, mermaid
-from braid_hpc.lineage.walk import FOLLOWED, edges_of, followed, moment_of
+from braid_hpc.lineage.walk import FOLLOWED, followed, moment_of
 from braid_hpc.snapshots.adjacency import Adjacency
 from braid_hpc.store.holding import FOREVER, HOLDING, LATER, absent_nodes
 from braid_hpc.store.resolve import Node
@@ -170,8 +170,8 @@ def _missing(ground: Ground, ids: list[int], root: Node | None) -> list[Missing]
 def _over_index(index: Adjacency, start: int, moment: tuple[int, int | None], closed: set[int]) -> dict[int, int]:
     """Follow edges in both directions, a level at a time."""
     at, as_of = moment
-    allowed = index.allowed(FOLLOWED, at, as_of=as_of is not None)
-    ways = [(index.half(down=down), moment_of(index, down=down, at=at, as_of=as_of)) for down in (False, True)]
+    halves = [index.half(down=down, timed=as_of is not None) for down in (False, True)]
+    ways = [(half, half.allowed(FOLLOWED, at), moment_of(half, at=at, as_of=as_of)) for half in halves]
     seen = np.zeros(index.nodes + 1, np.bool_)
     seen[[node for node in closed if node <= index.nodes]] = True
     if as_of is not None:
@@ -183,9 +183,9 @@ def _over_index(index: Adjacency, start: int, moment: tuple[int, int | None], cl
     while len(frontier):
         level += 1
         ahead = []
-        for half, when in ways:
-            _, places = edges_of(half.offsets, frontier)
-            ahead.append(half.far[places][followed(places, half.far[places], half.mark, allowed, when)])
+        for half, allowed, when in ways:
+            edges = half.edges_of(frontier)
+            ahead.append(edges.far[followed(half, edges, allowed, when)])
         found = np.unique(np.concatenate(ahead)).astype(np.int64)
         frontier = found[~seen[found]]
         seen[frontier] = True

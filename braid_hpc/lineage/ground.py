@@ -179,20 +179,19 @@ class Ground:
         index = self.store.adjacency
         if index is None:
             return lambda node: self._over_tables(node, down=down)
-        half, when = index.half(down=down), moment_of(index, down=down, at=self.at, as_of=self.as_of)
-        allowed = index.allowed(self.relations, self.at, as_of=when is not None)
+        half = index.half(down=down, timed=self.as_of is not None)
+        allowed, when = half.allowed(self.relations, self.at), moment_of(half, at=self.at, as_of=self.as_of)
         later = np.empty(0, np.int64) if when is None else index.later(when.at, when.as_of)
         closed = np.concatenate([later, np.fromiter(self.closed, np.int64, len(self.closed))])
 
         def step(node: int) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
             if node > index.nodes:
                 return self._over_tables(node, down=down)
-            places = np.arange(half.offsets[node], half.offsets[node + 1], dtype=np.int64)
-            far = half.far[places]
-            keep = followed(places, far, half.mark, allowed, when)
+            edges = half.edges_of(np.array([node], np.int64))
+            keep = followed(half, edges, allowed, when)
             if len(closed):
-                keep &= ~np.isin(far, closed)
-            return far[keep].astype(np.int64), index.marks[half.mark[places[keep]], 1]
+                keep &= ~np.isin(edges.far, closed)
+            return edges.far[keep].astype(np.int64), half.marks[edges.mark[keep], 1]
 
         return step
 

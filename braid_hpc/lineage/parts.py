@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braid_hpc.lineage.walk import RELATION_NAMES, Walk, edges_of
+from braid_hpc.lineage.walk import RELATION_NAMES, Walk
+from braid_hpc.snapshots.adjacency import spread
 
 __all__ = ["Ahead", "leading_to", "parted"]
 
@@ -67,7 +68,7 @@ def leading_to(found: Walk, goal: int) -> tuple[Walk, NDArray[np.int32]]:
     while len(frontier):
         far[frontier] = level
         level += 1
-        near = child[order[edges_of(offsets, frontier)[1]]]
+        near = child[order[spread(offsets, frontier)[1]]]
         near = np.sort(near[far[near] < 0])
         # Each once: numpy.unique does the same, and imports what takes longer.
         frontier = near[np.flatnonzero(np.diff(near, prepend=-1))]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braid_hpc.kernels.closure import When
-from braid_hpc.snapshots.adjacency import RELATIONS, Adjacency, Half
+from braid_hpc.kernels.closure import Stated, When
+from braid_hpc.snapshots.adjacency import RELATIONS, Adjacency, Edges, Half
 from braid_hpc.store.holding import FOREVER, HOLDING, absent_nodes, filled_nodes
 from braid_hpc.vocabulary.codes import Relation
 
@@ -147,8 +147,9 @@ def _over_index(
     closed: Collection[int],
     edges: bool,
 ) -> Walk:
-    half, when = index.half(down=down), moment_of(index, down=down, at=moment[0], as_of=moment[1])
-    allowed = index.allowed(relations, moment[0], as_of=when is not None)
+    at, as_of = moment
+    half = index.half(down=down, timed=as_of is not None)
+    allowed, when = half.allowed(relations, at), moment_of(half, at=at, as_of=as_of)
     # Compiled only where somebody has loaded the compiler already: loading it takes longer than any walk.
     compiled = "numba" in sys.modules
     seen = np.zeros((index.nodes + 8) // 8, np.uint8)
@@ -156,16 +157,17 @@ def _over_index(
     if closed:
         barred = np.fromiter(closed, np.int64, len(closed))
         mark_seen(seen, barred[barred <= index.nodes])
-    if when is not None:
+    known = begin[begin <= index.nodes]
+    if when is not None and half.timed is not None:
         later = index.later(when.at, when.as_of)
         mark_seen(seen, later)
-    known = begin[begin <= index.nodes]
-    if when is not None:
         # What was not there had no edges either.
-        known = known[(when.times[known] <= when.as_of) & ~np.isin(known, later)]
+        known = known[(half.timed.times.of(known) <= when.as_of) & ~np.isin(known, later)]
     deepest = index.nodes + 1 if depth is None else min(depth, index.nodes + 1)
-    reach = _compiled_closure() if compiled else closure_by_level
-    nodes, levels = reach((half.offsets, half.far, half.mark), allowed, known, depth=deepest, seen=seen, when=when)
+    if compiled:
+        nodes, levels = _compiled_closure()(half.rows, allowed, known, depth=deepest, seen=seen, when=when)
+    else:
+        nodes, levels = closure_by_level(half, allowed, known, depth=deepest, seen=seen, when=when)
     between = _edges_between(index, half, nodes, allowed, down, when) if edges else _no_edges()
     if len(known) < len(begin):
         nodes = np.concatenate([begin, nodes[len(known) :]])
@@ -173,15 +175,13 @@ def _over_index(
     return Walk(nodes, levels, *between)
 
 
-def moment_of(index: Adjacency, *, down: bool, at: int, as_of: int | None) -> When | None:
+def moment_of(half: Half, *, at: int, as_of: int | None) -> When | None:
     """Return what a walk over an index must know of a time.
 
     Parameters
     ----------
-    index : Adjacency
-        Open.
-    down : bool
-        From parents to children.
+    half : Half
+        The edges, with their times if one is asked for.
     at : int
         Snapshot number.
     as_of : int or None
@@ -191,16 +191,11 @@ def moment_of(index: Adjacency, *, down: bool, at: int, as_of: int | None) -> Wh
     -------
     When or None
         None for no time.
-
-    Raises
-    ------
-    CorruptLogError
-        If the index is damaged and cannot be made again.
     """
-    if as_of is None:
+    timed = half.timed
+    if as_of is None or timed is None:
         return None
-    rows = index.exceptions(down=down)
-    return When(at, as_of, index.times, rows.places, rows.rows, rows.stated, rows.retracted, rows.snapshot)
+    return When(at, as_of, timed.times.first, timed.times.more, timed.stated, timed.over)
 
 
 def _compiled_closure() -> Any:
@@ -223,7 +218,7 @@ def mark_seen(seen: NDArray[np.uint8], nodes: NDArray[np.int64]) -> None:
 
 
 def closure_by_level(
-    rows: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+    half: Half,
     allowed: NDArray[np.uint8],
     starts: NDArray[np.int64],
     *,
@@ -235,7 +230,9 @@ def closure_by_level(
 
     Parameters
     ----------
-    rows, allowed, starts, depth, seen, when
+    half : Half
+        The edges.
+    allowed, starts, depth, seen, when
         As there; `seen` stays as it is.
 
     Returns
@@ -245,88 +242,67 @@ def closure_by_level(
     distance : ndarray of int32
         As there.
     """
-    offsets, far, mark = rows
     # Bits of one byte would come in each other's way here.
     seen = np.unpackbits(seen, bitorder="little")
     found, seen[starts] = [starts], 1
     while len(frontier := found[-1]) and len(found) <= depth:
-        _, places = edges_of(offsets, frontier)
-        ahead = far[places]
-        keep = seen[ahead] == 0
-        ahead, places = ahead[keep], places[keep]
-        ahead = np.unique(ahead[followed(places, ahead, mark, allowed, when)]).astype(np.int64)
+        edges = half.edges_of(frontier)
+        edges = edges.only(np.flatnonzero(seen[edges.far] == 0))
+        ahead = np.unique(edges.far[followed(half, edges, allowed, when)]).astype(np.int64)
         seen[ahead] = 1
         found.append(ahead)
     levels = np.repeat(np.arange(len(found), dtype=np.int32), [len(level) for level in found])
     return np.concatenate(found), levels
 
 
-def followed(
-    places: NDArray[np.int64],
-    far: NDArray[Any],
-    mark: NDArray[Any],
-    allowed: NDArray[np.uint8],
-    when: When | None,
-) -> NDArray[np.bool_]:
+def followed(half: Half, edges: Edges, allowed: NDArray[np.uint8], when: When | None) -> NDArray[np.bool_]:
     """Return which of some edges are followed.
 
     Parameters
     ----------
-    places : ndarray of int64
-        Where they stand.
-    far : ndarray
-        The node at the other end of each.
-    mark, allowed, when
-        As for :func:`closure_by_level`.
+    half : Half
+        What they are of.
+    edges : Edges
+        The edges.
+    allowed : ndarray of uint8
+        From :meth:`Half.allowed`.
+    when : When or None
+        From :func:`moment_of`.
 
     Returns
     -------
     ndarray of bool
         For each of them.
     """
-    says = allowed[mark[places]]
+    says = allowed[edges.mark]
     keep: NDArray[np.bool_] = says != 0
-    if when is None:
+    if when is None or half.timed is None:
         return keep
-    keep = (says != 0) & (when.times[far] <= when.as_of)
-    asked = np.flatnonzero(keep & (says == 2))
-    if len(asked):
-        first, after = (np.searchsorted(when.places, places[asked], side=side) for side in ("left", "right"))
-        counts = after - first
-        ends = np.cumsum(counts)
-        rows = when.rows[np.repeat(first - ends + counts, counts) + np.arange(ends[-1])]
-        edge = np.repeat(np.arange(len(asked)), counts)
-        stated, snapshot = when.stated[rows], when.snapshot[rows]
-        gone = (snapshot > 0) & (snapshot <= when.at) & (when.retracted[rows] <= when.as_of)
-        # Each statement, with all its retractions; then each edge, with all its statements.
-        begin = np.flatnonzero(np.concatenate([[True], (edge[1:] != edge[:-1]) | (stated[1:] != stated[:-1])]))
-        holds = ~np.logical_or.reduceat(gone, begin) & (stated[begin] <= when.as_of)
-        keep[asked] = np.bincount(edge[begin][holds], minlength=len(asked)) > 0
+    keep &= half.timed.times.of(edges.far) <= when.as_of
+    lowest = len(half.rows.far)
+    for about, ours, first in (
+        (when.stated, edges.place < lowest, 0),
+        (when.over, edges.place >= lowest, lowest),
+    ):
+        asked = np.flatnonzero(keep & ours & (says == 2))
+        if len(asked):
+            keep[asked] = _held(about, edges.place[asked] - first, when)
     return keep
 
 
-def edges_of(offsets: NDArray[Any], nodes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the places of the edges of some nodes.
-
-    Parameters
-    ----------
-    offsets : ndarray of uint32, shape (nodes + 1,)
-        Where the edges of each node begin.
-    nodes : ndarray of int64
-        Which nodes.
-
-    Returns
-    -------
-    near : ndarray of int64
-        The node of each edge.
-    places : ndarray of int64
-        The place of each edge.
-    """
-    first = offsets[nodes].astype(np.int64)
-    counts = offsets[nodes + 1].astype(np.int64) - first
+def _held(about: Stated, places: NDArray[np.int64], when: When) -> NDArray[np.bool_]:
+    """Return which edges one statement holds of: made by the time that is asked for, and not retracted by then."""
+    first, after = (np.searchsorted(about.places, places, side=side) for side in ("left", "right"))
+    counts = after - first
     ends = np.cumsum(counts)
-    places = np.repeat(first - ends + counts, counts) + np.arange(ends[-1] if len(ends) else 0)
-    return np.repeat(nodes, counts), places
+    rows = about.rows[np.repeat(first - ends + counts, counts) + np.arange(ends[-1])]
+    edge = np.repeat(np.arange(len(places)), counts)
+    stated, snapshot = about.stated[rows], about.snapshot[rows]
+    gone = (snapshot > 0) & (snapshot <= when.at) & (about.retracted[rows] <= when.as_of)
+    # Each statement, with all its retractions; then each edge, with all its statements.
+    begin = np.flatnonzero(np.concatenate([[True], (edge[1:] != edge[:-1]) | (stated[1:] != stated[:-1])]))
+    holds = ~np.logical_or.reduceat(gone, begin) & (stated[begin] <= when.as_of)
+    return np.bincount(edge[begin][holds], minlength=len(places)) > 0
 
 
 def _no_edges() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]:
@@ -344,13 +320,11 @@ def _edges_between(
     """Return the followed edges between nodes that were reached, each once."""
     reached = np.zeros(index.nodes + 1, np.bool_)
     reached[nodes] = True
-    near, places = edges_of(half.offsets, nodes)
-    far = half.far[places]
-    keep = reached[far]
-    near, places, far = near[keep], places[keep], far[keep]
-    keep = followed(places, far, half.mark, allowed, when)
-    near, end = near[keep], far[keep].astype(np.int64)
-    relation: NDArray[np.uint32] = index.marks[half.mark[places[keep]], 1]
+    edges = half.edges_of(nodes)
+    edges = edges.only(np.flatnonzero(reached[edges.far]))
+    edges = edges.only(np.flatnonzero(followed(half, edges, allowed, when)))
+    near, end = edges.near, edges.far.astype(np.int64)
+    relation: NDArray[np.uint32] = half.marks[edges.mark, 1]
     # Edges of one node are by the other end, so those that several snapshots brought are neighbours, but for relations.
     twice = np.flatnonzero((near[1:] == near[:-1]) & (end[1:] == end[:-1]))
     if len(twice):

@@ -1,62 +1,42 @@
-"""The adjacency index of a snapshot: the edges of the graph by their ends, in a file that is mapped and never changed.
+"""The adjacency index of a snapshot: the edges of the graph by their ends, in files that are mapped and never changed.
 
 ``docs/adjacency-format.md`` has the format. The index is made from the tables when a snapshot is made, and holds
-nothing that they do not: where it is missing or damaged, it is made again.
+nothing that they do not: where it is missing or damaged, it is made again. It is a file of its own, or a small one laid
+over that of an earlier snapshot, which may be laid over another one; here they are one graph.
 """
 
 from __future__ import annotations
 
-import mmap
-import os
-import struct
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
+from braid_hpc.kernels.closure import NOTHING_OVER, NOTHING_STATED, Over, Rows, Stated
+from braid_hpc.snapshots.segment import MAJOR, MINOR, PAGE, Segment, open_segment
 from braid_hpc.vocabulary.codes import Relation
-from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError
+from braid_hpc.vocabulary.errors import CorruptLogError
 
-__all__ = ["ALWAYS", "MAJOR", "MINOR", "NEVER", "RELATIONS", "Adjacency", "Exceptions", "Half", "open_adjacency"]
+__all__ = [
+    "ALWAYS",
+    "MAJOR",
+    "MINOR",
+    "NEVER",
+    "RELATIONS",
+    "Adjacency",
+    "Edges",
+    "Half",
+    "Timed",
+    "Times",
+    "open_adjacency",
+    "spread",
+]
 
-MAGIC = b"BRAIDADJ"
-MAJOR = 1
-MINOR = 0
-
-#: Magic, and XXH3-128 of the header behind it; major, minor, snapshot, highest id, bytes of a mark, a reserved word.
-#: Behind it, for each of :data:`SECTIONS`, where it begins, its bytes, and their XXH3-128.
-HEADER = struct.Struct("<8s16sHHIQII")
-SECTION = struct.Struct("<QQ16s")
-SUMMED = len(MAGIC) + 16
-ALIGN = 64
-
-#: Sections in their order, with the type of their numbers; that of marks is in the header.
-SECTIONS = {
-    "marks": "<u4",
-    "times": "<i8",
-    "earlier_node": "<u4",
-    "earlier_until": "<u4",
-    "earlier_time": "<i8",
-    "stated": "<i8",
-    "retracted": "<i8",
-    "retracted_snapshot": "<u4",
-    "down_offsets": "<u4",
-    "down_far": "<u4",
-    "down_mark": "",
-    "down_places": "<u4",
-    "down_rows": "<u4",
-    "up_offsets": "<u4",
-    "up_far": "<u4",
-    "up_mark": "",
-    "up_places": "<u4",
-}
-
-#: Bytes of the header and the table of sections.
-HEAD = HEADER.size + SECTION.size * len(SECTIONS)
+T = TypeVar("T")
 
 #: Numbers of the relations in the file.
 RELATIONS: dict[Relation, int] = {
@@ -72,27 +52,119 @@ ALWAYS, NEVER = -(1 << 63), (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Exceptions:
-    """When edges hold that do not simply hold as soon as both their ends are there.
+class Times:
+    """When each node was first declared or begun.
 
     Attributes
     ----------
-    places : ndarray of uint32, shape (n,)
-        The edge, by its place in a :class:`Half`, ascending.
-    rows : ndarray of uint32, shape (n,)
-        Which of the rows below belongs to it. An edge has several: one for each time at which it was stated and, for
-        each of these, each retraction of it that none of the same or an earlier snapshot precedes.
-    stated, retracted : ndarray of int64
-        Nanoseconds since 1970 UTC; :data:`NEVER` where it was not retracted.
-    snapshot : ndarray of uint32
-        That of the retraction.
+    first : ndarray of int64, shape (n,)
+        Of the nodes 0 to `n` - 1, in nanoseconds since 1970 UTC; :data:`ALWAYS` where nothing of it was seen.
+    more : ndarray of int64
+        Of the nodes behind those.
     """
 
-    places: NDArray[np.uint32]
-    rows: NDArray[np.uint32]
-    stated: NDArray[np.int64]
-    retracted: NDArray[np.int64]
-    snapshot: NDArray[np.uint32]
+    first: NDArray[np.int64]
+    more: NDArray[np.int64]
+
+    def of(self, nodes: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the times of some nodes.
+
+        Parameters
+        ----------
+        nodes : ndarray of integers
+            Dense ids.
+
+        Returns
+        -------
+        ndarray of int64
+            One for each.
+        """
+        known = len(self.first)
+        beyond = np.flatnonzero(nodes >= known) if len(self.more) else nodes[:0]
+        times: NDArray[np.int64] = self.first[nodes if not len(beyond) else np.minimum(nodes, known - 1)]
+        times[beyond] = self.more[nodes[beyond] - known]
+        return times
+
+    def over(self, tail: NDArray[np.int64], changed: tuple[NDArray[Any], NDArray[np.int64]]) -> Times:
+        """Return what they become with those of further nodes, and others for some of these.
+
+        Parameters
+        ----------
+        tail : ndarray of int64
+            Of the nodes behind these.
+        changed : tuple of (ndarray of integers, ndarray of int64)
+            Nodes, and their times.
+
+        Returns
+        -------
+        Times
+            New ones.
+        """
+        node, time = changed
+        first, more = self.first, np.concatenate([self.more, tail])
+        below = node < len(first)
+        if below.any():
+            first = first.copy()
+            first[node[below]] = time[below]
+        more[node[~below] - len(first)] = time[~below]
+        for values in (first, more):
+            values.flags.writeable = False
+        return Times(first, more)
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What there is to know of times for the edges in one direction.
+
+    Attributes
+    ----------
+    times : Times
+        Of the nodes.
+    stated, over : Stated
+        Of the edges of the lowest file, and of those laid over it, that do not simply hold as soon as both their ends
+        are there.
+    """
+
+    times: Times
+    stated: Stated
+    over: Stated
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """Some edges; those of one node are neighbours, by the other end.
+
+    Attributes
+    ----------
+    near : ndarray of int64
+        The node they were asked of.
+    far : ndarray of uint32
+        The other end.
+    mark : ndarray of unsigned
+        A row of :attr:`Half.marks`.
+    place : ndarray of int64
+        Where they stand: what is laid over the lowest file is counted on behind its edges.
+    """
+
+    near: NDArray[np.int64]
+    far: NDArray[np.uint32]
+    mark: NDArray[Any]
+    place: NDArray[np.int64]
+
+    def only(self, which: NDArray[Any]) -> Edges:
+        """Return some of them.
+
+        Parameters
+        ----------
+        which : ndarray of int64
+            Their indices.
+
+        Returns
+        -------
+        Edges
+            In the order given.
+        """
+        return Edges(*(getattr(self, name)[which] for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +173,113 @@ class Half:
 
     Attributes
     ----------
-    offsets : ndarray of uint32, shape (nodes + 2,)
-        Those of node `i` stand at ``offsets[i]:offsets[i + 1]``; ids begin with 1.
-    far : ndarray of uint32, shape (edges,)
-        The node at the other end, ascending for each node.
-    mark : ndarray of uint8, uint16 or uint32, shape (edges,)
-        A row of :attr:`Adjacency.marks`.
+    rows : Rows
+        As the kernel takes them; ids begin with 1.
+    marks : ndarray of uint32, shape (marks, 4)
+        Snapshot, number of the relation (:data:`RELATIONS`), snapshot from which on such an edge is retracted (0 for
+        none), and whether it is among those of which :attr:`timed` tells when they hold.
+    timed : Timed or None
+        None where it was not asked for.
     """
 
-    offsets: NDArray[np.uint32]
-    far: NDArray[np.uint32]
-    mark: NDArray[Any]
+    rows: Rows
+    marks: NDArray[np.uint32]
+    timed: Timed | None
+
+    def edges_of(self, nodes: NDArray[np.int64]) -> Edges:
+        """Return the edges of some nodes.
+
+        Parameters
+        ----------
+        nodes : ndarray of int64
+            Which nodes.
+
+        Returns
+        -------
+        Edges
+            All of them; nodes that have none are left out, and the others need not be in the order given.
+        """
+        over = self.rows.over
+        if not len(over.pages):
+            return self._lowest(nodes)
+        found = []
+        lower = nodes
+        for rows in over.pages[::-1]:
+            begin, end = int(rows[0]), int(rows[-1])
+            near = over.near[begin:end]
+            row = np.minimum(np.searchsorted(near, lower), max(len(near) - 1, 0))
+            hit = near[row] == lower if len(near) else np.zeros(len(lower), np.bool_)
+            at, place = spread(over.offsets, row[hit] + begin)
+            edges = Edges(lower[hit][at], over.far[place], over.mark[place], place + len(self.rows.far))
+            found.append((lower[hit], edges))
+            gone = hit.copy()
+            gone[hit] = over.instead[row[hit] + begin] != 0
+            lower = lower[~gone]
+        touched = np.unique(np.concatenate([hit for hit, _ in found]))
+        if not len(touched):
+            return self._lowest(nodes)
+        # Only what has rows in several files needs to be put in order.
+        plain = np.isin(lower, touched, invert=True)
+        pieces = [*(edges for _, edges in found), self._lowest(lower[~plain])]
+        mixed = Edges(*(np.concatenate([getattr(each, name) for each in pieces]) for name in Edges.__slots__))
+        mixed = mixed.only(np.lexsort((mixed.place, mixed.far, mixed.near)))
+        rest = self._lowest(lower[plain])
+        return Edges(*(np.concatenate([getattr(rest, name), getattr(mixed, name)]) for name in Edges.__slots__))
+
+    def _lowest(self, nodes: NDArray[np.int64]) -> Edges:
+        offsets = self.rows.offsets
+        known = nodes[nodes < len(offsets) - 1]
+        at, place = spread(offsets, known)
+        return Edges(known[at], self.rows.far[place], self.rows.mark[place], place)
+
+    def allowed(self, relations: tuple[Relation, ...], at: int) -> NDArray[np.uint8]:
+        """Return which marks a walk may follow.
+
+        Parameters
+        ----------
+        relations : tuple of Relation
+            The relations to follow.
+        at : int
+            Edges of later snapshots are not followed, nor those that were retracted up to this one.
+
+        Returns
+        -------
+        ndarray of uint8, shape (marks,)
+            By mark: 0 for no, 1 for yes, 2 for what :attr:`timed` says, if that was asked for.
+        """
+        numbers = [RELATIONS[relation] for relation in relations if relation in RELATIONS]
+        snapshot, relation, dead, exception = self.marks.T
+        known = (snapshot <= at) & np.isin(relation, numbers)
+        says: NDArray[np.uint8] = known.astype(np.uint8)
+        if self.timed is not None:
+            says[known & (exception != 0)] = 2
+        else:
+            says[(dead > 0) & (dead <= at)] = 0
+        return says
+
+
+def spread(offsets: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of what some rows hold.
+
+    Parameters
+    ----------
+    offsets : ndarray of integers, shape (rows + 1,)
+        Row `i` holds what stands at ``offsets[i]:offsets[i + 1]``.
+    rows : ndarray of integers
+        Which rows.
+
+    Returns
+    -------
+    at : ndarray of int64
+        For each place, which of the rows given it belongs to.
+    places : ndarray of int64
+        In the order of the rows given.
+    """
+    first = offsets[rows].astype(np.int64)
+    counts = offsets[rows + 1].astype(np.int64) - first
+    ends = np.cumsum(counts)
+    places = np.repeat(first - ends + counts, counts) + np.arange(ends[-1] if len(ends) else 0)
+    return np.repeat(np.arange(len(counts)), counts), places
 
 
 class Adjacency:
@@ -119,12 +287,10 @@ class Adjacency:
 
     Parameters
     ----------
-    data : mmap
-        The file.
-    name : str
-        What errors call it.
+    segments : list of Segment
+        Its files: the lowest, then what is laid over it.
     repair : callable, optional
-        Gives another index of the same snapshot, or None, where a section turns out to be damaged; it is told why.
+        Gives another index of the same snapshot, or None, where a file turns out to be damaged; it is told why.
 
     Attributes
     ----------
@@ -132,112 +298,55 @@ class Adjacency:
         The newest one whose edges it holds; earlier ones are a filter.
     nodes : int
         The highest id.
-    marks : ndarray of uint32, shape (marks, 4)
-        Snapshot, number of the relation (:data:`RELATIONS`), snapshot from which on such an edge is retracted (0 for
-        none), and whether it is among the exceptions.
-
-    Raises
-    ------
-    FormatTooNewError
-        If it is of a newer major format.
-    CorruptLogError
-        If it is not an index, ends early, or its header does not carry its sum.
     """
 
-    def __init__(self, data: mmap.mmap, name: str, repair: Callable[[str], Adjacency | None] | None = None) -> None:
-        self._data, self._name, self._repair = data, name, repair
-        self._known: dict[str, NDArray[Any]] = {}
-        if len(data) < HEAD:
-            raise self._corrupt("ends within its header")
-        magic, total, major, _, self.snapshot, self.nodes, self._width, _ = HEADER.unpack_from(data)
-        if magic != MAGIC:
-            raise self._corrupt("is not one")
-        if xxhash.xxh3_128_digest(data[SUMMED:HEAD]) != total:
-            raise self._corrupt("does not carry the sum of its header")
-        if major > MAJOR:
-            raise FormatTooNewError(
-                f"{name} is of adjacency format {major}, this braid_hpc reads up to {MAJOR}: update braid_hpc"
-            )
-        self._table = dict(zip(SECTIONS, SECTION.iter_unpack(data[HEADER.size : HEAD]), strict=True))
-        if any(begin + size > len(data) for begin, size, _ in self._table.values()):
-            raise self._corrupt("ends early")
-        self.marks: NDArray[np.uint32] = self._section("marks").reshape(-1, 4)
+    def __init__(self, segments: list[Segment], repair: Callable[[str], Adjacency | None] | None = None) -> None:
+        self.segments, self._repair = segments, repair
+        self.snapshot, self.nodes = segments[-1].snapshot, segments[-1].nodes
+        self._halves: dict[bool, Half] = {}
+        self._timed: dict[bool, Timed] = {}
 
-    def _section(self, name: str) -> NDArray[Any]:
-        if name not in self._known:
-            begin, size, total = self._table[name]
-            with memoryview(self._data) as whole, whole[begin : begin + size] as part:
-                right = xxhash.xxh3_128_digest(part) == total
-            if not right:
-                why, repair = f"does not carry the sum of its section {name}", self._repair
-                self._repair = None
-                if repair is None or (repaired := repair(why)) is None:
-                    raise self._corrupt(why)
-                self._data, self._table, self._known = repaired._data, repaired._table, repaired._known
-                self._width, self.marks = repaired._width, repaired.marks
-                return self._section(name)
-            kind = np.dtype(SECTIONS[name] or f"<u{self._width}")
-            self._known[name] = np.frombuffer(self._data, kind, size // kind.itemsize, begin)
-        return self._known[name]
-
-    def _sections(self, *names: str) -> list[NDArray[Any]]:
-        """Return sections that belong together: all of the file, or all of the one that took its place."""
-        data = self._data
-        found = [self._section(name) for name in names]
-        return found if self._data is data else [self._section(name) for name in names]
-
-    def _corrupt(self, what: str) -> CorruptLogError:
-        return CorruptLogError(f"the adjacency index {self._name} {what}")
-
-    def half(self, *, down: bool) -> Half:
+    def half(self, *, down: bool, timed: bool = False) -> Half:
         """Return the edges in one direction.
 
         Parameters
         ----------
         down : bool
             From parents to children; else from children to parents.
+        timed : bool
+            Whether a time is asked for.
 
         Returns
         -------
         Half
-            Views of the mapped file, which cannot be written.
+            Views of the mapped files, which cannot be written.
 
         Raises
         ------
         CorruptLogError
             If they do not carry their sums, and there is nothing to repair them with.
         """
-        way = "down" if down else "up"
-        return Half(*self._sections(f"{way}_offsets", f"{way}_far", f"{way}_mark"))
 
-    def exceptions(self, *, down: bool) -> Exceptions:
-        """Return the exceptions among the edges in one direction.
+        def read() -> Half:
+            if down not in self._halves:
+                self._halves[down] = _half(self.segments, "down" if down else "up")
+            found = self._halves[down]
+            if not timed:
+                return found
+            if down not in self._timed:
+                self._timed[down] = _timed(self.segments, "down" if down else "up", self._times)
+            return Half(found.rows, found.marks, self._timed[down])
 
-        Parameters
-        ----------
-        down : bool
-            As for :meth:`half`.
-
-        Returns
-        -------
-        Exceptions
-            Views of the mapped file.
-
-        Raises
-        ------
-        CorruptLogError
-            As :meth:`half`.
-        """
-        names = ("down_places", "down_rows") if down else ("up_places",)
-        places, *rows, stated, retracted, snapshot = self._sections(*names, "stated", "retracted", "retracted_snapshot")
-        # The rows are in the order of this direction.
-        which = rows[0] if down else np.arange(len(places), dtype=np.uint32)
-        return Exceptions(places, which, stated, retracted, snapshot)
+        return self._repaired(read)
 
     @property
-    def times(self) -> NDArray[np.int64]:
-        """When each node was first declared or begun, by id, in nanoseconds since 1970 UTC; :data:`ALWAYS` else."""
-        return self._section("times")
+    def times(self) -> Times:
+        """When nodes were first declared or begun."""
+        return self._repaired(lambda: self._times)
+
+    @functools.cached_property
+    def _times(self) -> Times:
+        return _times(self.segments)
 
     def later(self, at: int, as_of: int) -> NDArray[np.int64]:
         """Return nodes of which a snapshot knew only a later time than is known now, and which were not there by that.
@@ -259,35 +368,93 @@ class Adjacency:
         CorruptLogError
             As :meth:`half`.
         """
-        node, until, time = self._sections("earlier_node", "earlier_until", "earlier_time")
-        return node[(until > at) & (time > as_of)].astype(np.int64)
 
-    def allowed(self, relations: tuple[Relation, ...], at: int, *, as_of: bool = False) -> NDArray[np.uint8]:
-        """Return which marks a walk may follow.
+        def read() -> NDArray[np.int64]:
+            found = []
+            for segment in self.segments:
+                node, until, time = segment.sections("earlier_node", "earlier_until", "earlier_time")
+                found.append(node[(until > at) & (time > as_of)])
+            return np.concatenate(found).astype(np.int64)
 
-        Parameters
-        ----------
-        relations : tuple of Relation
-            The relations to follow.
-        at : int
-            Edges of later snapshots are not followed, nor those that were retracted up to this one.
-        as_of : bool
-            Whether a time is asked for, so that exceptions are looked up.
+        return self._repaired(read)
 
-        Returns
-        -------
-        ndarray of uint8, shape (marks,)
-            By mark: 0 for no, 1 for yes, 2 for what the exceptions say.
-        """
-        numbers = [RELATIONS[relation] for relation in relations if relation in RELATIONS]
-        snapshot, relation, dead, exception = self.marks.T
-        known = (snapshot <= at) & np.isin(relation, numbers)
-        says: NDArray[np.uint8] = known.astype(np.uint8)
-        if as_of:
-            says[known & (exception != 0)] = 2
-        else:
-            says[(dead > 0) & (dead <= at)] = 0
-        return says
+    def _repaired(self, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except CorruptLogError as error:
+            repair, self._repair = self._repair, None
+            # The message names the file and says what is wrong with it.
+            if repair is None or (other := repair(str(error))) is None:
+                raise
+            self.segments = other.segments
+            self._halves.clear()
+            self._timed.clear()
+            self.__dict__.pop("_times", None)
+            return read()
+
+
+def _half(segments: list[Segment], way: str) -> Half:
+    lowest, *layers = segments
+    marks = [segment.section("marks").reshape(-1, 4) for segment in segments]
+    offsets, far, mark = lowest.sections(f"{way}_offsets", f"{way}_far", f"{way}_mark")
+    rows = Rows(offsets, far, mark, NOTHING_OVER)
+    if not layers:
+        return Half(rows, marks[0], None)
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in Over._fields}
+    row, edge, first = 0, 0, len(marks[0])
+    pages = segments[-1].nodes // PAGE + 2
+    for segment, its in zip(layers, marks[1:], strict=True):
+        begin, near, instead, ranges, ahead, what = segment.sections(
+            *(f"{way}_{name}" for name in ("pages", "near", "instead", "offsets", "far", "mark"))
+        )
+        # A lower one knows fewer nodes: it has no rows of the others.
+        parts["pages"].append(np.pad(begin, (0, pages - len(begin)), mode="edge") + np.uint32(row))
+        parts["near"].append(near)
+        parts["instead"].append(instead)
+        parts["offsets"].append(ranges[:-1] + np.uint32(edge))
+        parts["far"].append(ahead)
+        parts["mark"].append(what.astype(np.uint32) + np.uint32(first))
+        row, edge, first = row + len(near), edge + len(ahead), first + len(its)
+    parts["offsets"].append(np.array([edge], np.uint32))
+    over = Over(np.stack(parts.pop("pages")), *(_joined(parts[name]) for name in Over._fields[1:]))
+    over.pages.flags.writeable = False
+    return Half(rows._replace(over=over), np.concatenate(marks), None)
+
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    whole.flags.writeable = False
+    return whole
+
+
+def _stated(segment: Segment, way: str) -> Stated:
+    names = ("places", "rows", "stated", "retracted", "retracted_snapshot")
+    places, rows, *columns = segment.sections(*(f"{way}_{name}" for name in names[:2]), *names[2:])
+    # The rows are in the order of one direction, for which their numbers need not be said.
+    return Stated(places, rows if len(rows) else _joined([np.arange(len(places), dtype=np.uint32)]), *columns)
+
+
+def _timed(segments: list[Segment], way: str, times: Times) -> Timed:
+    stated = [_stated(segment, way) for segment in segments]
+    if len(segments) == 1:
+        return Timed(times, stated[0], NOTHING_STATED)
+    edge = row = 0
+    places, rows = [], []
+    for segment, its in zip(segments[1:], stated[1:], strict=True):
+        places.append(its.places + np.uint32(edge))
+        rows.append(its.rows + np.uint32(row))
+        edge, row = edge + len(segment.section(f"{way}_far")), row + len(its.stated)
+    columns = ([getattr(each, name) for each in stated[1:]] for name in Stated._fields[2:])
+    return Timed(times, stated[0], Stated(_joined(places), _joined(rows), *(_joined(each) for each in columns)))
+
+
+def _times(segments: list[Segment]) -> Times:
+    lowest, *layers = segments
+    times = Times(lowest.section("times"), NOTHING_STATED.stated)
+    for segment in layers:
+        node, time = segment.sections("changed_node", "changed_time")
+        times = times.over(segment.section("times"), (node.astype(np.int64), time))
+    return times
 
 
 def open_adjacency(path: Path, repair: Callable[[str], Adjacency | None] | None = None) -> Adjacency:
@@ -296,23 +463,30 @@ def open_adjacency(path: Path, repair: Callable[[str], Adjacency | None] | None 
     Parameters
     ----------
     path : Path
-        Made by :func:`braid_hpc.snapshots.adjacency_write.write_adjacency`.
+        Made by :func:`braid_hpc.snapshots.adjacency_write.write_adjacency`; what it is laid over is beside it.
     repair : callable, optional
         As for :class:`Adjacency`.
 
     Returns
     -------
     Adjacency
-        Its arrays are views of the mapped file, and cannot be written.
+        Its arrays are views of the mapped files, and cannot be written.
 
     Raises
     ------
-    FileNotFoundError
-        If there is none.
+    OSError
+        If there is none, or it cannot be read.
     FormatTooNewError, CorruptLogError
-        As :class:`Adjacency`.
+        As :class:`braid_hpc.snapshots.segment.Segment`, of any of its files; also if one of these is missing.
     """
-    with path.open("rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            raise CorruptLogError(f"the adjacency index {path} is empty")
-        return Adjacency(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ), str(path), repair)
+    segments = [open_segment(path)]
+    while (over := segments[0].over) != 0:
+        below = path.with_name(f"{over}.adjacency")
+        try:
+            lower = open_segment(below)
+        except FileNotFoundError:
+            raise segments[0].corrupt(f"needs {below}, which is not there") from None
+        if lower.snapshot != over or lower.nodes != segments[0].before or over >= segments[0].snapshot:
+            raise segments[0].corrupt(f"is not laid over {below}")
+        segments.insert(0, lower)
+    return Adjacency(segments, repair)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braid_hpc.snapshots.adjacency import ALWAYS, NEVER
+from braid_hpc.snapshots.adjacency import ALWAYS, NEVER, Times
 from braid_hpc.snapshots.schema import NODE_TIMES
 
-__all__ = ["Retracted", "node_times", "retracted_edges"]
+__all__ = ["Retracted", "earlier_times", "node_times", "retracted_edges"]
 
 
-def node_times(connection: Any, nodes: int) -> tuple[NDArray[np.int64], ...]:
+def node_times(connection: Any, nodes: int) -> NDArray[np.int64]:
     """Return when nodes were first declared or begun.
 
     Parameters
@@ -26,21 +26,54 @@ def node_times(connection: Any, nodes: int) -> tuple[NDArray[np.int64], ...]:
 
     Returns
     -------
-    times : ndarray of int64, shape (nodes + 1,)
+    ndarray of int64, shape (nodes + 1,)
         As is known now, by id; always where nothing of it was seen.
-    node, until, time : ndarray of int64
-        Before a snapshot `until`, of a node only that later time was known.
     """
     times = np.full(nodes + 1, ALWAYS, np.int64)
     found = connection.execute(
-        f"select id, epoch_ns(min(time)) as time from {NODE_TIMES} where id <= ? group by id", [nodes]
+        f"select id, epoch_ns(min(time)) as time from {NODE_TIMES} where id <= ? and time is not null group by id",
+        [nodes],
     ).fetchnumpy()
     times[np.asarray(found["id"])] = found["time"]
+    return times
+
+
+def earlier_times(
+    connection: Any, *, since: int = 0, before: int = 0, known: Times | None = None
+) -> tuple[NDArray[np.int64], ...]:
+    """Return which later times were known before a snapshot brought an earlier one.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on a store.
+    since : int
+        What later snapshots than this one brought.
+    before : int
+        The highest id there was at that snapshot.
+    known : Times, optional
+        What was known then.
+
+    Returns
+    -------
+    node, until, time : ndarray of int64
+        Before a snapshot `until`, of a node only that later time was known.
+    """
     rows = connection.execute(
-        "select id, snapshot, epoch_ns(min(time)) as time from occurrences where id in ("
-        "select id from occurrences group by id having min(snapshot) < max(snapshot)) group by all order by all"
+        "select id, snapshot, epoch_ns(min(time)) as time from occurrences where snapshot > $since and (id <= $before "
+        "or id in (select id from occurrences where snapshot > $since and id > $before group by id "
+        "having min(snapshot) < max(snapshot))) group by all order by all",
+        {"since": since, "before": before},
     ).fetchnumpy()
     node, snapshot, time = (np.asarray(rows[name]).astype(np.int64) for name in ("id", "snapshot", "time"))
+    if known is not None:
+        old = np.unique(node[node <= before])
+        was = known.of(old)
+        old, was = old[was != ALWAYS], was[was != ALWAYS]
+        node, time = np.concatenate([old, node]), np.concatenate([was, time])
+        snapshot = np.concatenate([np.full(len(old), since), snapshot])
+        order = np.lexsort((snapshot, node))
+        node, snapshot, time = node[order], snapshot[order], time[order]
     # Of each node only the snapshots that brought an earlier time than was known.
     while True:
         stale = (node[1:] == node[:-1]) & (time[1:] >= time[:-1])
@@ -49,7 +82,7 @@ def node_times(connection: Any, nodes: int) -> tuple[NDArray[np.int64], ...]:
         keep = np.concatenate([[True], ~stale])
         node, snapshot, time = node[keep], snapshot[keep], time[keep]
     same = node[1:] == node[:-1]
-    return times, node[:-1][same], snapshot[1:][same], time[:-1][same]
+    return node[:-1][same], snapshot[1:][same], time[:-1][same]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +109,18 @@ class Retracted:
     retracted: NDArray[np.int64]
     snapshot: NDArray[np.int64]
     key: NDArray[np.uint64]
+
+    @classmethod
+    def none(cls) -> Retracted:
+        """Return no edges.
+
+        Returns
+        -------
+        Retracted
+            Of length 0.
+        """
+        numbers, times = np.empty(0, np.uint64), np.empty(0, np.int64)
+        return cls(numbers, numbers, times, times, times, numbers)
 
     def settle(
         self,
@@ -111,10 +156,9 @@ class Retracted:
         mine = np.flatnonzero((local >> half >= between[0]) & (local >> half < between[1]))
         if not len(mine):
             return key, part
-        place = np.searchsorted(edge, local[mine])
-        # Edges of several snapshots or relations are neighbours.
-        while (further := what[place] != self.what[mine]).any():
-            place += further
+        place = _places(edge, what, local[mine], self.what[mine])
+        # Not all are here where an index has only what is new.
+        place, mine = place[place >= 0], mine[place >= 0]
         key = key.copy()
         key[place] = self.key[mine]
         settled = np.zeros(len(edge), np.bool_)
@@ -129,7 +173,26 @@ class Retracted:
         return key, replace(part, **{name: values[order] for name, values in merged.items()})
 
 
-def retracted_edges(connection: Any, number: str) -> Retracted:
+def _places(
+    edge: NDArray[np.uint64], what: NDArray[np.uint64], edges: NDArray[np.uint64], said: NDArray[np.uint64]
+) -> NDArray[np.int64]:
+    """Return where some edges stand among others that are ordered by edge and what they say; -1 for nowhere."""
+    place, last = np.searchsorted(edge, edges), len(edge) - 1
+    if last < 0:
+        return np.full(len(edges), -1)
+    while True:
+        # Those of several snapshots or relations are neighbours.
+        at = np.minimum(place, last)
+        further = (place <= last) & (edge[at] == edges) & (what[at] < said)
+        if not further.any():
+            found: NDArray[np.int64] = np.where((edge[at] == edges) & (what[at] == said), at, -1)
+            return found
+        place += further
+
+
+def retracted_edges(
+    connection: Any, number: str, *, which: str = "true", given: dict[str, Any] | None = None
+) -> Retracted:
     """Return the edges that retractions are about.
 
     Parameters
@@ -138,6 +201,8 @@ def retracted_edges(connection: Any, number: str) -> Retracted:
         Open on a store.
     number : str
         SQL that gives the number of ``relation``.
+    which, given : str, dict
+        A condition for the rows of edges in SQL, and its parameters.
 
     Returns
     -------
@@ -150,13 +215,15 @@ def retracted_edges(connection: Any, number: str) -> Retracted:
         select (e.child::ubigint << 32) | e.parent::ubigint as edge, (e.snapshot::ubigint << 3) | ({number}) as what,
             epoch_ns(e.time) as stated, coalesce(r.snapshot, 0)::bigint as snapshot,
             coalesce(epoch_ns(r.time), {NEVER}) as retracted
-        from (select distinct child, parent, relation, snapshot, time from edge_rows where (child, parent) in (
+        from (select distinct child, parent, relation, snapshot, time from edge_rows
+            where {which} and (child, parent) in (
             select (child, parent) from retraction_rows where child is not null and parent is not null)) e
         left join (select distinct child, parent, relation as which, snapshot, time from retraction_rows) r
             on r.child = e.child and r.parent = e.parent and (r.which is null or r.which = e.relation)
             and r.time >= e.time
         order by edge, what, stated, snapshot, retracted
-        """
+        """,
+        given or {},
     ).fetchnumpy()
     edge, what = (np.asarray(rows[name]).astype(np.uint64) for name in ("edge", "what"))
     stated, snapshot, retracted = (

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,47 +12,37 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from braid_hpc.snapshots.adjacency import (
+from braid_hpc.snapshots.adjacency import NEVER, Adjacency, Times, open_adjacency
+from braid_hpc.snapshots.adjacency_layers import Fresh, commit_of, fresh_since
+from braid_hpc.snapshots.adjacency_rows import EdgeRows, Sorted
+from braid_hpc.snapshots.adjacency_times import Retracted, earlier_times, node_times
+from braid_hpc.snapshots.files import StoreFiles
+from braid_hpc.snapshots.segment import (
     ALIGN,
-    ALWAYS,
     HEAD,
     HEADER,
     MAGIC,
     MAJOR,
     MINOR,
-    NEVER,
-    RELATIONS,
+    PAGE,
     SECTION,
     SECTIONS,
     SUMMED,
-    Adjacency,
-    open_adjacency,
+    Segment,
 )
-from braid_hpc.snapshots.adjacency_times import Retracted, node_times, retracted_edges
-from braid_hpc.snapshots.files import StoreFiles
+from braid_hpc.vocabulary.errors import CorruptLogError
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
 __all__ = ["adjacency_in_memory", "remake_adjacency", "write_adjacency"]
 
-_OTHER = 0
-
-#: How many edges are sorted at once, at about 70 bytes each: what bounds the memory.
-EDGES_AT_ONCE = 1 << 22
-
-#: Ids and numbers of edges are 32 bits wide; a larger graph has no index.
+#: Ids and numbers of edges are 32 bits wide, those of snapshots 28; a larger graph has no index.
 _LARGEST = (1 << 32) - 2
-
-_EDGES = """(
-    select child, parent, relation, snapshot, time from edge_rows
-    union all select child, parent, 'same-content' as relation, snapshot, null as time from content_rows)
-"""
-_CASES = " ".join(f"when '{relation}' then {number}" for relation, number in RELATIONS.items())
-_NUMBER = f"case relation {_CASES} else {_OTHER} end"
+_LAST = (1 << 28) - 1
 
 
-def write_adjacency(connection: Any, path: Path, snapshot: int) -> bool:
+def write_adjacency(connection: Any, path: Path, snapshot: int, *, below: Adjacency | None = None) -> bool:
     """Write the index of the edges that a store holds, and bring it to the disk.
 
     Parameters
@@ -65,23 +53,28 @@ def write_adjacency(connection: Any, path: Path, snapshot: int) -> bool:
         Made here; it must not exist.
     snapshot : int
         The newest snapshot.
+    below : Adjacency, optional
+        The index of an earlier one, from :func:`braid_hpc.snapshots.adjacency_layers.ground_for`: only what is new is
+        written, to be laid over it, unless it turns out to be damaged or too much of it is no longer as it was.
 
     Returns
     -------
     bool
-        False, and no file, if ids or edges do not fit 32 bits.
+        False, and no file, if ids, edges or snapshots are too many for it.
 
     Raises
     ------
     OSError
         If it cannot be written; nothing of it is left.
+    StorageError
+        If an edge names a node that is not there.
     """
-    nodes, edges = _sizes(connection)
-    if max(nodes, edges) > _LARGEST:
+    nodes, edges = _sizes(connection, below)
+    if max(nodes, edges) > _LARGEST or snapshot > _LAST:
         return False
     try:
         with path.open("x+b") as file:
-            _write(file, connection, snapshot, (nodes, edges))
+            _write(file, snapshot, EdgeRows(connection, nodes, _fresh(connection, snapshot, nodes, below)))
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
@@ -103,15 +96,15 @@ def adjacency_in_memory(connection: Any, snapshot: int) -> Adjacency | None:
     Returns
     -------
     Adjacency or None
-        None if ids or edges do not fit 32 bits.
+        None if ids, edges or snapshots are too many for it.
     """
-    nodes, edges = _sizes(connection)
-    if max(nodes, edges) > _LARGEST:
+    nodes, edges = _sizes(connection, None)
+    if max(nodes, edges) > _LARGEST or snapshot > _LAST:
         return None
     with os.fdopen(os.memfd_create("adjacency"), "w+b") as file:
-        _write(file, connection, snapshot, (nodes, edges))
+        _write(file, snapshot, EdgeRows(connection, nodes, _fresh(connection, snapshot, nodes, None)))
         file.flush()
-        return Adjacency(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ), "in memory")
+        return Adjacency([Segment(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ), "in memory")])
 
 
 def remake_adjacency(connection: Any, files: StoreFiles, snapshot: int) -> Adjacency | None:
@@ -129,7 +122,7 @@ def remake_adjacency(connection: Any, files: StoreFiles, snapshot: int) -> Adjac
     Returns
     -------
     Adjacency or None
-        None where nothing can be written beside the store, or if ids or edges do not fit 32 bits.
+        None where nothing can be written beside the store, or if ids, edges or snapshots are too many for it.
     """
     try:
         with files.replacing_adjacency(snapshot) as aside:
@@ -140,11 +133,13 @@ def remake_adjacency(connection: Any, files: StoreFiles, snapshot: int) -> Adjac
         return None
 
 
-def _sizes(connection: Any) -> tuple[int, int]:
+def _sizes(connection: Any, below: Adjacency | None) -> tuple[int, int]:
+    """Return the highest id and the number of edges; ids of a snapshot are higher than those before it."""
     nodes, edges = connection.execute(
-        "select greatest((select coalesce(max(id), 0) from version_rows), "
-        "(select coalesce(max(id), 0) from activity_rows)), "
-        "(select count(*) from edge_rows) + (select count(*) from content_rows)"
+        "select greatest($nodes, (select coalesce(max(id), 0) from version_rows where snapshot > $since), "
+        "(select coalesce(max(id), 0) from activity_rows where snapshot > $since)), "
+        "(select count(*) from edge_rows) + (select count(*) from content_rows)",
+        {"since": 0 if below is None else below.snapshot, "nodes": 0 if below is None else below.nodes},
     ).fetchall()[0]
     return int(nodes), int(edges)
 
@@ -180,47 +175,63 @@ class _Sections:
         return b"".join(SECTION.pack(*self.table[name], self.sums[name].digest()) for name in SECTIONS)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What all parts of an index are made of."""
+def _fresh(connection: Any, snapshot: int, nodes: int, below: Adjacency | None) -> Fresh:
+    """Return what is to be written: what is new over another index, or all."""
+    if below is not None:
+        try:
+            if (fresh := fresh_since(connection, below, snapshot, nodes)) is not None:
+                return fresh
+        except CorruptLogError:
+            # Whoever asks it is told; here it is not needed.
+            below = None
+    times, nothing = node_times(connection, nodes), np.empty(0, np.int64)
+    whole = Times(times, nothing)
+    again = {"child": nothing, "parent": nothing}
+    return Fresh(0, 0, whole, times, (nothing, nothing), earlier_times(connection), again)
 
-    connection: Any
-    nodes: int
-    edges: int
-    times: NDArray[np.int64]
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """What the marks of an index are made of."""
+
     retracted: Retracted
     #: Snapshot, relation, dead, exception of each mark in one number, ascending.
     keys: NDArray[np.uint64]
 
+    @classmethod
+    def of(cls, rows: EdgeRows) -> _Marks:
+        """Every mark that an edge may have."""
+        retracted, said = rows.retracted(), rows.said() << np.uint64(33)
+        return cls(retracted, np.unique(np.concatenate([said, said | np.uint64(1), retracted.key])))
 
-def _write(file: BinaryIO, connection: Any, snapshot: int, sizes: tuple[int, int]) -> None:
-    nodes, edges = sizes
-    times, *earlier = node_times(connection, nodes)
-    retracted = retracted_edges(connection, _NUMBER)
-    keys = _mark_keys(connection, retracted)
-    width = 1 if len(keys) <= 1 << 8 else 2 if len(keys) <= 1 << 16 else 4
-    source = _Source(connection, nodes, edges, times, retracted, keys)
-    sections = _Sections(file)
-    marks = np.stack([keys >> np.uint64(36), keys >> np.uint64(33) & np.uint64(7), keys >> np.uint64(1), keys], axis=1)
-    marks = marks & np.array([(1 << 28) - 1, 7, (1 << 32) - 1, 1], np.uint64)
-    sections.put("marks", marks.reshape(-1))
-    sections.put("times", times)
-    for name, values in zip(("earlier_node", "earlier_until", "earlier_time"), earlier, strict=True):
+    @property
+    def width(self) -> int:
+        return 1 if len(self.keys) <= 1 << 8 else 2 if len(self.keys) <= 1 << 16 else 4
+
+    def columns(self) -> NDArray[np.uint64]:
+        keys = self.keys
+        parts = (keys >> np.uint64(36), keys >> np.uint64(33) & np.uint64(7), keys >> np.uint64(1), keys)
+        columns: NDArray[np.uint64] = np.stack(parts, axis=1) & np.array([(1 << 28) - 1, 7, (1 << 32) - 1, 1], "u8")
+        return columns
+
+
+def _write(file: BinaryIO, snapshot: int, rows: EdgeRows) -> None:
+    fresh, marks, sections = rows.fresh, _Marks.of(rows), _Sections(file)
+    sections.put("marks", marks.columns().reshape(-1))
+    for name, values in (
+        ("times", fresh.tail),
+        *zip(("changed_node", "changed_time"), fresh.changed, strict=True),
+        *zip(("earlier_node", "earlier_until", "earlier_time"), fresh.earlier, strict=True),
+    ):
         sections.put(name, values)
-    down = _write_half(sections, "down", source, width)
-    up = _write_half(sections, "up", source, width)
-    _write_exceptions(sections, down, up)
+    down = _write_half(sections, "down", rows, marks)
+    up = _write_half(sections, "up", rows, marks)
+    _write_exceptions(sections, down, up, shared=not fresh.since)
     file.truncate(sections.end)
-    head = HEADER.pack(MAGIC, bytes(16), MAJOR, MINOR, snapshot, nodes, width, 0) + sections.pack()
+    numbers = MAJOR, MINOR, snapshot, rows.nodes, marks.width, fresh.since, fresh.before
+    head = HEADER.pack(MAGIC, bytes(16), *numbers, commit_of(rows.connection, snapshot)) + sections.pack()
     file.seek(0)
     file.write(head[: len(MAGIC)] + xxhash.xxh3_128_digest(head[SUMMED:]) + head[SUMMED:])
-
-
-def _mark_keys(connection: Any, retracted: Retracted) -> NDArray[np.uint64]:
-    """Return every mark that an edge may have."""
-    rows = connection.execute(f"select distinct snapshot, {_NUMBER} from {_EDGES}").fetchall()
-    plain = {(snapshot << 36) | (relation << 33) | exception for snapshot, relation in rows for exception in (0, 1)}
-    return np.unique(np.concatenate([np.array(sorted(plain), np.uint64), retracted.key]))
 
 
 @dataclass(slots=True)
@@ -235,84 +246,83 @@ class _Part:
     snapshot: NDArray[np.int64]
 
 
-def _write_half(sections: _Sections, way: str, source: _Source, width: int) -> _Part:
+def _write_half(sections: _Sections, way: str, rows: EdgeRows, marks: _Marks) -> _Part:
     """Write the edges in one direction, each of a mark once; return its exceptions."""
-    counts = np.zeros(source.nodes + 2, np.uint32)
-    names = [f"{way}_{name}" for name in ("offsets", "far", "mark")]
-    for name, room in zip(names, (4 * len(counts), 4 * source.edges, width * source.edges), strict=True):
-        sections.begin(name, room)
-    kept, parts = 0, []
     near = "parent" if way == "down" else "child"
-    for first, after in _ranges(source, near):
-        here, there, mark, part = _sorted_edges(source, near, (first, after), kept)
-        counts[first + 1 : after + 1] = np.bincount(here.astype(np.int64) - first, minlength=after - first)
-        sections.add(names[1], there.astype("<u4"))
-        sections.add(names[2], mark.astype(f"<u{width}"))
+    fresh, edges = rows.fresh, rows.count(near)
+    for name, room in (("far", 4 * edges), ("mark", marks.width * edges)):
+        sections.begin(f"{way}_{name}", room)
+    kept, parts, found = 0, [], []
+    for between in rows.ranges(near):
+        edge = rows.read(near, between)
+        here, there = edge.edge >> np.uint64(32), edge.edge & np.uint64(0xFFFFFFFF)
+        mark, part = _marked(edge, fresh.times, marks, near, between)
+        part.place += kept
+        found.append(_rows_of(here, between, sparse=fresh.since > 0))
+        sections.add(f"{way}_far", there.astype("<u4"))
+        sections.add(f"{way}_mark", mark.astype(f"<u{marks.width}"))
         parts.append(part)
         kept += len(here)
-    sections.add(names[0], np.cumsum(counts, dtype=np.uint64).astype("<u4"))
-    sections.end = sum(sections.table[names[2]])
+    sections.end = sum(sections.table[f"{way}_mark"])
+    nodes, counts = (np.concatenate(column) for column in zip(*found, strict=True))
+    sections.put(f"{way}_offsets", np.cumsum(np.concatenate([[0], counts])))
+    if not fresh.since:
+        nodes = nodes[:0]
+    pages = np.arange(rows.nodes // PAGE + 2) * PAGE
+    sections.put(f"{way}_pages", np.searchsorted(nodes, pages) if fresh.since else nodes)
+    sections.put(f"{way}_near", nodes)
+    sections.put(f"{way}_instead", np.isin(nodes, fresh.again[near]))
     columns = zip(*([getattr(part, name) for name in _Part.__slots__] for part in parts), strict=True)
     return _Part(*(np.concatenate(column) for column in columns))
 
 
-def _ranges(source: _Source, near: str) -> Iterator[tuple[int, int]]:
-    """Yield ranges of ids (first, after) that cover all, each with about as many edges as are sorted at once."""
-    parts = -(-source.edges // EDGES_AT_ONCE)
-    cuts: list[int] = []
-    if parts > 1:
-        at = [index / parts for index in range(1, parts)]
-        query = f"select approx_quantile({near}, ?::float[]) from {_EDGES}"
-        (found,) = source.connection.execute(query, [at]).fetchall()[0]
-        cuts = sorted({int(cut) for cut in found if 1 <= int(cut) < source.nodes})
-    bounds = [0, *(cut + 1 for cut in cuts), source.nodes + 1]
-    yield from pairwise(bounds)
+def _rows_of(
+    here: NDArray[np.uint64], between: tuple[int, int], *, sparse: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return nodes and how many edges each has: all of a range, or only those that have some."""
+    if sparse:
+        begin = np.flatnonzero(np.concatenate([[True], here[1:] != here[:-1]])) if len(here) else np.empty(0, np.int64)
+        return here[begin].astype(np.int64), np.diff(begin, append=len(here))
+    first, after = between
+    return np.arange(first, after), np.bincount(here.astype(np.int64) - first, minlength=after - first)
 
 
-def _sorted_edges(
-    source: _Source, near: str, between: tuple[int, int], kept: int
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64], _Part]:
-    """Return near end, far end and mark of the edges of some nodes, by near end, then far end; each only once."""
-    far = "child" if near == "parent" else "parent"
-    columns = source.connection.execute(
-        f"select ({near}::ubigint << 32) | {far}::ubigint as edge, "
-        f"(snapshot::ubigint << 3) | ({_NUMBER}) as what, coalesce(epoch_ns(time), ({ALWAYS})::bigint) as time "
-        f"from {_EDGES} where {near} >= ? and {near} < ?",
-        list(between),
-    ).fetchnumpy()
-    edge = np.asarray(columns["edge"])
-    order = np.argsort(edge)
-    edge, what, time = edge[order], columns["what"][order].astype(np.uint64), columns["time"][order]
-    same = edge[1:] == edge[:-1]
-    if same.any():
-        # What several ranks stated in one commit is one edge of the index, stated when the first did. Only these are
-        # sorted by what they say.
-        twice = np.flatnonzero(np.concatenate([[False], same]) | np.concatenate([same, [False]]))
-        again = twice[np.lexsort((time[twice], what[twice], edge[twice]))]
-        what[twice], time[twice] = what[again], time[again]
-        fresh = np.concatenate([[True], ~same | (what[1:] != what[:-1])])
-        edge, what, time = edge[fresh], what[fresh], time[fresh]
-    here, there = edge >> np.uint64(32), edge & np.uint64(0xFFFFFFFF)
-    exception = time > np.maximum(source.times[here], source.times[there])
-    key = (what << np.uint64(33)) | exception
-    name = edge if near == "child" else (there << np.uint64(32)) | here
+def _marked(
+    edges: Sorted, times: Times, marks: _Marks, near: str, between: tuple[int, int]
+) -> tuple[NDArray[np.int64], _Part]:
+    """Return the marks of some edges, and those that are exceptions."""
+    here, there = (edges.edge >> np.uint64(32)).astype(np.int64), (edges.edge & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    exception = edges.time > np.maximum(times.of(here), times.of(there))
+    key = (edges.what << np.uint64(33)) | exception
     late = np.flatnonzero(exception)
-    part = _Part(late, name[late], what[late], time[late], np.full(len(late), NEVER), np.zeros(len(late), np.int64))
-    if len(source.retracted.edge):
-        key, part = source.retracted.settle(edge, what, key, part, between, near)
-    part.place += kept
-    return here, there, np.searchsorted(source.keys, key), part
+    name = edges.edge[late]
+    if near == "parent":
+        name = (name << np.uint64(32)) | (name >> np.uint64(32))
+    never = np.full(len(late), NEVER), np.zeros(len(late), np.int64)
+    part = _Part(late, name, edges.what[late], edges.time[late], *never)
+    if len(marks.retracted.edge):
+        key, part = marks.retracted.settle(edges.edge, edges.what, key, part, between, near)
+    return np.searchsorted(marks.keys, key), part
 
 
-def _write_exceptions(sections: _Sections, down: _Part, up: _Part) -> None:
-    """Write the rows of the exceptions in the order of the one direction, and for each direction where they belong."""
-    sections.put("stated", up.stated)
-    sections.put("retracted", up.retracted)
-    sections.put("retracted_snapshot", up.snapshot)
-    # Both directions have the same rows: sorted alike, they tell which is which.
-    sorts = [np.lexsort((part.snapshot, part.stated, part.what, part.edge)) for part in (up, down)]
-    rows = np.empty(len(up.place), np.int64)
-    rows[sorts[1]] = sorts[0]
+def _write_exceptions(sections: _Sections, down: _Part, up: _Part, *, shared: bool) -> None:
+    """Write the rows of the exceptions, and for each direction which of them belong to which edges."""
+    if shared:
+        # Both directions have the same rows: sorted alike, they tell which is which.
+        sorts = [np.lexsort((part.snapshot, part.stated, part.what, part.edge)) for part in (up, down)]
+        rows = np.empty(len(up.place), np.int64)
+        rows[sorts[1]] = sorts[0]
+        columns = {name: getattr(up, name) for name in ("stated", "retracted", "snapshot")}
+    else:
+        rows = np.arange(len(down.place)) + len(up.place)
+        columns = {
+            name: np.concatenate([getattr(up, name), getattr(down, name)])
+            for name in ("stated", "retracted", "snapshot")
+        }
+    sections.put("stated", columns["stated"])
+    sections.put("retracted", columns["retracted"])
+    sections.put("retracted_snapshot", columns["snapshot"])
     sections.put("down_places", down.place)
     sections.put("down_rows", rows)
     sections.put("up_places", up.place)
+    sections.put("up_rows", rows[:0])

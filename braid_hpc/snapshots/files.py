@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from braid_hpc.snapshots.locks import dead_lock, locked_directory, new_lock
+from braid_hpc.snapshots.segment import standing_on
 from braid_hpc.vocabulary.errors import ConflictError, NotFoundError, StorageError
 
 __all__ = ["KEEP", "PUBLISHED", "PUBLISHING", "StoreFiles", "sync_path"]
@@ -411,9 +412,21 @@ class StoreFiles:
         except OSError as error:
             raise StorageError(f"cannot rename {self.path} to its newest snapshot ({error.strerror})") from error
         for number in numbers[:-KEEP]:
-            for name in (self.snapshot(number), self.adjacency(number)):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.snapshot(number))
+        self._drop_indices(numbers[-KEEP:])
+
+    def _drop_indices(self, kept: list[int]) -> None:
+        """Remove indices of earlier snapshots than those kept, but for what theirs are laid over."""
+        needed = {*kept}
+        for number in kept:
+            while (number := standing_on(self.adjacency(number))) and number not in needed:
+                needed.add(number)
+        for path in self.directory.glob("*.adjacency"):
+            if path.stem.isdigit() and int(path.stem) < kept[0] and int(path.stem) not in needed:
+                # What is no file stays: it is somebody's.
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                    os.unlink(path)
 
     def _name(self, newest: Path) -> None:
         if self.path.exists() and self.path.samefile(newest):

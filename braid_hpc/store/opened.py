@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
+from braid_hpc.snapshots.adjacency_layers import of_another_store
 from braid_hpc.snapshots.connect import connect_asking, refuse_two_stores, snapshot_number
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.digest import table_digests
@@ -220,13 +221,14 @@ class Opened:
     def adjacency(self) -> Adjacency | None:
         """The index of the edges, made again with a warning where it is missing or damaged; None for too many edges."""
         path = self._files.adjacency(self.snapshot)
-        if self._alone:
+        if self._alone or not self._files.snapshot(self.snapshot).exists():
             from braid_hpc.snapshots.adjacency_write import adjacency_in_memory
 
-            # Copied without its directory: that may be asked, and is no damage. A merge may have made one since.
+            # Copied without its directory, in which a merge may have made one since; or older than those that are kept
+            # there. Neither is damage.
             return adjacency_in_memory(self._connected, self.snapshot)
         try:
-            found = open_adjacency(path, lambda why: self._remade(f"the adjacency index {path} {why}"))
+            found = open_adjacency(path, self._remade)
         except FileNotFoundError:
             return self._remade(f"there is no adjacency index {path}")
         except FormatTooNewError as error:
@@ -234,8 +236,12 @@ class Opened:
             return self._remade(str(error), keep=True)
         except CorruptLogError as error:
             return self._remade(str(error))
+        except OSError as error:
+            return self._remade(f"the adjacency index {path} cannot be read ({error.strerror})")
         if found.snapshot != self.snapshot:
             return self._remade(f"the adjacency index {path} is of snapshot {found.snapshot}")
+        if why := of_another_store(self._connected, found):
+            return self._remade(why)
         return found
 
     def _remade(self, why: str, *, keep: bool = False) -> Adjacency | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from braid_hpc.compaction.rebuild import rebuild
 from braid_hpc.snapshots.files import KEEP, StoreFiles
+from braid_hpc.snapshots.segment import standing_on
 from tests.jobs import Job, digests, rows
 from tests.rank_logs import overwrite
 
@@ -55,6 +56,10 @@ def check_leftovers(store: Path) -> None:
     snapshots = files.snapshots()
     assert 0 < len(snapshots) <= KEEP
     expected = {f"{number}.{what}" for number in snapshots for what in ("duckdb", "adjacency")} | {"logs", "arrays"}
+    for number in snapshots:
+        # What an index is laid over.
+        while number := standing_on(files.adjacency(number)):
+            expected.add(f"{number}.adjacency")
     found = {path.name for path in files.directory.iterdir()}
     assert found | {"arrays"} == expected, found ^ expected
     archives = {name for (name,) in rows(store, "select archive from main.snapshots")}

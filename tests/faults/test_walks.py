@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,29 @@ import numba
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from braid_hpc.lineage.walk import FOLLOWED, Walk, walk
-from braid_hpc.snapshots import adjacency_times
+from braid_hpc.snapshots import adjacency_layers, adjacency_times
 from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
 from braid_hpc.snapshots.adjacency_write import adjacency_in_memory, write_adjacency
 from braid_hpc.snapshots.schema import TABLES, VIEWS
 from braid_hpc.store.holding import FOREVER
 from braid_hpc.vocabulary.codes import Relation
 from tests.faults.campaign import many
-from tests.lineage.graphs import GRAPHS, NODES, SNAPSHOTS, TIMES, Drawn, Stated, Taken, fill, reach
+from tests.lineage.graphs import (
+    GRAPHS,
+    NODES,
+    SNAPSHOTS,
+    TIMES,
+    Drawn,
+    Stated,
+    Taken,
+    fill,
+    highest,
+    reach,
+    until,
+)
 
 #: How many graphs; of the walks in SQL, which take ten times as long as all else, every few.
 GRAPHS_AT_LENGTH, GRAPHS_NOW, SQL_EVERY = 10_000, 4, 97
@@ -93,6 +107,25 @@ def shut(graph: Drawn, at: int) -> set[int]:
     }
 
 
+def layered(connection: duckdb.DuckDBPyConnection, graph: Drawn, folder: Path, over: list[int]) -> Adjacency:
+    """The index as merges leave it: a file for each snapshot, laid over that of an earlier one (0: a whole one)."""
+    with pytest.MonkeyPatch.context() as patch:
+        # However much is no longer as it was.
+        patch.setattr(adjacency_layers, "FACTOR", 0)
+        for number, under in enumerate(over, 1):
+            held, before = until(graph, number), highest(until(graph, number - 1))
+            fill(connection, held, NODES if number == SNAPSHOTS else highest(held))
+            connection.execute("update version_rows set snapshot = ? where id > ?", [number, before])
+            below = open_adjacency(folder / f"{under}.adjacency") if under else None
+            path = folder / f"{number}.adjacency"
+            path.unlink(missing_ok=True)
+            write_adjacency(connection, path, number, below=below)
+    fill(connection, graph)
+    found = open_adjacency(path)
+    assert [segment.snapshot for segment in found.segments][-1] == SNAPSHOTS
+    return found
+
+
 @settings(
     deadline=None,
     max_examples=many(GRAPHS_AT_LENGTH, GRAPHS_NOW),
@@ -100,14 +133,19 @@ def shut(graph: Drawn, at: int) -> set[int]:
     database=None,
     phases=[Phase.generate],
 )
-@given(graph=GRAPHS)
+@given(graph=GRAPHS, over=st.sampled_from([[0, 1, 2], [0, 1, 1], [0, 0, 2]]))
 @pytest.mark.timeout(12 * 3600)
-def test_all_walks_find_what_the_definition_says(connection: duckdb.DuckDBPyConnection, graph: Drawn) -> None:
-    """Nodes, distances and edges."""
-    fill(connection, graph)
-    index = adjacency_in_memory(connection, SNAPSHOTS)
-    assert index is not None
+def test_all_walks_find_what_the_definition_says(
+    connection: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempPathFactory, graph: Drawn, over: list[int]
+) -> None:
+    """Nodes, distances and edges; over a whole index, and over one of several files."""
+    folder = tmp_path_factory.getbasetemp() / "layers"
+    folder.mkdir(exist_ok=True)
+    index = layered(connection, graph, folder, over)
     hold(connection, graph, index)
+    whole = adjacency_in_memory(connection, SNAPSHOTS)
+    assert whole is not None
+    hold(connection, graph, whole)
 
 
 #: Stated, retracted, stated again, and late; a declaration that a later snapshot brings with an earlier time.
@@ -134,30 +172,71 @@ def test_a_graph_with_all_of_it(connection: duckdb.DuckDBPyConnection, tmp_path:
     hold(connection, TELLING, open_adjacency(tmp_path / "index"), sql=7)
     rows = connection.execute("select id from filled").fetchall()
     assert rows == [(5,)]
+    for over in ([0, 1, 2], [0, 1, 1], [0, 0, 2]):
+        (folder := tmp_path / str(over)).mkdir()
+        hold(connection, TELLING, layered(connection, TELLING, folder, over))
 
 
 @pytest.mark.parametrize("broken", ["times", "retractions", "earlier times"])
 def test_it_can_fail(connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     """With one part of the index taken away, the same questions find it."""
     fill(connection, TELLING)
-    times, retracted = adjacency_times.node_times, adjacency_times.retracted_edges
+    times, earlier = adjacency_times.node_times, adjacency_times.earlier_times
+    retracted = adjacency_times.retracted_edges
 
     def node_times(connection: Any, nodes: int) -> Any:
-        known, *earlier = times(connection, nodes)
+        known = times(connection, nodes)
         if broken == "times":
             known[1:] = known[1:].min()
-        return known, *(part[:0] if broken == "earlier times" else part for part in earlier)
+        return known
 
-    def retracted_edges(connection: Any, number: str) -> Any:
-        found = retracted(connection, number)
+    def earlier_times(connection: Any) -> Any:
+        return [part[:0] if broken == "earlier times" else part for part in earlier(connection)]
+
+    def retracted_edges(connection: Any, number: str, **only: Any) -> Any:
+        found = retracted(connection, number, **only)
         if broken != "retractions":
             return found
         return adjacency_times.Retracted(*(getattr(found, name)[:0] for name in found.__slots__))
 
     monkeypatch.setattr("braid_hpc.snapshots.adjacency_write.node_times", node_times)
-    monkeypatch.setattr("braid_hpc.snapshots.adjacency_write.retracted_edges", retracted_edges)
+    monkeypatch.setattr("braid_hpc.snapshots.adjacency_write.earlier_times", earlier_times)
+    monkeypatch.setattr("braid_hpc.snapshots.adjacency_rows.retracted_edges", retracted_edges)
     index = adjacency_in_memory(connection, SNAPSHOTS)
     assert index is not None
     with pytest.raises(AssertionError):
         hold(connection, TELLING, index)
-    assert isinstance(index.times, np.ndarray)
+
+
+@pytest.mark.parametrize("broken", ["times", "retractions", "earlier times", "replaced rows"])
+def test_what_is_laid_over_it_can_fail_too(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """With one part of what a later file says taken away, the same questions find it."""
+    fresh_since = adjacency_layers.fresh_since
+
+    def fewer(*about: Any) -> Any:
+        found = fresh_since(*about)
+        assert found is not None
+        nothing = np.empty(0, np.int64)
+        if broken == "times":
+            return replace(found, changed=(nothing, nothing), times=about[1].times.over(found.tail, (nothing, nothing)))
+        if broken == "earlier times":
+            return replace(found, earlier=(nothing, nothing, nothing))
+        if broken == "replaced rows":
+            return replace(found, again={"child": nothing, "parent": nothing})
+        return found
+
+    retracted = adjacency_times.retracted_edges
+
+    def retracted_edges(connection: Any, number: str, **only: Any) -> Any:
+        found = retracted(connection, number, **only)
+        if broken != "retractions" or not only["given"]:
+            return found
+        return adjacency_times.Retracted(*(getattr(found, name)[:0] for name in found.__slots__))
+
+    monkeypatch.setattr("braid_hpc.snapshots.adjacency_write.fresh_since", fewer)
+    monkeypatch.setattr("braid_hpc.snapshots.adjacency_rows.retracted_edges", retracted_edges)
+    index = layered(connection, TELLING, tmp_path, [0, 1, 2])
+    with pytest.raises(AssertionError):
+        hold(connection, TELLING, index)

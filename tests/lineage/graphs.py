@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from braid_hpc.vocabulary.codes import Relation
 
-__all__ = ["GRAPHS", "NODES", "SNAPSHOTS", "TIMES", "Drawn", "Stated", "Taken", "fill", "reach"]
+__all__ = ["GRAPHS", "NODES", "SNAPSHOTS", "TIMES", "Drawn", "Stated", "Taken", "fill", "highest", "reach", "until"]
 
 NODES, SNAPSHOTS, TIMES = 7, 3, 9
 
@@ -98,20 +98,39 @@ def _graphs(draw: Any) -> Drawn:
 GRAPHS = _graphs()
 
 
-def fill(connection: Any, graph: Drawn) -> None:
-    """Let the tables hold a graph, and nothing else."""
+def until(graph: Drawn, snapshot: int) -> Drawn:
+    """What the tables held at a snapshot."""
+    return Drawn(
+        [each for each in graph.seen if each[1] <= snapshot],
+        [each for each in graph.stated if each.snapshot <= snapshot],
+        [each for each in graph.taken if each.snapshot <= snapshot],
+        [each for each in graph.equal if each[2] <= snapshot],
+        graph.filled,
+    )
+
+
+def highest(graph: Drawn) -> int:
+    """The highest node that anything is said of."""
+    ends = [end for edge in graph.stated for end in (edge.child, edge.parent)]
+    ends += [end for taken in graph.taken for end in (taken.child, taken.parent)]
+    ends += [end for child, parent, _ in graph.equal for end in (child, parent)]
+    return max([node for node, *_ in graph.seen] + ends, default=1)
+
+
+def fill(connection: Any, graph: Drawn, nodes: int = NODES) -> None:
+    """Let the tables hold a graph of so many nodes, and nothing else."""
     tables = ("version_rows", "occurrences", "edge_rows", "content_rows", "retraction_rows")
     connection.execute(";".join(f"delete from {table}" for table in tables))
     first: dict[int, int] = {}
     place = dict(graph.filled)
     sequence = {node: 100 + node for node in range(1, NODES + 1)}
-    nodes = [
+    rows = [
         (node, f"{node:032x}", f"n{node}", f"w:{sequence[place[node]]}" if node in place else None)
-        for node in range(1, NODES + 1)
+        for node in range(1, nodes + 1)
     ]
     connection.execute(
         "insert into version_rows (id, uid, kind, name, version, weak, placeholder, snapshot) values "
-        + ",".join(f"({i}, '{uid}', 'data', '{name}', 1, false, {quoted(at)}, 1)" for i, uid, name, at in nodes)
+        + ",".join(f"({i}, '{uid}', 'data', '{name}', 1, false, {quoted(at)}, 1)" for i, uid, name, at in rows)
     )
     seen: list[str] = []
     for node, snapshot, time in sorted(graph.seen, key=lambda each: each[1]):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braid_hpc.snapshots import adjacency, adjacency_write
+from braid_hpc.snapshots import adjacency_rows, adjacency_write, segment
 from braid_hpc.snapshots.adjacency import RELATIONS, Adjacency, Half, open_adjacency
 from braid_hpc.snapshots.adjacency_write import write_adjacency
 from braid_hpc.snapshots.schema import TABLES
@@ -53,9 +53,10 @@ def fill(connection: duckdb.DuckDBPyConnection, edges: list[Edge]) -> None:
 
 def listed(index: Adjacency, half: Half) -> list[tuple[int, int, int, int]]:
     """Near end, far end, snapshot and number of the relation of each edge."""
-    near = np.repeat(np.arange(index.nodes + 1), np.diff(half.offsets))
-    marks = index.marks[half.mark]
-    return list(zip(near.tolist(), half.far.tolist(), marks[:, 0].tolist(), marks[:, 1].tolist(), strict=True))
+    edges = half.edges_of(np.arange(index.nodes + 1))
+    marks = half.marks[edges.mark]
+    columns = (edges.near, edges.far, marks[:, 0], marks[:, 1])
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 @settings(deadline=None, max_examples=40)
@@ -67,7 +68,7 @@ def test_every_edge_stands_once_in_each_direction(
     fill(connection, edges)
     path = tmp_path_factory.mktemp("index") / "4.adjacency"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adjacency_write, "EDGES_AT_ONCE", at_once)
+        patch.setattr(adjacency_rows, "EDGES_AT_ONCE", at_once)
         assert write_adjacency(connection, path, 4)
     index = open_adjacency(path)
     assert (index.snapshot, index.nodes) == (4, NODES)
@@ -87,7 +88,7 @@ def test_marks_become_wide_when_there_are_many(connection: duckdb.DuckDBPyConnec
     )
     write_adjacency(connection, tmp_path / "index", 70_000)
     index = open_adjacency(tmp_path / "index")
-    assert index.half(down=False).mark.dtype.itemsize == 4
+    assert index.half(down=False).rows.mark.dtype.itemsize == 4
     assert [snapshot for _, _, snapshot, _ in listed(index, index.half(down=False))] == list(range(1, 70_001))
 
 
@@ -109,12 +110,14 @@ def written(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> Path:
 
 def read_all(index: Adjacency) -> list[Any]:
     """Everything that an index says."""
-    found: list[Any] = [index.snapshot, index.nodes, index.marks.tolist(), index.times.tolist()]
+    found: list[Any] = [index.snapshot, index.nodes, index.times.first.tolist(), index.times.more.tolist()]
     found.append(index.later(0, 0).tolist())
     for down in (False, True):
-        half, rows = index.half(down=down), index.exceptions(down=down)
-        found.extend(part.tolist() for part in (half.offsets, half.far, half.mark))
-        found.extend(part.tolist() for part in (rows.places, rows.rows, rows.stated, rows.retracted, rows.snapshot))
+        half = index.half(down=down, timed=True)
+        assert half.timed is not None
+        found.append(half.marks.tolist())
+        for parts in (half.rows[:3], half.rows.over, half.timed.stated, half.timed.over):
+            found.extend(part.tolist() for part in parts)
     return found
 
 
@@ -122,7 +125,7 @@ def test_no_flipped_bit_and_no_cut_is_believed(written: Path) -> None:
     """Every bit of the file, and every length; each section when it is read."""
     whole, between = written.read_bytes(), 0
     expected = read_all(open_adjacency(written))
-    head = adjacency.HEAD
+    head = segment.HEAD
     for bit in range(8 * len(whole)):
         flipped = bytearray(whole)
         flipped[bit // 8] ^= 1 << bit % 8
@@ -135,7 +138,7 @@ def test_no_flipped_bit_and_no_cut_is_believed(written: Path) -> None:
         assert bit >= 8 * head
         assert content == expected
         between += 1
-    assert between < 8 * adjacency.ALIGN * len(adjacency.SECTIONS)
+    assert between < 8 * segment.ALIGN * len(segment.SECTIONS)
     for length in range(len(whole)):
         written.write_bytes(whole[:length])
         with pytest.raises(CorruptLogError):
@@ -145,10 +148,10 @@ def test_no_flipped_bit_and_no_cut_is_believed(written: Path) -> None:
 def test_a_newer_major_is_refused(written: Path) -> None:
     """With a sentence that says what to do."""
     whole = bytearray(written.read_bytes())
-    struct.pack_into("<H", whole, 24, adjacency.MAJOR + 1)
+    struct.pack_into("<H", whole, 24, segment.MAJOR + 1)
     import xxhash
 
-    whole[8:24] = xxhash.xxh3_128_digest(bytes(whole[24 : adjacency.HEAD]))
+    whole[8:24] = xxhash.xxh3_128_digest(bytes(whole[24 : segment.HEAD]))
     written.write_bytes(whole)
     with pytest.raises(FormatTooNewError, match="update braid_hpc"):
         open_adjacency(written)

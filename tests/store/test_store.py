@@ -114,7 +114,7 @@ def test_answers_are_the_same_without_the_index_of_edges(path: Path, tmp_path: P
     store, index = tmp_path / "copy" / path.name, tmp_path / "copy" / f"{path.name}.d" / "1.adjacency"
     with Store(store) as opened:
         assert opened.adjacency is not None
-        begin, *_ = opened.adjacency._table["up_far"]
+        begin, *_ = opened.adjacency.segments[0]._table["up_far"]
         expected = opened.lineage("net").to_dict()
     whole = index.read_bytes()
     index.write_bytes(whole[:begin] + bytes([whole[begin] ^ 1]) + whole[begin + 1 :])
