@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["modules"]
 
 #: The modules that are loaded as attributes, so that ``braid.collectors.fpga`` needs no import of its own.
-modules = ("losses", "protocol", "registry", "testing")
+modules = (
+    *("losses", "protocol", "registry", "testing"),
+    *("decisions", "fpga", "frames", "sequence", "sources"),
+)
 
 
 def __getattr__(name: str) -> ModuleType:

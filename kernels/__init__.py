@@ -13,6 +13,7 @@ module                                     what it does
 :mod:`braid_hpc.kernels.integrate`         what spots at known places measure above their background
 :mod:`braid_hpc.kernels.spectrum`          excitations as an instrument sees them
 :mod:`braid_hpc.kernels.waveform`          sums inside and outside a time window, as firmware adds them
+:mod:`braid_hpc.kernels.frames`            where in a stream of bytes the frames of a device are
 :mod:`braid_hpc.kernels.closure`           everything that is reached from some nodes of a graph
 =========================================  ======================================================
 

@@ -1,0 +1,450 @@
+"""What a data-reduction FPGA hands to its host: its words and counts as streams, and what it was set to as provenance.
+
+The layout of frames is in :mod:`braid_hpc.collectors.frames` and on the page ``fpga-format``, where bytes come from in
+:mod:`braid_hpc.collectors.sources`, and who decided what in :mod:`braid_hpc.collectors.decisions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braid_hpc.collectors.frames import DEFAULT, Aside, FrameDecoder, FrameFormat, Frames
+from braid_hpc.collectors.losses import Collecting
+from braid_hpc.collectors.sequence import Missed, Order, Sequence
+from braid_hpc.collectors.sources import Gap, Source, source_of
+from braid_hpc.run.guard import passes, recording
+from braid_hpc.vocabulary.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import os
+
+    from braid_hpc.run.handles import Record
+    from braid_hpc.run.recorder import Run
+
+__all__ = ["FPGACollector", "Firmware"]
+
+#: Bytes that are no frame are kept up to here, for each collector; of what comes beyond, the place is.
+ASIDE_BYTES = 1 << 30
+#: Of one stretch that is no frame, so much goes into a row.
+ASIDE_ROW = 16 << 10
+
+#: Columns of the stream of frames beside the format's own fields.
+_MORE = {"samples": "uint64", "offset": "uint64", "row": "int64", "reduced": "uint64", "order": "uint8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Firmware:
+    """A version of what an FPGA was configured with.
+
+    Attributes
+    ----------
+    id : int
+        As its frames carry it; 0 for a format without.
+    name : str
+        Of its record, of kind ``firmware``.
+    path : path-like, optional
+        The bitstream; its digest is the content of the record.
+    digest : str, optional
+        Where the bitstream is not at hand: ``"<algorithm>:<hex>"``; of a project of many files, what
+        :func:`braid_hpc.collectors.hls.project_digest` gives.
+    model : Record, str, or list of these, optional
+        What it was built from.
+    registers : mapping
+        Values of its registers: thresholds, masks.
+    tags : mapping, optional
+        More of it.
+    """
+
+    id: int = 0
+    name: str = "firmware"
+    path: str | os.PathLike[str] | None = None
+    digest: str | None = None
+    model: Any = None
+    registers: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, Any] = field(default_factory=dict)
+
+
+class FPGACollector(Collecting):
+    """Records what a data-reduction FPGA sends.
+
+    The words that it kept become the stream ``<name>_words``, a row each. The frames become ``<name>_frames``: their
+    fields, ``samples`` (input samples that it covers), ``offset`` (byte in the raw source), ``row`` (of its first word
+    in the stream of words, -1 if there is none), ``reduced`` (sequence number of the record below), ``order``
+    (:class:`~braid_hpc.collectors.sequence.Order`). Bytes that are no frame become ``<name>_aside``. What is lost is
+    counted, see :class:`~braid_hpc.collectors.losses.Losses`.
+
+    Each setting of the device has a record ``data:<name>/reduced``, derived from the raw source, the firmware, the
+    values of its registers and the format of its frames.
+
+    Parameters
+    ----------
+    run : Run
+        Where events go.
+    name : str
+        Of the device.
+    firmware : Firmware or iterable of Firmware
+        All that it may run. A frame of another one is recorded, and its firmware as unknown.
+    layout : FrameFormat
+        What its frames look like.
+    raw : Record, optional
+        What the bytes are, where the program has a record of it; else one is declared for each source.
+    compiled : bool
+        Whether frames are decoded by numba (the extra ``kernels``), which is imported then.
+    reorder : int
+        By how many frames one may come late before it counts as lost.
+    aside_bytes : int
+        How many bytes that are no frame are kept at most.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are two firmwares of one id, or something here is of the wrong type: this is the one call of a
+        collector that raises.
+
+    Examples
+    --------
+    >>> import braid_hpc as braid
+    >>> with braid.job("read-out", log_dir="logs") as run:
+    ...     with FPGACollector(run, "adc0", firmware=Firmware(7, registers={"threshold": 40})) as fpga:
+    ...         fpga.take(DEFAULT.encode({"channel": [3], "sample": [55]}, firmware=7, dropped=63))
+    ...     fpga.counts["frames"], fpga.losses.total
+    (1, 0)
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        name: str,
+        *,
+        firmware: Firmware | Iterable[Firmware] = (),
+        layout: FrameFormat = DEFAULT,
+        raw: Record | None = None,
+        compiled: bool = False,
+        reorder: int = 64,
+        aside_bytes: int = ASIDE_BYTES,
+    ) -> None:
+        if not isinstance(name, str) or not name:
+            raise InvalidInputError(f"a device's name is a text, not {name!r}")
+        super().__init__(run, "fpga", source=name)
+        known = [firmware] if isinstance(firmware, Firmware) else list(firmware)
+        if wrong := [one for one in known if not isinstance(one, Firmware)]:
+            raise InvalidInputError(f"firmware= takes Firmware, not {wrong[0]!r}")
+        self._known = {one.id: one for one in known}
+        if len(self._known) < len(known):
+            raise InvalidInputError("two firmwares have one id")
+        self.name = name
+        self.layout = layout
+        #: Bytes taken, frames, words, and bytes that were no frame.
+        self.counts = {"bytes": 0, "frames": 0, "words": 0, "aside": 0}
+        self._raw = raw
+        self._given_raw = raw is not None
+        self._registers: dict[str, Any] = {}
+        self._settings: dict[int, Record] = {}
+        self._unknown: set[int] = set()
+        self._aside_left = aside_bytes
+        self._stretch: _Stretch | None = None
+        self._compiled = compiled
+        self._decoder = FrameDecoder(layout, compiled=compiled)
+        self._reorder = reorder
+        self._sequence = self._new_sequence()
+        self._columns = {key: kind for key, kind in layout.word.items() if not key.startswith("_")}
+        fields = {**layout.header, **layout.trailer}
+        self._fields = {key: kind for key, kind in fields.items() if not key.startswith("_") and key != "check"}
+        self._streams: tuple[Any, Any] | None = None
+
+    # ------------------------------------------------------------------ what comes in
+
+    @recording
+    def take(self, data: Any) -> None:
+        """Take the next bytes, cut anywhere.
+
+        Parameters
+        ----------
+        data : bytes-like
+            Any number of them.
+
+        Raises
+        ------
+        InvalidInputError
+            Only under ``BRAID_STRICT=1``: if they are no bytes.
+        """
+        try:
+            view = memoryview(data)
+        except TypeError:
+            raise InvalidInputError(f"an FPGA hands over bytes, not a {type(data).__name__}") from None
+        if not view.contiguous:
+            view = memoryview(view.tobytes())
+        if self._closed:
+            raise InvalidInputError(f"the collector of {self.name} is closed")
+        self.counts["bytes"] += view.nbytes
+        for frames in self._decoder.feed(view):
+            self._keep(frames)
+        self._losses.write()
+
+    @recording
+    def collect(self, source: Source | str | os.PathLike[str]) -> None:
+        """Take all that a source gives.
+
+        A source that fails is counted, with what it gave until then recorded.
+
+        Parameters
+        ----------
+        source : Source or path-like
+            One of :mod:`braid_hpc.collectors.sources`, or a file or FIFO by its path.
+
+        Raises
+        ------
+        InvalidInputError
+            Only under ``BRAID_STRICT=1``: if it is no source.
+        """
+        bytes_of = source_of(source)
+        if self._closed:
+            raise InvalidInputError(f"the collector of {self.name} is closed")
+        self._end_source()
+        if not self._given_raw:
+            self._raw = self._run.data(f"{self.name}/raw", uri=bytes_of.uri)
+            self._settings.clear()
+        try:
+            for part in bytes_of:
+                if isinstance(part, Gap):
+                    self._skip(part)
+                else:
+                    self.take(part)
+        except OSError as error:
+            if passes(error):
+                raise
+            self._losses.count("source failed", note=f"{bytes_of.uri}: {error}")
+        self._end_source()
+        self._losses.write()
+
+    @recording
+    def set(self, registers: Mapping[str, Any]) -> None:
+        """Say that registers have other values now, for all frames that are complete after this.
+
+        Parameters
+        ----------
+        registers : mapping
+            Name to value; others stay as they are.
+
+        Raises
+        ------
+        InvalidInputError
+            Only under ``BRAID_STRICT=1``: if that is no mapping.
+        """
+        if not isinstance(registers, Mapping):
+            raise InvalidInputError(f"registers are a mapping of name to value, not a {type(registers).__name__}")
+        self._registers.update(registers)
+        self._settings.clear()
+
+    def _skip(self, gap: Gap) -> None:
+        self._losses.count(gap.reason, gap.count, unit=gap.unit if gap.unit == "byte" else "", first=None)
+        if gap.unit == "byte":
+            for frames in self._decoder.skip(gap.count):
+                self._keep(frames)
+            self._end_stretch()
+
+    def _end_source(self) -> None:
+        """Decide on what is held; frame numbers and bytes of what follows begin anew."""
+        for frames in self._decoder.finish():
+            self._keep(frames)
+        self._end_stretch()
+        self._count(self._sequence.finish())
+        self._decoder = FrameDecoder(self.layout, compiled=self._compiled)
+        self._sequence = self._new_sequence()
+
+    def _finish(self) -> None:
+        self._end_source()
+        if self._raw is not None:
+            self._run.tag(self._raw, f"{self.name}.bytes", self.counts["bytes"])
+
+    def _new_sequence(self) -> Sequence:
+        return Sequence(8 * np.dtype(self.layout.header["frame"]).itemsize, reorder=self._reorder)
+
+    # ------------------------------------------------------------------ what is recorded
+
+    def _keep(self, frames: Frames) -> None:
+        self._keep_aside(frames.aside)
+        if not len(frames.offsets):
+            return
+        numbers = frames.header["frame"]
+        orders, missed = self._sequence.follow(numbers, frames.trailer["check"])
+        self._count(missed)
+        sizes = frames.header["words"].astype(np.int64)
+        words = frames.words
+        if (repeated := orders == Order.REPEATED).any():
+            # The same frame once more: it is counted, and recorded once.
+            words = words[np.repeat(~repeated, sizes)]
+            keep = np.flatnonzero(~repeated)
+            if not len(keep):
+                return
+            frames = frames._replace(
+                offsets=frames.offsets[keep], header=frames.header[keep], trailer=frames.trailer[keep]
+            )
+            orders, sizes = orders[keep], sizes[keep]
+        columns = {key: self._field(frames, key) for key in self._fields}
+        self._check_counts(columns, sizes)
+        reduced = self._settings_of(columns)
+        kept, counted = self._streams_of()
+        rows = kept.extend({key: _native(words[key]) for key in self._columns})
+        first = np.cumsum(sizes) - sizes + rows.first
+        first[(sizes == 0) | (rows.count != len(words))] = -1
+        covered = _sum(columns.get("kept", sizes), columns.get("dropped", np.zeros(1, np.uint8)))
+        counted.extend(
+            columns
+            | {"samples": covered, "offset": frames.offsets.astype(np.uint64), "row": first}
+            | {"reduced": reduced, "order": orders}
+        )
+        self.counts["frames"] += len(sizes)
+        self.counts["words"] += len(words)
+
+    def _field(self, frames: Frames, key: str) -> NDArray[Any]:
+        return _native((frames.header if key in self.layout.header else frames.trailer)[key])
+
+    def _check_counts(self, columns: dict[str, NDArray[Any]], sizes: NDArray[np.int64]) -> None:
+        """Count overflows, and frames that say they kept fewer words than they carry."""
+        numbers = columns["frame"]
+        if "flags" in columns:
+            for at in np.flatnonzero(columns["flags"]).tolist():
+                number = int(numbers[at])
+                self._losses.count(
+                    "overflow", unit="frame", first=number, note=f"flags 0x{int(columns['flags'][at]):x}"
+                )
+        if "kept" in columns:
+            kept = columns["kept"].astype(np.int64) if columns["kept"].dtype != np.uint64 else columns["kept"]
+            for at in np.flatnonzero(kept != sizes.astype(kept.dtype)).tolist():
+                number, missing = int(numbers[at]), int(kept[at]) - int(sizes[at])
+                if missing > 0:
+                    self._losses.count("kept words not sent", missing, unit="frame", first=number)
+                else:
+                    self._losses.count("more words than were kept", -missing, unit="frame", first=number)
+
+    def _count(self, missed: list[Missed]) -> None:
+        for reason, count, first, last in missed:
+            self._losses.count(reason, count, unit="frame", first=first, last=last)
+
+    def _streams_of(self) -> tuple[Any, Any]:
+        if self._streams is None:
+            self._streams = (
+                self._run.stream(f"{self.name}_words", self._columns),
+                self._run.stream(f"{self.name}_frames", {**self._fields, **_MORE}),
+            )
+        return self._streams
+
+    # ------------------------------------------------------------------ provenance
+
+    def _settings_of(self, columns: dict[str, NDArray[Any]]) -> NDArray[np.uint64]:
+        """Give for each frame the sequence number of the record of what it was made with."""
+        ids = columns.get("firmware")
+        if ids is None:
+            return np.full(len(columns["frame"]), self._reduced(0).sequence, np.uint64)
+        distinct, inverse = np.unique(ids, return_inverse=True)
+        numbers = []
+        for one in distinct.tolist():
+            if one not in self._known:
+                which = columns["frame"][ids == one]
+                self._losses.count(
+                    "unknown firmware",
+                    len(which),
+                    unit="frame",
+                    first=int(which[0]),
+                    last=int(which[-1]),
+                    note=f"{one}",
+                )
+            numbers.append(self._reduced(int(one)).sequence)
+        return np.array(numbers, np.uint64)[inverse]
+
+    def _reduced(self, number: int) -> Record:
+        """Return the record of what a firmware makes with the registers as they are."""
+        if number in self._settings:
+            return self._settings[number]
+        if number not in self._known and len(self._unknown | {number}) > _UNKNOWN:
+            number = -1
+            if number in self._settings:
+                return self._settings[number]
+        run, name = self._run, self.name
+        if self._raw is None:
+            self._raw = run.data(f"{name}/raw")
+        parents = [self._raw, self._firmware(number), run.fact(f"{name}/format", self.layout.describe())]
+        known = self._known.get(number)
+        registers = {**(known.registers if known else {}), **self._registers}
+        parents.append(run.fact(f"{name}/registers", registers))
+        record = run.data(f"{name}/reduced", derived_from=parents, tags={"firmware_id": max(number, 0)})
+        # A version of each stream from here on, so that the streams descend from all settings they were made with.
+        for stream in (f"{name}_words", f"{name}_frames"):
+            columns = self._columns if stream.endswith("_words") else {**self._fields, **_MORE}
+            run.stream(stream, columns, derived_from=record)
+        self._settings[number] = record
+        return record
+
+    def _firmware(self, number: int) -> Record:
+        known = self._known.get(number)
+        if known is None:
+            self._unknown.add(number)
+            return self._run.record("firmware", f"{self.name}/unknown", tags={"firmware_id": max(number, 0)})
+        about: dict[str, Any] = {"path": known.path} if known.path is not None else {"digest": known.digest}
+        tags = {**known.tags, "firmware_id": known.id}
+        return self._run.record("firmware", known.name, derived_from=known.model, tags=tags, **about)
+
+    # ------------------------------------------------------------------ what is no frame
+
+    def _keep_aside(self, pieces: list[Aside]) -> None:
+        rows: list[tuple[int, str, bytes]] = []
+        for piece in pieces:
+            stretch = self._stretch
+            if stretch is None or not piece.again or stretch.end != piece.offset:
+                self._end_stretch()
+                self._stretch = stretch = _Stretch(piece.reason, piece.offset, piece.offset)
+            stretch.end += len(piece.data)
+            self.counts["aside"] += len(piece.data)
+            data = piece.data[: max(0, self._aside_left)]
+            self._aside_left -= len(data)
+            stretch.unkept += len(piece.data) - len(data)
+            for start in range(0, len(data), ASIDE_ROW):
+                rows.append((piece.offset + start, piece.reason, data[start : start + ASIDE_ROW]))
+        if rows:
+            offsets, reasons, data_of = zip(*rows, strict=True)
+            stream = self._run.stream(f"{self.name}_aside", {"offset": "uint64", "reason": "text", "data": "bytes"})
+            stream.extend({"offset": list(offsets), "reason": list(reasons), "data": list(data_of)})
+
+    def _end_stretch(self) -> None:
+        """Count what was set aside, now that it is known how far it went: frames where it began as one, else bytes."""
+        stretch, self._stretch = self._stretch, None
+        if stretch is None:
+            return
+        size = stretch.end - stretch.begin
+        amount = size if stretch.reason == "no frame" else 1
+        self._losses.count(stretch.reason, amount, unit="byte", first=stretch.begin, last=stretch.end - 1)
+        if stretch.unkept:
+            self._losses.count(
+                "not kept aside", stretch.unkept, unit="byte", first=stretch.end - stretch.unkept, last=stretch.end - 1
+            )
+
+
+#: Firmwares that nobody told of are told apart up to this number; a hostile device could send any.
+_UNKNOWN = 64
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """Bytes without a frame, one reason long."""
+
+    reason: str
+    begin: int
+    end: int
+    unkept: int = 0
+
+
+def _native(column: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("="))
+
+
+def _sum(kept: NDArray[Any], dropped: NDArray[Any]) -> NDArray[np.uint64]:
+    """Add what a device counted; a sum beyond 64 bits is the largest number of them."""
+    one, other = kept.astype(np.uint64), dropped.astype(np.uint64)
+    total = one + other
+    return np.where(total < one, np.uint64(2**64 - 1), total)
