@@ -412,12 +412,12 @@ class FPGACollector(Collecting):
             stream.extend({"offset": list(offsets), "reason": list(reasons), "data": list(data_of)})
 
     def _end_stretch(self) -> None:
-        """Count what was set aside, now that it is known how far it went: frames where it began as one, else bytes."""
+        """Count what was set aside, now that it is known how far it went: by frames where it began as one."""
         stretch, self._stretch = self._stretch, None
         if stretch is None:
             return
         size = stretch.end - stretch.begin
-        amount = size if stretch.reason == "no frame" else 1
+        amount = 1 if stretch.reason in ("bad check sum", "cut off") else size
         self._losses.count(stretch.reason, amount, unit="byte", first=stretch.begin, last=stretch.end - 1)
         if stretch.unkept:
             self._losses.count(

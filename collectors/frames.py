@@ -42,8 +42,9 @@ REASONS = {
     NOT_EXAMINED: "not examined",
 }
 
-#: Decoded at once, in bytes: what a decoder holds beyond one frame is a few times this.
-SLICE = 1 << 20
+#: Decoded at once, in bytes: what a decoder holds beyond one frame is a few times this. Smaller ones cost more: what is
+#: done once for each slice takes as long as the bytes of some hundred kilobytes.
+SLICE = 4 << 20
 
 Fields = Mapping[str, str]
 
@@ -282,7 +283,7 @@ class FrameDecoder:
         self._parts = {part: layout.dtype(part) for part in ("header", "word", "trailer")}
         self._scan = functools.partial(scan if compiled else scan_slow, framing=layout.framing)
         # What waits is between begin and end; the room grows to some times a frame of the greatest length at most.
-        self._room = np.empty(2 * SLICE, np.uint8)
+        self._room = np.empty(1 << 16, np.uint8)
         self._begin = self._end = 0
         self._state = State()
         self._at = 0

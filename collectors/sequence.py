@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import enum
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Missed", "Order", "Sequence"]
+
+
+#: From this many frames in order on they are noted as one.
+_RUN = 64
 
 
 class Order(enum.IntEnum):
@@ -63,7 +68,9 @@ class Sequence:
         self._reorder = reorder
         self._remember = max(remember, reorder)
         self._next: int | None = None
+        # By number; and of many frames in order, the first number and the sums of all, which takes less time to note.
         self._recent: dict[int, int] = {}
+        self._runs: deque[tuple[int, NDArray[np.unsignedinteger]]] = deque()
         self._gaps: list[tuple[int, int]] = []
 
     def follow(
@@ -93,7 +100,15 @@ class Sequence:
         if int(given[0]) == self._next and bool((np.diff(given) == 1).all()):
             self._next = (int(given[-1]) + 1) & self._mask
             last = slice(-self._remember, None)
-            self._recent.update(zip(given[last].tolist(), checks[last].tolist(), strict=True))
+            if len(given) < _RUN:
+                self._recent.update(zip(given.tolist(), checks.tolist(), strict=True))
+            else:
+                self._runs.append((int(given[last][0]), checks[last].copy()))
+                known = sum(len(sums) for _, sums in self._runs)
+                while known - len(self._runs[0][1]) >= self._remember:
+                    known -= len(self._runs.popleft()[1])
+                if known >= self._remember:
+                    self._recent.clear()
             self._expire(missed)
         else:
             for at, (number, check) in enumerate(zip(given.tolist(), checks.tolist(), strict=True)):
@@ -124,8 +139,9 @@ class Sequence:
             self._recent[number] = check
             self._expire(missed)
             return Order.NEXT
-        if number in self._recent:
-            if self._recent[number] == check:
+        known = self._check_of(number)
+        if known is not None:
+            if known == check:
                 missed.append(Missed("frame repeated", 1, number, number))
                 return Order.REPEATED
             missed.append(Missed("frame number again with other content", 1, number, number))
@@ -142,6 +158,15 @@ class Sequence:
         missed.extend(self.finish())
         self._next = (number + 1) & self._mask
         return Order.BACK
+
+    def _check_of(self, number: int) -> int | None:
+        """Return the check sum of a frame of this number, if there was one lately."""
+        if number in self._recent:
+            return self._recent[number]
+        for first, sums in self._runs:
+            if (at := (number - first) & self._mask) < len(sums):
+                return int(sums[at])
+        return None
 
     def _fills(self, number: int) -> bool:
         """Take a number out of those that are missing; whether it was among them."""

@@ -23,8 +23,8 @@ from braid_hpc.vocabulary.errors import InvalidInputError
 
 __all__ = ["FifoSource", "FileSource", "Gap", "RingSource", "RingWriter", "Source", "UdpSource", "source_of"]
 
-#: How much is read at once, bytes.
-CHUNK = 1 << 20
+#: How much is read at once, bytes: as much as is decoded at once.
+CHUNK = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)

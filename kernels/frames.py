@@ -381,7 +381,9 @@ def _scan(
                             p = end
                             wasted, since, reason, fresh = 0, base + end, 0, True
                             continue
-        # Not the beginning of a frame.
+        # Not the beginning of a frame. These two are not counted one by one: there may be one every eight bytes.
+        if why == reason and (why == 2 or why == 5):
+            why = 0
         if why == 0 and reason and not fresh:
             aside[pieces - 1, 2] = p + 1
         else:
@@ -478,6 +480,8 @@ class _Found(NamedTuple):
 
     def put_aside(self, why: int, p: int, end: int, state: State) -> bool:
         """Set bytes aside; return whether there was room to."""
+        if why == state.reason and why in (TOO_LONG, NOT_EXAMINED):
+            why = 0
         if why == 0 and state.reason and self.aside and self.aside[-1][2] == p:
             self.aside[-1][2] = end
             return True

@@ -74,6 +74,7 @@ class Stream:
         self._file: BatchFile | None = None
         self._file_writer = b""
         self._place = _NOWHERE
+        self._forms: tuple[list[Any], Any] | None = None
         self.name = name
         self.columns = columns
 
@@ -250,16 +251,15 @@ class Stream:
             self._file = BatchFile(log.directory / f"stream-{self._number:04d}.arrows")
             self._file_writer = log.writer
             log.attach(self._file)
-        types: dict[str, Any] = {"text": na.large_string(), "bytes": na.large_binary(), "bool": na.uint8()}
-        types["timestamp"] = na.timestamp("ns", "UTC")
-        fields, children = [], []
-        for (name, kind), parts in zip(self.columns, buffers, strict=True):
-            form = types.get(kind) or getattr(na, kind)()
+        if self._forms is None:
+            self._forms = _forms(self.columns)
+        forms, whole = self._forms
+        children = []
+        for (_, kind), form, parts in zip(self.columns, forms, buffers, strict=True):
             if kind in VARIABLE:
                 parts = [array("q", array("I", bytes(parts[0]))).tobytes(), parts[1]]
-            fields.append(na.Schema(form, name=name, nullable=False))
             children.append(na.c_array_from_buffers(form, rows, [None, *parts], null_count=0))
-        schema, batch = encode_batch(na.struct(fields, nullable=False), children, rows)
+        schema, batch = encode_batch(whole, children, rows)
         part, offset, length = self._file.append(schema, batch, first, first + rows, rows, sync=False)
         return BATCH_PLACE.pack(offset, length, batch_digest(schema, batch), part)
 
@@ -375,6 +375,17 @@ def _specialised(kinds: tuple[str, ...]) -> type[Stream]:
     return type("Stream", (Stream,), {"append": append, "__doc__": Stream.__doc__, "__module__": Stream.__module__})
 
 
+def _forms(columns: list[tuple[str, str]]) -> tuple[list[Any], Any]:
+    """Return nanoarrow's types of the columns, and of a row: making them takes longer than to write a small batch."""
+    import nanoarrow as na
+
+    types: dict[str, Any] = {"text": na.large_string(), "bytes": na.large_binary(), "bool": na.uint8()}
+    types["timestamp"] = na.timestamp("ns", "UTC")
+    forms = [types.get(kind) or getattr(na, kind)() for _, kind in columns]
+    fields = [na.Schema(form, name=name, nullable=False) for (name, _), form in zip(columns, forms, strict=True)]
+    return forms, na.struct(fields, nullable=False)
+
+
 def stream_type(log: RankLog) -> type[Stream]:
     """Return what the streams of a log are made of.
 
@@ -465,6 +476,7 @@ def _fixed(values: Any, kind: str) -> Any:
     return view.cast("B") if view.contiguous and view.nbytes else view.tobytes()
 
 
+@functools.cache
 def _same_format(given: str, wanted: str) -> bool:
     sizes = {form: (form.islower() or form == "?", struct.calcsize(form)) for form in "bhilqBHILQ"}
     given = given.lstrip("@=<")

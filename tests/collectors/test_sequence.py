@@ -59,6 +59,17 @@ def test_a_frame_that_is_sent_twice_is_known() -> None:
     assert missed == [("frame repeated", 1, 1, 1), ("frame number again with other content", 1, 2, 2)]
 
 
+def test_frames_of_long_runs_are_known_too() -> None:
+    """And those before the last ones are forgotten."""
+    sequence = Sequence(32, remember=1000)
+    for start in range(0, 5000, 100):
+        follow(sequence, list(range(start, start + 100)), [7 * n for n in range(start, start + 100)])
+    assert follow(sequence, [4321], [7 * 4321])[0] == [Order.REPEATED]
+    assert follow(sequence, [4322], [7])[0] == [Order.AGAIN]
+    assert sum(len(sums) for _, sums in sequence._runs) == 1000
+    assert follow(sequence, [17], [7 * 17])[0] == [Order.BACK]
+
+
 def test_numbers_begin_at_zero_again_behind_the_largest() -> None:
     sequence = Sequence(8, reorder=4)
     assert follow(sequence, [254, 255, 0, 1]) == ([0, 0, 0, 0], [])
