@@ -156,6 +156,7 @@ class FPGACollector(Collecting):
         fields = {**layout.header, **layout.trailer}
         self._fields = {key: kind for key, kind in fields.items() if not key.startswith("_") and key != "check"}
         self._streams: tuple[Any, Any] | None = None
+        self._rooms: dict[str, NDArray[Any]] = {}
 
     # ------------------------------------------------------------------ what comes in
 
@@ -290,7 +291,7 @@ class FPGACollector(Collecting):
         self._check_counts(columns, sizes)
         reduced = self._settings_of(columns)
         kept, counted = self._streams_of()
-        rows = kept.extend({key: _native(words[key]) for key in self._columns})
+        rows = kept.extend({key: self._column(key, words[key]) for key in self._columns})
         first = np.cumsum(sizes) - sizes + rows.first
         first[(sizes == 0) | (rows.count != len(words))] = -1
         covered = _sum(columns.get("kept", sizes), columns.get("dropped", np.zeros(1, np.uint8)))
@@ -301,6 +302,15 @@ class FPGACollector(Collecting):
         )
         self.counts["frames"] += len(sizes)
         self.counts["words"] += len(words)
+
+    def _column(self, key: str, given: NDArray[Any]) -> NDArray[Any]:
+        """Give a field of the words as a column, in memory that is used again for the next ones."""
+        room = self._rooms.get(key)
+        if room is None or len(room) < len(given):
+            kind = given.dtype.newbyteorder("=")
+            room = self._rooms[key] = np.empty(len(given) + len(given) // 4, kind)
+        room[: len(given)] = given
+        return room[: len(given)]
 
     def _field(self, frames: Frames, key: str) -> NDArray[Any]:
         return _native((frames.header if key in self.layout.header else frames.trailer)[key])

@@ -244,7 +244,7 @@ class Aside(NamedTuple):
 
 
 class Frames(NamedTuple):
-    """Frames that were decoded at once.
+    """Frames that were decoded at once; to be used before the next ones are asked for, which take their place.
 
     Attributes
     ----------
@@ -285,6 +285,7 @@ class FrameDecoder:
         # What waits is between begin and end; the room grows to some times a frame of the greatest length at most.
         self._room = np.empty(1 << 16, np.uint8)
         self._begin = self._end = 0
+        self._words = self._room[:0]
         self._state = State()
         self._at = 0
 
@@ -358,7 +359,9 @@ class FrameDecoder:
         pieces = PIECES
         while self.held and pieces == PIECES:
             data = self._room[self._begin : self._end]
-            found = self._scan(data, at=self._at, final=final, state=self._state)
+            if len(self._words) < len(data):
+                self._words = np.empty(len(self._room), np.uint8)
+            found = self._scan(data, at=self._at, final=final, state=self._state, room=self._words)
             pieces = len(found.aside)
             frames = Frames(
                 found.places[:, 0] + self._at,

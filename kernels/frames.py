@@ -211,7 +211,15 @@ def _table(width: int, polynomial: int, reflected: bool) -> NDArray[np.uint64]:
     return made
 
 
-def scan(data: NDArray[np.uint8], framing: Framing, *, at: int, final: bool, state: State) -> Scanned:
+def scan(
+    data: NDArray[np.uint8],
+    framing: Framing,
+    *,
+    at: int,
+    final: bool,
+    state: State,
+    room: NDArray[np.uint8] | None = None,
+) -> Scanned:
     """Find the frames in a part of a stream.
 
     Parameters
@@ -226,6 +234,8 @@ def scan(data: NDArray[np.uint8], framing: Framing, *, at: int, final: bool, sta
         Whether nothing follows: a frame that is not complete is none then.
     state : State
         From the scan before; it is changed.
+    room : ndarray of uint8, optional
+        Where words are put, if it is as long as `data`: memory that is used again costs half as much as new memory.
 
     Returns
     -------
@@ -242,11 +252,11 @@ def scan(data: NDArray[np.uint8], framing: Framing, *, at: int, final: bool, sta
     --------
     scan_slow : the same in plain Python.
     """
-    room = len(data) // (framing.header + framing.trailer) + 1
-    places = np.empty((room, 2), np.int64)
-    headers = np.empty((room, framing.header), np.uint8)
-    trailers = np.empty((room, framing.trailer), np.uint8)
-    words = np.empty(len(data), np.uint8)
+    most = len(data) // (framing.header + framing.trailer) + 1
+    places = np.empty((most, 2), np.int64)
+    headers = np.empty((most, framing.header), np.uint8)
+    trailers = np.empty((most, framing.trailer), np.uint8)
+    words = room if room is not None and len(room) >= len(data) else np.empty(len(data), np.uint8)
     aside = np.empty((PIECES, 3), np.int64)
     handed = np.array([state.wasted, state.since, state.reason], np.int64)
     check = framing.check
@@ -404,13 +414,21 @@ def _scan(
     return p, frames, filled, pieces
 
 
-def scan_slow(data: NDArray[np.uint8], framing: Framing, *, at: int, final: bool, state: State) -> Scanned:
+def scan_slow(
+    data: NDArray[np.uint8],
+    framing: Framing,
+    *,
+    at: int,
+    final: bool,
+    state: State,
+    room: NDArray[np.uint8] | None = None,
+) -> Scanned:
     """Find the frames in a part of a stream, frame by frame in plain Python.
 
     Parameters
     ----------
-    data, framing, at, final, state
-        As for :func:`scan`.
+    data, framing, at, final, state, room
+        As for :func:`scan`; `room` is not used.
 
     Returns
     -------

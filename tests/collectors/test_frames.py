@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 import zlib
 from typing import Any
@@ -33,7 +34,8 @@ def decode(layout: FrameFormat, chunks: list[bytes], *, compiled: bool = False) 
     decoder = FrameDecoder(layout, compiled=compiled)
     found: dict[str, list[Any]] = {"offsets": [], "header": [], "trailer": [], "words": []}
     aside: list[list[Any]] = []
-    for frames in [*(part for chunk in chunks for part in decoder.feed(chunk)), *decoder.finish()]:
+    parts = (part for chunk in chunks for part in decoder.feed(chunk))
+    for frames in itertools.chain(parts, decoder.finish()):
         for name, values in found.items():
             values += [item.tobytes() for item in getattr(frames, name)]
         for piece in frames.aside:
