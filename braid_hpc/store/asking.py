@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from braid_hpc.queries.tree import Query
+    from braid_hpc.store.documents import Documents
     from braid_hpc.store.stated import TestChanges, Tests
     from braid_hpc.store.store import Store
     from braid_hpc.store.tables import Table
@@ -235,3 +236,36 @@ class Asking:
 
         changes = self.compare_tests(reference, against=against, at=at, as_of=as_of)
         return TestChanges(change for change in changes if change.newly_failing)
+
+    def documents(self, uid: str, *, at: int | None = None) -> Documents:
+        """Return the documents of a Bluesky run, each once and word for word, from the logs of any ranks.
+
+        Parameters
+        ----------
+        uid : str
+            Of its start document, or the beginning of that.
+        at : int, optional
+            A snapshot number: what the store knew then.
+
+        Returns
+        -------
+        Documents
+            Iterate for ``(name, document)``; it also says what is missing.
+
+        Raises
+        ------
+        NotFoundError
+            If the store has no document of such a run.
+        ConflictError
+            If several runs begin so.
+        InvalidInputError
+            If there is no such snapshot.
+
+        See Also
+        --------
+        braid_hpc.collectors.documents.DocumentCollector : records them.
+        """
+        from braid_hpc.store.documents import read_documents
+
+        store = cast("Store", self)
+        return read_documents(store, uid, at=store._at(at))

@@ -165,7 +165,7 @@ class DocumentCollector:
 
     def _event_page(self, page: Any) -> None:
         if not is_page(page):
-            if not (type(page) is dict and page.get("seq_num") == []):
+            if not (isinstance(page, dict) and isinstance(rows := page.get("seq_num"), list) and not rows):
                 self._spoil("an event page whose columns differ in length, or lack")
             self._keep("event_page", page)
             return
@@ -180,7 +180,7 @@ class DocumentCollector:
             self.lost += done[1]
 
     def _bulk_events(self, document: Any) -> None:
-        if type(document) is not dict or not all(type(events) in (list, tuple) for events in document.values()):
+        if not isinstance(document, dict) or not all(type(events) in (list, tuple) for events in document.values()):
             self._spoil("bulk events that are not lists of events")
             self._keep("bulk_events", document)
             return
@@ -193,15 +193,15 @@ class DocumentCollector:
         declared: dict[str, str] = {}
         units: dict[str, str] = {}
         keys = document.get("data_keys") if document is not None else None
-        for key, about in list(keys.items()) if type(keys) is dict else ():
-            if type(key) is str and type(about) is dict:
+        for key, about in list(keys.items()) if isinstance(keys, dict) else ():
+            if type(key) is str and isinstance(about, dict):
                 # What lies in files is in its events as the name of a datum.
                 kind = DECLARED.get(about["dtype"]) if type(about.get("dtype")) is str else None
                 if kind is not None and about.get("external") is None:
                     declared[key] = kind
                 if type(unit := about.get("units")) is str and len(unit) < 200:
                     units[key] = unit.encode("utf-8", "backslashreplace").decode()
-        described = None if document is None else frozenset(written_keys(keys if type(keys) is dict else ()).values())
+        described = None if document is None else frozenset(written_keys(keys if isinstance(keys, dict) else ()).values())
         stream = ORPHANS if document is None else stream_of(document.get("name"))
         layout = self._layouts[descriptor] = Layout(stream, declared, units, described=described)
         if len(self._layouts) > MOST_LAYOUTS:
@@ -222,19 +222,19 @@ class DocumentCollector:
 
     def _start(self, document: Any) -> None:
         body = self._keep("start", document)
-        if type(document) is dict and body:
+        if isinstance(document, dict) and body:
             from blake3 import blake3
 
             self._scans.start(document, f"blake3:{blake3(body).hexdigest()}")
 
     def _stop(self, document: Any) -> None:
         self._keep("stop", document)
-        if type(document) is dict:
+        if isinstance(document, dict):
             self._scans.stop(document)
 
     def _descriptor(self, document: Any) -> None:
         self._keep("descriptor", document)
-        if type(document) is not dict or type(uid := document.get("uid")) is not str or len(uid) > 1000:
+        if not isinstance(document, dict) or type(uid := document.get("uid")) is not str or len(uid) > 1000:
             return
         known = self._layouts.get(uid)
         if known is None or known.orphan:
@@ -243,12 +243,12 @@ class DocumentCollector:
 
     def _resource(self, document: Any) -> None:
         self._keep("resource", document)
-        if type(document) is dict:
+        if isinstance(document, dict):
             self._scans.resource(document)
 
     def _stream_resource(self, document: Any) -> None:
         self._keep("stream_resource", document)
-        if type(document) is dict:
+        if isinstance(document, dict):
             self._scans.resource(document)
 
     def _keep(self, name: Any, document: Any) -> bytes:
@@ -256,10 +256,10 @@ class DocumentCollector:
         if self._documents is None:
             self._documents = self._run.stream(DOCUMENTS, DOCUMENT_COLUMNS)
         body, unkept = encode_words(document)
-        about = document if type(document) is dict else {}
+        about = document if isinstance(document, dict) else {}
         uid, belongs = _NAMES.get(name, ("uid", "")) if type(name) is str else ("uid", "")
         scan = about.get("uid") if name == "start" else about.get("run_start")
-        if name not in _NAMES or type(document) is not dict or (uid and type(about.get(uid)) is not str):
+        if name not in _NAMES or not isinstance(document, dict) or (uid and type(about.get(uid)) is not str):
             self._spoil(f"a document {shown(name)} without {uid or 'members'}")
         elif unkept:
             self._spoil(f"a value of a {name} document", unkept)

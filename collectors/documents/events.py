@@ -40,9 +40,9 @@ def is_event(document: Any) -> bool:
         Whether its data and times are mappings.
     """
     return (
-        type(document) is dict
-        and type(document.get("data")) is dict
-        and type(document.get("timestamps")) is dict
+        isinstance(document, dict)
+        and isinstance(document.get("data"), dict)
+        and isinstance(document.get("timestamps"), dict)
         and type(document.get("descriptor")) is str
     )
 
@@ -73,7 +73,7 @@ def append_event(layout: Layout, document: dict[str, Any]) -> tuple[Any, list[Un
     except KeyError:
         return None
     form = layout.form(tuple(map(type, given)))
-    if form is None or filled.__class__ is not dict:
+    if form is None or not isinstance(filled, dict):
         return None
     for place in form.wide:
         if not _LEAST <= given[place] <= _MOST:

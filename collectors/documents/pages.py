@@ -45,10 +45,10 @@ def is_page(page: Any) -> bool:
     bool
         Whether it has the members of a page, and its lists are of one length, which is not 0.
     """
-    if type(page) is not dict or page.keys() != _MEMBERS or type(page["descriptor"]) is not str:
+    if not isinstance(page, dict) or page.keys() != _MEMBERS or type(page["descriptor"]) is not str:
         return False
     inner = [page[name] for name in ("data", "timestamps", "filled")]
-    if not all(type(each) is dict for each in inner):
+    if not all(isinstance(each, dict) for each in inner):
         return False
     columns = [*(page[name] for name in _LISTS), *(column for each in inner for column in each.values())]
     if not all(type(column) in (list, tuple) or getattr(column, "ndim", 0) > 0 for column in columns):

@@ -87,10 +87,10 @@ class Scans:
         """
         settings = document.get("configuration")
         scan = self._scan(document.get("run_start"))
-        if type(settings) is not dict:
+        if not isinstance(settings, dict):
             return
         for device, about in list(settings.items())[:MOST_FILES]:
-            if type(device) is not str or not device or type(about) is not dict or not about.get("data"):
+            if type(device) is not str or not device or not isinstance(about, dict) or not about.get("data"):
                 continue
             record = self._setting(device, about)
             if scan is not None and len(scan.settings) < MOST_FILES and record not in scan.settings:
@@ -143,7 +143,7 @@ class Scans:
             return
         scan.stop = {key: document.get(key) for key in ("exit_status", "reason")}
         counts = document.get("num_events")
-        scan.stop["num_events"] = counts if type(counts) is dict else None
+        scan.stop["num_events"] = counts if isinstance(counts, dict) else None
         if scan.activity is not None:
             self._end(scan)
         else:
@@ -223,14 +223,14 @@ def _digest(data: bytes) -> str:
 
 def _sorted(value: Any, depth: int = 0) -> Any:
     """Return a value with its mappings in order of their keys, so that equal settings have one digest."""
-    if type(value) is dict and depth < 16:
+    if isinstance(value, dict) and depth < 16:
         return {key: _sorted(value[key], depth + 1) for key in sorted(value, key=repr)}
     return value
 
 
 def _jsonable(data: Any) -> Any:
     """Return the values of a device as the value of a record: scalars, and what else there is as text."""
-    return {str(key): _value(value) for key, value in list(data.items())[:MOST_TAGS]} if type(data) is dict else None
+    return {str(key): _value(value) for key, value in list(data.items())[:MOST_TAGS]} if isinstance(data, dict) else None
 
 
 def _value(value: Any) -> Any:
@@ -262,7 +262,7 @@ def _tags(document: dict[str, Any]) -> dict[str, Any]:
             if type(key) is not str or len(key) > LONGEST_TAG:
                 continue
             name = f"{prefix}{key}"
-            if type(value) is dict and depth < 4:
+            if isinstance(value, dict) and depth < 4:
                 todo.append((f"{name}.", value, depth + 1))
             elif type(value) in (bool, int, float, str) and name not in found:
                 found[name] = _tag(value)

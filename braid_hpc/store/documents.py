@@ -1,0 +1,310 @@
+"""The documents of a Bluesky run, put together from what the logs of any ranks hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from braid_hpc.store.event_documents import EventTable, canonical, event_tables, order_of, read_events
+from braid_hpc.store.missing_documents import Missing, Numbers, missing_of
+from braid_hpc.vocabulary.errors import ConflictError, NotFoundError
+from braid_hpc.vocabulary.event_rows import DOCUMENTS, written_keys
+from braid_hpc.vocabulary.verbatim import decode_words
+
+if TYPE_CHECKING:
+    from braid_hpc.store.opened import Opened
+
+__all__ = ["Documents", "Missing", "read_documents"]
+
+#: Kinds of documents that are not rows, in the order in which they are given back before the events.
+FIRST = ("start", "descriptor", "resource", "stream_resource", "datum", "stream_datum")
+
+LISTED = 10
+
+
+@dataclass(slots=True)
+class Documents:
+    """The documents of a Bluesky run; iterating gives ``(name, document)``, each once.
+
+    The order is canonical: the start, descriptors, resources, datums, events by time, the stop. It does not depend on
+    the order in which they were recorded, on how often, nor on how many ranks.
+
+    Attributes
+    ----------
+    uid : str
+        Of the run.
+    missing : list of Missing
+        What the documents that are there refer to or count, and is not there; empty for a whole run.
+    conflicts : list of (str, str)
+        Name and uid of documents that came with different contents under one uid. The first of them by their bytes is
+        given; of events this is known when they were read.
+    writers : list of dict
+        ``run``, ``rank``, ``writer``, ``state`` of the logs that hold something of the run and are not complete.
+    """
+
+    uid: str
+    missing: list[Missing] = field(default_factory=list)
+    conflicts: list[tuple[str, str]] = field(default_factory=list)
+    writers: list[dict[str, Any]] = field(default_factory=list)
+    _held: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _events: Any = None
+
+    @property
+    def start(self) -> dict[str, Any] | None:
+        """The start document."""
+        return next(iter(self._held.get("start", ())), None)
+
+    @property
+    def stop(self) -> dict[str, Any] | None:
+        """The stop document; None for a run that never stopped, or whose stop is missing."""
+        return next(iter(self._held.get("stop", ())), None)
+
+    @property
+    def descriptors(self) -> list[dict[str, Any]]:
+        """The descriptors, by time."""
+        return list(self._held.get("descriptor", ()))
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.missing
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield name and document; events are read meanwhile, a bounded number at a time."""
+        for name in FIRST:
+            for document in self._held.get(name, ()):
+                yield name, document
+        for event, variants in self._events():
+            pair = ("event", str(event.get("uid")))
+            if variants > 1 and pair not in self.conflicts:
+                self.conflicts.append(pair)
+            yield "event", event
+        for document in self._held.get("stop", ()):
+            yield "stop", document
+
+
+def read_documents(store: Opened, uid: str, *, at: int) -> Documents:
+    """Put the documents of a Bluesky run together.
+
+    Parameters
+    ----------
+    store : Opened
+        Open.
+    uid : str
+        Of the run, or its beginning.
+    at : int
+        A snapshot number.
+
+    Returns
+    -------
+    Documents
+        Of the run.
+
+    Raises
+    ------
+    NotFoundError
+        If the store has no document of such a run.
+    ConflictError
+        If several runs begin so.
+    """
+    place = _place(store)
+    uid = _resolve(store, place, uid, at)
+    reader = _Reader(store, place, at)
+    found = Documents(uid)
+    reader.take(f"scan = ? and document in ({_listed('start', 'stop', 'descriptor')})", [uid], found)
+    reader.take(f"scan = ? and document in ({_listed('resource', 'stream_resource')})", [uid], found)
+    described = {
+        each["uid"]: written_keys(keys if type(keys := each.get("data_keys")) is dict else ())
+        for each in found.descriptors
+        if type(each.get("uid")) is str
+    }
+    tables = event_tables(store)
+    reader.take("document = 'stream_datum' and about in (select unnest(?::varchar[]))", [list(described)], found)
+    loose = reader.loose_events(list(described))
+    external = _external(found.descriptors)
+    wanted = _referred(store, tables, loose, described, external, at)
+    reader.take_resources(found, wanted)
+    found._events = lambda: read_events(store._connected.cursor, tables, loose, described, at)
+    for documents in found._held.values():
+        documents.sort(key=lambda document: (*order_of({**document, "seq_num": 0}), canonical(document)))
+    numbers = Numbers.read(store, tables, loose, found, at)
+    found.missing = missing_of(found._held, numbers, wanted)
+    found.writers = _incomplete(store, place, tables, uid, list(described), at)
+    return found
+
+
+def _listed(*names: str) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _place(store: Opened) -> str:
+    rows = store.sql(
+        "select place from streams s where stream = ? and exists (select 1 from information_schema.columns c "
+        "where c.table_schema = 'stream' and c.table_name = s.place and c.column_name = 'beside')",
+        [DOCUMENTS],
+    )
+    if not len(rows):
+        raise NotFoundError(f"there are no documents of an instrument in {store.path.name}")
+    return 'stream."' + str(rows["place"][0]).replace('"', '""') + '"'
+
+
+def _resolve(store: Opened, place: str, uid: str, at: int) -> str:
+    scans = store.sql(
+        f"select distinct scan from {place} where starts_with(scan, ?) and scan <> '' and _snapshot <= ? "
+        f"order by scan <> ?, scan limit {LISTED + 1}",
+        [str(uid), at, str(uid)],
+    )["scan"]
+    if not scans:
+        raise NotFoundError(f"there is no scan {uid!r} in {store.path.name}")
+    if len(scans) > 1 and scans[0] != uid:
+        more = " and more" if len(scans) > LISTED else ""
+        raise ConflictError(f"{uid!r} begins the uid of several scans: {', '.join(scans[:LISTED])}{more}")
+    return str(scans[0])
+
+
+class _Reader:
+    """Takes documents that are no rows out of their table, each once."""
+
+    def __init__(self, store: Opened, place: str, at: int) -> None:
+        self._store, self._place, self._at = store, place, at
+
+    def _rows(self, where: str, values: list[Any]) -> Any:
+        return self._store.sql(
+            f"select distinct document, uid, body from {self._place} where ({where}) and _snapshot <= ? "
+            "order by document, uid, body",
+            [*values, self._at],
+        )
+
+    def take(self, where: str, values: list[Any], found: Documents) -> None:
+        """Add the documents that a condition names to those that were found."""
+        known: dict[tuple[str, Any], dict[bytes, Any]] = {}
+        for row in self._rows(where, values):
+            for name, document in _apart(row["document"], decode_words(row["body"])):
+                if type(document) is not dict:
+                    continue
+                form = canonical(document)
+                uid = document.get("datum_id" if name == "datum" else "uid")
+                known.setdefault((name, uid if type(uid) is str else form), {})[form] = document
+        for (name, uid), variants in known.items():
+            found._held.setdefault(name, []).append(variants[min(variants)])
+            if len(variants) > 1:
+                found.conflicts.append((name, str(uid)))
+
+    def loose_events(self, descriptors: list[str]) -> list[dict[str, Any]]:
+        """Return the events that were kept as documents."""
+        found = []
+        for row in self._rows(
+            "document in ('event', 'event_page') and about in (select unnest(?::varchar[]))", [descriptors]
+        ):
+            found += [event for _, event in _apart(row["document"], decode_words(row["body"])) if type(event) is dict]
+        return found
+
+    def take_resources(self, found: Documents, wanted: set[str]) -> None:
+        """Add what the events and stream datums refer to: resources that do not name their run, and all datums."""
+        held = [*found._held.get("resource", ()), *found._held.get("stream_resource", ())]
+        known = {each["uid"] for each in held if type(each.get("uid")) is str}
+        ids = list(wanted)
+        named = self._store.sql(
+            f"select distinct about from {self._place} where document = 'datum' "
+            "and uid in (select unnest(?::varchar[])) and _snapshot <= ?",
+            [ids, self._at],
+        )["about"]
+        # By custom the id of a datum begins with its resource's; those of a page are not in a column.
+        uids = {*named, *(each.partition("/")[0] for each in ids)}
+        uids |= {str(each.get("stream_resource")) for each in found._held.get("stream_datum", ())}
+        if fresh := sorted(uids - known):
+            unclaimed = f"scan = '' and document in ({_listed('resource', 'stream_resource')})"
+            self.take(f"{unclaimed} and uid in (select unnest(?::varchar[]))", [fresh], found)
+            known |= {str(each.get("uid")) for each in found._held.get("resource", ())}
+        self.take(
+            f"document in ({_listed('datum', 'datum_page', 'bulk_datum')}) and (about in (select unnest(?::varchar[])) "
+            "or uid in (select unnest(?::varchar[])))",
+            [sorted(known), ids],
+            found,
+        )
+
+
+def _apart(name: str, document: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a document of several holds one by one; a page whose columns differ in length holds nothing."""
+    if name not in ("datum_page", "bulk_datum", "event_page") or type(document) is not dict:
+        yield name, document
+        return
+    try:
+        if name == "datum_page":
+            for row, datum in enumerate(document["datum_id"]):
+                kwargs = {key: column[row] for key, column in document["datum_kwargs"].items()}
+                yield "datum", {"datum_id": datum, "datum_kwargs": kwargs, "resource": document["resource"]}
+        elif name == "bulk_datum":
+            for datum, kwargs in zip(document["datum_ids"], document["datum_kwarg_list"], strict=True):
+                yield "datum", {"datum_id": datum, "datum_kwargs": kwargs, "resource": document["resource"]}
+        else:
+            for row in range(len(document["seq_num"])):
+                inner = {
+                    member: {key: column[row] for key, column in document.get(member, {}).items()}
+                    for member in ("data", "timestamps", "filled")
+                }
+                heads = {member: document[member][row] for member in ("seq_num", "time", "uid")}
+                yield "event", {**heads, "descriptor": document["descriptor"], **inner}
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return
+
+
+def _external(descriptors: list[dict[str, Any]]) -> set[str]:
+    """Return the data keys whose values in events are names of datums."""
+    found = set()
+    for each in descriptors:
+        keys = each.get("data_keys")
+        for key, about in keys.items() if type(keys) is dict else ():
+            external = about.get("external") if type(about) is dict else None
+            if type(key) is str and external is not None and not str(external).startswith("STREAM:"):
+                found.add(key)
+    return found
+
+
+def _referred(
+    store: Opened,
+    tables: list[EventTable],
+    loose: list[dict[str, Any]],
+    described: dict[str, Any],
+    external: set[str],
+    at: int,
+) -> set[str]:
+    """Return the names of datums that stand in events."""
+    found: set[str] = set()
+    lower = {key.lower() for key in external}
+    for table in tables if external else ():
+        for column, key in table.values:
+            if key.lower() not in lower:
+                continue
+            name = '"' + column.replace('"', '""') + '"'
+            rows = store.sql(
+                f"select distinct {name}::varchar as id from {table.place} "
+                f"where descriptor in (select unnest(?::varchar[])) and _snapshot <= ? and typeof({name}) = 'VARCHAR'",
+                [list(described), at],
+            )
+            found.update(each for each in rows["id"] if each is not None)
+    for event in loose:
+        data = event.get("data")
+        found.update(
+            data[key] for key in external if type(data) is dict and type(data.get(key)) is str
+        )
+    return found
+
+
+def _incomplete(
+    store: Opened, place: str, tables: list[EventTable], uid: str, descriptors: list[str], at: int
+) -> list[dict[str, Any]]:
+    """Return the writers that hold something of a run, or are ranks of the same job, and whose logs are not complete."""
+    parts = [f"select distinct _run from {place} where scan = $uid and _snapshot <= $at"]
+    parts += [
+        f"select distinct _run from {table.place} where descriptor in (select unnest($descriptors::varchar[])) "
+        "and _snapshot <= $at"
+        for table in tables
+    ]
+    rows = store.sql(
+        f"select run, rank, writer, state from ranks where run in ({' union '.join(parts)}) "
+        "and state not in ('closed', 'ended') order by run, rank, writer",
+        {"uid": uid, "at": at, **({"descriptors": descriptors} if tables else {})},
+    )
+    return rows.to_pylist()
