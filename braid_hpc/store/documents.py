@@ -286,16 +286,14 @@ def _referred(
             found.update(each for each in rows["id"] if each is not None)
     for event in loose:
         data = event.get("data")
-        found.update(
-            data[key] for key in external if type(data) is dict and type(data.get(key)) is str
-        )
+        found.update(data[key] for key in external if type(data) is dict and type(data.get(key)) is str)
     return found
 
 
 def _incomplete(
     store: Opened, place: str, tables: list[EventTable], uid: str, descriptors: list[str], at: int
 ) -> list[dict[str, Any]]:
-    """Return the writers that hold something of a run, or are ranks of the same job, and whose logs are not complete."""
+    """Return the writers of the jobs that hold something of a run, and whose logs are not complete."""
     parts = [f"select distinct _run from {place} where scan = $uid and _snapshot <= $at"]
     parts += [
         f"select distinct _run from {table.place} where descriptor in (select unnest($descriptors::varchar[])) "

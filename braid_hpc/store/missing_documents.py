@@ -167,15 +167,10 @@ def missing_of(held: dict[str, list[dict[str, Any]]], numbers: Numbers, referred
 
 def _dangling(held: dict[str, list[dict[str, Any]]], referred: set[str]) -> list[Missing]:
     """Return what other documents refer to by uid."""
-    uids = {
-        name: {str(each.get("uid")) for each in held.get(name, ())} for name in ("resource", "stream_resource")
-    }
-    wanted = {
-        ("resource", each.get("resource")) for each in held.get("datum", ()) if type(each.get("resource")) is str
-    }
-    for each in held.get("stream_datum", ()):
-        if type(uid := each.get("stream_resource")) is str:
-            wanted.add(("stream_resource", uid))
+    uids = {name: {str(each.get("uid")) for each in held.get(name, ())} for name in ("resource", "stream_resource")}
+    wanted: set[tuple[str, str]] = set()
+    for name, member in (("datum", "resource"), ("stream_datum", "stream_resource")):
+        wanted |= {(member, uid) for each in held.get(name, ()) if type(uid := each.get(member)) is str}
     found = [
         Missing(what, uid, f"{what} {uid} is referred to, and is not there")
         for what, uid in sorted(wanted)

@@ -23,7 +23,7 @@ MAX_DEPTH = 64
 BIG_INTEGER, TUPLE, PAIRS, SURROGATES, ARRAY, SET, COMPLEX, TIME, UNKEPT = range(1, 10)
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DAYS = {"datetime": datetime, "date": date, "time": time}
+_DAYS: dict[str, Any] = {"datetime": datetime, "date": date, "time": time}
 #: In a list of nothing but these msgspec finds each value as it is to come back.
 _PLAIN = frozenset({float, int, bool, type(None)})
 _SHOWN = 120

@@ -201,7 +201,9 @@ class DocumentCollector:
                     declared[key] = kind
                 if type(unit := about.get("units")) is str and len(unit) < 200:
                     units[key] = unit.encode("utf-8", "backslashreplace").decode()
-        described = None if document is None else frozenset(written_keys(keys if isinstance(keys, dict) else ()).values())
+        described = (
+            None if document is None else frozenset(written_keys(keys if isinstance(keys, dict) else ()).values())
+        )
         stream = ORPHANS if document is None else stream_of(document.get("name"))
         layout = self._layouts[descriptor] = Layout(stream, declared, units, described=described)
         if len(self._layouts) > MOST_LAYOUTS:
@@ -215,7 +217,9 @@ class DocumentCollector:
         if found is None and len(self._tables) < MOST_TABLES:
             found = self._tables[key] = self._run.stream(name, columns, units=units)
         if found is None:
-            self._report(f"more than {MOST_TABLES} kinds of events: further ones are kept as documents, without columns")
+            self._report(
+                f"more than {MOST_TABLES} kinds of events: further ones are kept as documents, without columns"
+            )
         return found
 
     # ------------------------------------------------------------------ all other documents

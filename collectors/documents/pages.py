@@ -173,8 +173,9 @@ def _column(values: Any, kind: str, room: list[int]) -> tuple[Any, list[int]]:
         wholes = [row for row, value in enumerate(values) if naturals[type(value)] == "int64"]
         if any(not -WHOLE <= values[row] <= WHOLE for row in wholes):
             raise _OddError
-    elif kind == "int64" and (min(values) < -(1 << 63) or max(values) >= 1 << 63):
-        raise _OddError
+    elif kind == "int64":
+        if min(values) < -(1 << 63) or max(values) >= 1 << 63:
+            raise _OddError
     elif kind == "text" and (sum(map(len, values)) > 4 * LARGEST or not all(map(is_text, values))):
         raise _OddError
     return list(values), wholes

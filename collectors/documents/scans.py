@@ -27,7 +27,7 @@ LONGEST_TAG = 1000
 LARGEST_VALUE = 64 << 10
 
 
-class ScanFailed(Exception):  # noqa: N818 - its name stands in the activity's error
+class ScanFailed(Exception):
     """A Bluesky run ended otherwise than with success. It is never raised: an activity's end names it."""
 
 
@@ -230,7 +230,9 @@ def _sorted(value: Any, depth: int = 0) -> Any:
 
 def _jsonable(data: Any) -> Any:
     """Return the values of a device as the value of a record: scalars, and what else there is as text."""
-    return {str(key): _value(value) for key, value in list(data.items())[:MOST_TAGS]} if isinstance(data, dict) else None
+    return (
+        {str(key): _value(value) for key, value in list(data.items())[:MOST_TAGS]} if isinstance(data, dict) else None
+    )
 
 
 def _value(value: Any) -> Any:
@@ -247,9 +249,14 @@ def _tag(value: Any) -> Any:
         return value if value.bit_length() <= 64 else f"<int of {value.bit_length()} bits>"
     if type(value) is str:
         return value[:LONGEST_TAG]
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+    if _is_scalar(value):
         return _tag(value.item())
     return f"<{type(value).__name__}>"
+
+
+def _is_scalar(value: Any) -> bool:
+    """Whether a value is a scalar of NumPy."""
+    return getattr(value, "shape", None) == () and hasattr(value, "item")
 
 
 def _tags(document: dict[str, Any]) -> dict[str, Any]:
@@ -264,8 +271,6 @@ def _tags(document: dict[str, Any]) -> dict[str, Any]:
             name = f"{prefix}{key}"
             if isinstance(value, dict) and depth < 4:
                 todo.append((f"{name}.", value, depth + 1))
-            elif type(value) in (bool, int, float, str) and name not in found:
-                found[name] = _tag(value)
-            elif getattr(value, "shape", None) == () and hasattr(value, "item") and name not in found:
+            elif name not in found and (type(value) in (bool, int, float, str) or _is_scalar(value)):
                 found[name] = _tag(value)
     return found

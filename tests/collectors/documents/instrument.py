@@ -44,7 +44,7 @@ def descriptor(of: Pair, keys: dict[str, Any], name: str = "primary", **members:
 
 
 def event(of: Pair, number: int, data: dict[str, Any], **members: Any) -> Pair:
-    stamps = {each: 3.0 + number / 7 for each in data}
+    stamps = dict.fromkeys(data, 3.0 + number / 7)
     about = {"uid": uid("event"), "time": 3.0 + number, "seq_num": number, "filled": {}, "data": data}
     return "event", {**about, "timestamps": stamps, "descriptor": of[1]["uid"], **members}
 
@@ -84,7 +84,7 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, (list, tuple)):
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, float):
-        return one == other and math.copysign(1, one) == math.copysign(1, other) or (one != one and other != other)
+        return (one == other and math.copysign(1, one) == math.copysign(1, other)) or (one != one and other != other)
     return bool(one == other)
 
 
@@ -149,10 +149,11 @@ def check(found: Documents, expected: dict[tuple[str, str], dict[str, Any]]) -> 
     assert back.keys() == expected.keys()
     for each, document in expected.items():
         assert same(document, back[each]), (each, document, back[each])
-    said = {each.name: set() for each in found.missing if each.what == "event"}
-    for each in found.missing:
-        if each.what == "event":
-            said[each.name] |= {n for first, last in each.numbers for n in range(first, last + 1)}
+    said = {
+        gap.name: {n for first, last in gap.numbers for n in range(first, last + 1)}
+        for gap in found.missing
+        if gap.what == "event"
+    }
     assert said == lacking(expected)
     assert ("stop" in {each.what for each in found.missing}) == (not any(k[0] == "stop" for k in expected))
     assert ("start" in {each.what for each in found.missing}) == (not any(k[0] == "start" for k in expected))

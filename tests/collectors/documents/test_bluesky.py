@@ -27,7 +27,7 @@ Plan = Callable[[], Iterator[Any]]
 
 
 def run_plans(folder: Path, *plans: Plan, metadata: dict[str, Any] | None = None) -> tuple[list[Pair], Store]:
-    """Run plans with a collector; return copies of all documents, taken before the collector saw them, and the store."""
+    """Run plans with a collector; return copies of all documents as they were before, and the store."""
     seen: list[Pair] = []
     with one(folder / "logs") as job, DocumentCollector(job[0]) as collect:
         engine = RunEngine(metadata or {}, context_managers=[])
@@ -62,44 +62,41 @@ def check_all(seen: list[Pair], store: Store) -> None:
 
 
 def nested() -> Iterator[Any]:
-    @bpp.set_run_key_decorator("inner")
-    @bpp.run_decorator(md={"purpose": "inner"})
-    def inner() -> Iterator[Any]:
-        yield from bps.trigger_and_read([det1])
-
-    @bpp.set_run_key_decorator("outer")
-    @bpp.run_decorator(md={"purpose": "outer"})
     def outer() -> Iterator[Any]:
         yield from bps.trigger_and_read([det])
-        yield from inner()
+        yield from bpp.set_run_key_wrapper(bpp.run_wrapper(bps.trigger_and_read([det1]), md={}), "inner")
         yield from bps.trigger_and_read([det])
 
-    yield from outer()
+    yield from bpp.set_run_key_wrapper(bpp.run_wrapper(outer(), md={}), "outer")
 
 
-@bpp.run_decorator(md={})
 def nothing() -> Iterator[Any]:
-    yield from bps.null()
+    yield from bpp.run_wrapper(bps.null(), md={})
 
 
-@bpp.run_decorator(md={})
 def failing() -> Iterator[Any]:
-    yield from bps.trigger_and_read([det])
-    raise ZeroDivisionError("the shutter is closed")
+    def plan() -> Iterator[Any]:
+        yield from bps.trigger_and_read([det])
+        raise ZeroDivisionError("the shutter is closed")
+
+    yield from bpp.run_wrapper(plan(), md={})
 
 
-@bpp.run_decorator(md={})
 def reconfigured() -> Iterator[Any]:
-    yield from bps.trigger_and_read([det])
-    yield from bps.configure(det, {})
-    yield from bps.trigger_and_read([det])
+    def plan() -> Iterator[Any]:
+        yield from bps.trigger_and_read([det])
+        yield from bps.configure(det, {})
+        yield from bps.trigger_and_read([det])
+
+    yield from bpp.run_wrapper(plan(), md={})
 
 
-@bpp.baseline_decorator([motor1, motor2])
-@bpp.run_decorator(md={})
 def two_streams() -> Iterator[Any]:
-    yield from bps.trigger_and_read([det], name="primary")
-    yield from bps.trigger_and_read([det], name="dark")
+    def plan() -> Iterator[Any]:
+        yield from bps.trigger_and_read([det], name="primary")
+        yield from bps.trigger_and_read([det], name="dark")
+
+    yield from bpp.baseline_wrapper(bpp.run_wrapper(plan(), md={}), [motor1, motor2])
 
 
 def test_what_a_run_engine_says_comes_back_equal_and_valid(tmp_path: Path) -> None:
@@ -128,7 +125,11 @@ def test_the_example_documents_of_suitcase_come_back(tmp_path: Path) -> None:
     """All of its plans with all of its detectors."""
     made_by = [suitcase._make_single, suitcase._make_image, suitcase._make_image_list]
     devices = [make([]) for make in made_by]
-    plans = (suitcase.simple_plan, suitcase.multi_stream_one_descriptor_plan, suitcase.one_stream_multi_descriptors_plan)
+    plans = (
+        suitcase.simple_plan,
+        suitcase.multi_stream_one_descriptor_plan,
+        suitcase.one_stream_multi_descriptors_plan,
+    )
     seen, store = run_plans(tmp_path, *(functools.partial(plan, each) for plan in plans for each in devices))
     with store:
         check_all(seen, store)
@@ -152,7 +153,7 @@ def test_its_files_are_locations_with_digests(tmp_path: Path) -> None:
         found = dict(
             rows(
                 store,
-                "select uri, digest from versions join uris using (id) where kind = 'file' and uri like '%h5' order by 1",
+                "select uri, digest from versions join uris using (id) where kind = 'file' and uri like '%h5'",
             )
         )
         assert found.keys() == {f"file://{tmp_path}/gone.h5", f"file://{tmp_path}/frames.h5"}
@@ -162,10 +163,14 @@ def test_its_files_are_locations_with_digests(tmp_path: Path) -> None:
 
 def test_an_error_in_its_way_does_not_reach_the_run_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What raises inside is counted, and the plan goes on to its end."""
+
+    def fail(document: Any) -> None:
+        raise ZeroDivisionError
+
     monkeypatch.setenv("BRAID_STRICT", "0")
     with one(tmp_path / "logs") as job, DocumentCollector(job[0]) as collect:
-        collect._ways["event"] = lambda document: 1 / 0
+        collect._ways["event"] = fail
         engine = RunEngine({}, context_managers=[])
         engine.subscribe(collect)
         engine(bp.count([det], 3))
-    assert collect.lost == 3 and collect.taken == 3
+    assert (collect.lost, collect.taken) == (3, 3)
