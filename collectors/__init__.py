@@ -17,7 +17,7 @@ __all__ = ["modules"]
 
 #: The modules that are loaded as attributes, so that ``braid.collectors.fpga`` needs no import of its own.
 modules = (
-    *("losses", "protocol", "registry", "testing"),
+    *("documents", "losses", "protocol", "registry", "testing"),
     *("decisions", "fpga", "frames", "sequence", "sources"),
 )
 

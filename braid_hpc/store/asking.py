@@ -237,7 +237,7 @@ class Asking:
         changes = self.compare_tests(reference, against=against, at=at, as_of=as_of)
         return TestChanges(change for change in changes if change.newly_failing)
 
-    def documents(self, uid: str, *, at: int | None = None) -> Documents:
+    def documents(self, uid: str, *, at: int | None = None, as_of: Any = None) -> Documents:
         """Return the documents of a Bluesky run, each once and word for word, from the logs of any ranks.
 
         Parameters
@@ -246,6 +246,8 @@ class Asking:
             Of its start document, or the beginning of that.
         at : int, optional
             A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what had been recorded by then.
 
         Returns
         -------
@@ -259,7 +261,7 @@ class Asking:
         ConflictError
             If several runs begin so.
         InvalidInputError
-            If there is no such snapshot.
+            If there is no such snapshot, or nothing can be asked as of that time.
 
         See Also
         --------
@@ -268,4 +270,4 @@ class Asking:
         from braid_hpc.store.documents import read_documents
 
         store = cast("Store", self)
-        return read_documents(store, uid, at=store._at(at))
+        return read_documents(store, uid, then=store._then(at, as_of))

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.store.event_documents import EventTable, canonical, event_tables, order_of, read_events
+from braid_hpc.store.event_documents import THEN, EventTable, canonical, event_tables, order_of, read_events
 from braid_hpc.store.missing_documents import Missing, Numbers, missing_of
 from braid_hpc.vocabulary.errors import ConflictError, NotFoundError
 from braid_hpc.vocabulary.event_rows import DOCUMENTS, written_keys
+from braid_hpc.vocabulary.texts import clean
 from braid_hpc.vocabulary.verbatim import decode_words
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Documents:
             yield "stop", document
 
 
-def read_documents(store: Opened, uid: str, *, at: int) -> Documents:
+def read_documents(store: Opened, uid: str, *, then: dict[str, int]) -> Documents:
     """Put the documents of a Bluesky run together.
 
     Parameters
@@ -93,8 +94,8 @@ def read_documents(store: Opened, uid: str, *, at: int) -> Documents:
         Open.
     uid : str
         Of the run, or its beginning.
-    at : int
-        A snapshot number.
+    then : dict of str to int
+        The moment: ``at`` and ``as_of``.
 
     Returns
     -------
@@ -109,28 +110,30 @@ def read_documents(store: Opened, uid: str, *, at: int) -> Documents:
         If several runs begin so.
     """
     place = _place(store)
-    uid = _resolve(store, place, uid, at)
-    reader = _Reader(store, place, at)
+    uid = _resolve(store, place, uid, then)
+    reader = _Reader(store, place, then)
     found = Documents(uid)
-    reader.take(f"scan = ? and document in ({_listed('start', 'stop', 'descriptor')})", [uid], found)
-    reader.take(f"scan = ? and document in ({_listed('resource', 'stream_resource')})", [uid], found)
+    reader.take(f"scan = $uid and document in ({_listed('start', 'stop', 'descriptor')})", {"uid": uid}, found)
+    reader.take(f"scan = $uid and document in ({_listed('resource', 'stream_resource')})", {"uid": uid}, found)
     described = {
         each["uid"]: written_keys(keys if type(keys := each.get("data_keys")) is dict else ())
         for each in found.descriptors
         if type(each.get("uid")) is str
     }
     tables = event_tables(store)
-    reader.take("document = 'stream_datum' and about in (select unnest(?::varchar[]))", [list(described)], found)
+    reader.take(
+        "document = 'stream_datum' and about in (select unnest($uids::varchar[]))", {"uids": list(described)}, found
+    )
     loose = reader.loose_events(list(described))
     external = _external(found.descriptors)
-    wanted = _referred(store, tables, loose, described, external, at)
+    wanted = _referred(store, tables, loose, described, external, then)
     reader.take_resources(found, wanted)
-    found._events = lambda: read_events(store._connected.cursor, tables, loose, described, at)
+    found._events = lambda: read_events(store._connected.cursor, tables, loose, described, then)
     for documents in found._held.values():
         documents.sort(key=lambda document: (*order_of({**document, "seq_num": 0}), canonical(document)))
-    numbers = Numbers.read(store, tables, loose, found, at)
+    numbers = Numbers.read(store, tables, loose, found, then)
     found.missing = missing_of(found._held, numbers, wanted)
-    found.writers = _incomplete(store, place, tables, uid, list(described), at)
+    found.writers = _incomplete(store, place, tables, uid, list(described), then)
     return found
 
 
@@ -149,11 +152,11 @@ def _place(store: Opened) -> str:
     return 'stream."' + str(rows["place"][0]).replace('"', '""') + '"'
 
 
-def _resolve(store: Opened, place: str, uid: str, at: int) -> str:
+def _resolve(store: Opened, place: str, uid: str, then: dict[str, int]) -> str:
     scans = store.sql(
-        f"select distinct scan from {place} where starts_with(scan, ?) and scan <> '' and _snapshot <= ? "
-        f"order by scan <> ?, scan limit {LISTED + 1}",
-        [str(uid), at, str(uid)],
+        f"select distinct scan from {place} where starts_with(scan, $uid) and scan <> '' and {THEN} "
+        f"order by scan <> $uid, scan limit {LISTED + 1}",
+        {"uid": clean(str(uid)), **then},
     )["scan"]
     if not scans:
         raise NotFoundError(f"there is no scan {uid!r} in {store.path.name}")
@@ -166,17 +169,17 @@ def _resolve(store: Opened, place: str, uid: str, at: int) -> str:
 class _Reader:
     """Takes documents that are no rows out of their table, each once."""
 
-    def __init__(self, store: Opened, place: str, at: int) -> None:
-        self._store, self._place, self._at = store, place, at
+    def __init__(self, store: Opened, place: str, then: dict[str, int]) -> None:
+        self._store, self._place, self._then = store, place, then
 
-    def _rows(self, where: str, values: list[Any]) -> Any:
+    def _rows(self, where: str, values: dict[str, Any]) -> Any:
         return self._store.sql(
-            f"select distinct document, uid, body from {self._place} where ({where}) and _snapshot <= ? "
+            f"select distinct document, uid, body from {self._place} where ({where}) and {THEN} "
             "order by document, uid, body",
-            [*values, self._at],
+            {**values, **self._then},
         )
 
-    def take(self, where: str, values: list[Any], found: Documents) -> None:
+    def take(self, where: str, values: dict[str, Any], found: Documents) -> None:
         """Add the documents that a condition names to those that were found."""
         known: dict[tuple[str, Any], dict[bytes, Any]] = {}
         for row in self._rows(where, values):
@@ -195,7 +198,7 @@ class _Reader:
         """Return the events that were kept as documents."""
         found = []
         for row in self._rows(
-            "document in ('event', 'event_page') and about in (select unnest(?::varchar[]))", [descriptors]
+            "document in ('event', 'event_page') and about in (select unnest($uids::varchar[]))", {"uids": descriptors}
         ):
             found += [event for _, event in _apart(row["document"], decode_words(row["body"])) if type(event) is dict]
         return found
@@ -207,20 +210,20 @@ class _Reader:
         ids = list(wanted)
         named = self._store.sql(
             f"select distinct about from {self._place} where document = 'datum' "
-            "and uid in (select unnest(?::varchar[])) and _snapshot <= ?",
-            [ids, self._at],
+            f"and uid in (select unnest($ids::varchar[])) and {THEN}",
+            {"ids": ids, **self._then},
         )["about"]
         # By custom the id of a datum begins with its resource's; those of a page are not in a column.
         uids = {*named, *(each.partition("/")[0] for each in ids)}
         uids |= {str(each.get("stream_resource")) for each in found._held.get("stream_datum", ())}
         if fresh := sorted(uids - known):
             unclaimed = f"scan = '' and document in ({_listed('resource', 'stream_resource')})"
-            self.take(f"{unclaimed} and uid in (select unnest(?::varchar[]))", [fresh], found)
+            self.take(f"{unclaimed} and uid in (select unnest($uids::varchar[]))", {"uids": fresh}, found)
             known |= {str(each.get("uid")) for each in found._held.get("resource", ())}
         self.take(
-            f"document in ({_listed('datum', 'datum_page', 'bulk_datum')}) and (about in (select unnest(?::varchar[])) "
-            "or uid in (select unnest(?::varchar[])))",
-            [sorted(known), ids],
+            f"document in ({_listed('datum', 'datum_page', 'bulk_datum')}) "
+            "and (about in (select unnest($uids::varchar[])) or uid in (select unnest($ids::varchar[])))",
+            {"uids": sorted(known), "ids": ids},
             found,
         )
 
@@ -268,7 +271,7 @@ def _referred(
     loose: list[dict[str, Any]],
     described: dict[str, Any],
     external: set[str],
-    at: int,
+    then: dict[str, int],
 ) -> set[str]:
     """Return the names of datums that stand in events."""
     found: set[str] = set()
@@ -280,8 +283,8 @@ def _referred(
             name = '"' + column.replace('"', '""') + '"'
             rows = store.sql(
                 f"select distinct {name}::varchar as id from {table.place} "
-                f"where descriptor in (select unnest(?::varchar[])) and _snapshot <= ? and typeof({name}) = 'VARCHAR'",
-                [list(described), at],
+                f"where descriptor in (select unnest($uids::varchar[])) and {THEN} and typeof({name}) = 'VARCHAR'",
+                {"uids": list(described), **then},
             )
             found.update(each for each in rows["id"] if each is not None)
     for event in loose:
@@ -291,18 +294,18 @@ def _referred(
 
 
 def _incomplete(
-    store: Opened, place: str, tables: list[EventTable], uid: str, descriptors: list[str], at: int
+    store: Opened, place: str, tables: list[EventTable], uid: str, descriptors: list[str], then: dict[str, int]
 ) -> list[dict[str, Any]]:
     """Return the writers of the jobs that hold something of a run, and whose logs are not complete."""
-    parts = [f"select distinct _run from {place} where scan = $uid and _snapshot <= $at"]
+    parts = [f"select distinct _run from {place} where scan = $uid and {THEN}"]
     parts += [
         f"select distinct _run from {table.place} where descriptor in (select unnest($descriptors::varchar[])) "
-        "and _snapshot <= $at"
+        f"and {THEN}"
         for table in tables
     ]
     rows = store.sql(
         f"select run, rank, writer, state from ranks where run in ({' union '.join(parts)}) "
         "and state not in ('closed', 'ended') order by run, rank, writer",
-        {"uid": uid, "at": at, **({"descriptors": descriptors} if tables else {})},
+        {"uid": uid, **then, **({"descriptors": descriptors} if tables else {})},
     )
     return rows.to_pylist()

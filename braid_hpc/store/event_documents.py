@@ -26,10 +26,13 @@ from braid_hpc.vocabulary.verbatim import decode_words, encode_words
 if TYPE_CHECKING:
     from braid_hpc.store.opened import Opened
 
-__all__ = ["EventTable", "canonical", "event_tables", "order_of", "read_events"]
+__all__ = ["THEN", "EventTable", "canonical", "event_tables", "order_of", "read_events"]
 
 #: Rows that are read at once.
 ROWS_AT_ONCE = 10_000
+
+#: What holds of the rows of a stream at a moment, by the parameters ``$at`` and ``$as_of``.
+THEN = "_snapshot <= $at and epoch_ns(_time) <= $as_of"
 
 Order = tuple[float, int, str]
 
@@ -51,7 +54,7 @@ class EventTable:
         self.values = [(column, about[1]) for column, about in found if about is not None and not about[0]]
         self.times = [(column, about[1]) for column, about in found if about is not None and about[0]]
 
-    def rows(self, connection: Any, descriptors: list[str], at: int) -> Iterator[dict[str, Any]]:
+    def rows(self, connection: Any, descriptors: list[str], then: dict[str, int]) -> Iterator[dict[str, Any]]:
         """Yield the rows of some descriptors, ordered by time, number and uid.
 
         Parameters
@@ -60,8 +63,8 @@ class EventTable:
             Open on the store, for this alone; it is closed at the end.
         descriptors : list of str
             Uids.
-        at : int
-            A snapshot number.
+        then : dict of str to int
+            The moment: ``at`` and ``as_of``.
 
         Yields
         ------
@@ -77,11 +80,13 @@ class EventTable:
 
         query = (
             f"select * exclude (_run, _rank, _writer, _row, _time, _snapshot) from {self.place} "
-            "where descriptor in (select unnest(?::varchar[])) and _snapshot <= ? "
+            f"where descriptor in (select unnest($descriptors::varchar[])) and {THEN} "
             "order by time nulls first, seq_num nulls first, uid nulls first"
         )
         try:
-            for batch in connection.sql(query, params=[descriptors, at]).to_arrow_reader(ROWS_AT_ONCE):
+            for batch in connection.sql(query, params={"descriptors": descriptors, **then}).to_arrow_reader(
+                ROWS_AT_ONCE
+            ):
                 yield from batch.to_pylist()
         except duckdb.Error as error:
             raise refusal(error) from error
@@ -207,7 +212,7 @@ def read_events(
     tables: list[EventTable],
     others: list[dict[str, Any]],
     described: dict[str, dict[str, str]],
-    at: int,
+    then: dict[str, int],
 ) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield the events of some descriptors, each once, ordered by time, number and uid.
 
@@ -221,8 +226,8 @@ def read_events(
         Events that do not stand in tables.
     described : dict of str to dict
         How data keys are written, by descriptor; these are the descriptors.
-    at : int
-        A snapshot number.
+    then : dict of str to int
+        The moment: ``at`` and ``as_of``.
 
     Yields
     ------
@@ -231,7 +236,7 @@ def read_events(
     variants : int
         How many different ones have its uid; of these the first by their canonical bytes is yielded.
     """
-    ways = [_way(table, table.rows(connection(), list(described), at)) for table in tables]
+    ways = [_way(table, table.rows(connection(), list(described), then)) for table in tables]
     loose = sorted(((order_of(event), None, event) for event in others), key=lambda item: item[0])
     group: list[Any] = []
     last: Order | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.store.event_documents import THEN
+
 if TYPE_CHECKING:
     from braid_hpc.store.documents import Documents
     from braid_hpc.store.event_documents import EventTable
@@ -51,7 +53,12 @@ class Numbers:
 
     @classmethod
     def read(
-        cls, store: Opened, tables: list[EventTable], loose: list[dict[str, Any]], found: Documents, at: int
+        cls,
+        store: Opened,
+        tables: list[EventTable],
+        loose: list[dict[str, Any]],
+        found: Documents,
+        then: dict[str, int],
     ) -> Numbers:
         """Find the numbers of the events and stream datums of a run.
 
@@ -65,8 +72,8 @@ class Numbers:
             Events that do not stand in tables.
         found : Documents
             With descriptors and stream datums.
-        at : int
-            A snapshot number.
+        then : dict of str to int
+            The moment: ``at`` and ``as_of``.
 
         Returns
         -------
@@ -82,9 +89,9 @@ class Numbers:
                 "select descriptor, min(n) as first, max(n) as last from (select descriptor, n, "
                 "n - row_number() over (partition by descriptor order by n) as island from (select distinct "
                 f"descriptor, seq_num::hugeint as n from {table.place} where descriptor in "
-                "(select unnest(?::varchar[])) and _snapshot <= ? and seq_num is not null)) "
+                f"(select unnest($descriptors::varchar[])) and {THEN} and seq_num is not null)) "
                 "group by descriptor, island",
-                [descriptors, at],
+                {"descriptors": descriptors, **then},
             )
             for row in rows:
                 ranges[names[row["descriptor"]]].append((int(row["first"]), int(row["last"])))

@@ -221,12 +221,12 @@ def _shown(value: Any) -> str:
         return str.__repr__(value[:_SHOWN])
     if isinstance(value, (bytes, bytearray)):
         return repr(bytes(value[:_SHOWN]))
-    if isinstance(value, (int, dict, list, tuple)) or hasattr(value, "dtype"):
-        return f"<{type(value).__name__}>"
     try:
+        if isinstance(value, (int, dict, list, tuple)) or hasattr(value, "dtype"):
+            return f"<{type(value).__name__}>"
         return repr(value)[:_SHOWN]
     except Exception as error:
-        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+        return f"<{type(value).__name__} that raises {type(error).__name__}>"
 
 
 def _clean(text: str) -> str:

@@ -10,13 +10,14 @@ from braid_hpc.collectors.documents.kinds import DECLARED
 from braid_hpc.collectors.documents.layout import Layout
 from braid_hpc.collectors.documents.pages import events_of_page, extend_page, is_page, kinds_of_column
 from braid_hpc.collectors.documents.scans import Scans
-from braid_hpc.run.guard import passes, shown, tell
+from braid_hpc.collectors.losses import Collecting
+from braid_hpc.run.guard import passes, shown, strict
+from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.event_rows import DOCUMENT_COLUMNS, DOCUMENTS, ORPHANS, stream_of, written_keys
 from braid_hpc.vocabulary.verbatim import Unkept, encode_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from braid_hpc.run.recorder import Run
 
@@ -42,7 +43,7 @@ _NAMES = {
 }
 
 
-class DocumentCollector:
+class DocumentCollector(Collecting):
     """Records the documents of an instrument, word for word.
 
     An instance is called with the name of a document and the document: ``RunEngine.subscribe(DocumentCollector(run))``.
@@ -59,10 +60,9 @@ class DocumentCollector:
     ----------
     taken : int
         Documents that are held; an event of a page counts as one.
-    lost : int
-        Documents that could not be written.
-    spoiled : int
-        Documents of which something could not be kept, or that are none.
+    losses : Losses
+        Documents that could not be written (``lost``), of which a value could not be kept (``not whole``), that cannot
+        be what they are called (``not a document``, kept as they are), and wrong calls (``refused``).
 
     Examples
     --------
@@ -72,18 +72,18 @@ class DocumentCollector:
     >>> with braid.job("scans", log_dir=tempfile.mkdtemp()) as run, DocumentCollector(run) as collect:
     ...     collect("start", {"uid": "c0ffee", "time": 1.0, "sample": "Ni"})
     ...     collect("stop", {"uid": "beef", "run_start": "c0ffee", "time": 2.0, "exit_status": "success"})
-    >>> collect.taken, collect.lost, collect.spoiled
-    (2, 0, 0)
+    >>> collect.taken, collect.losses.total
+    (2, 0)
     """
 
     def __init__(self, run: Run) -> None:
-        self._run = run
+        super().__init__(run, "documents")
         self._scans = Scans(run)
         self._layouts: OrderedDict[str, Layout] = OrderedDict()
         self._tables: dict[tuple[Any, ...], Any] = {}
         self._documents: Any = None
-        self._told = False
-        self.taken = self.lost = self.spoiled = 0
+        self._called = 0
+        self.taken = 0
         self._ways: dict[str, Callable[[Any], None]] = {
             "event": self._event,
             "event_page": self._event_page,
@@ -104,48 +104,36 @@ class DocumentCollector:
             Which kind it is: ``start``, ``descriptor``, ``event`` and so on.
         document : dict
             It; what becomes of it after the call is of no matter here.
+
+        Raises
+        ------
+        InvalidInputError
+            Only under ``BRAID_STRICT=1``: if `name` is no text, or `document` no mapping.
         """
         if not self._run:
             return
+        self._called += 1
         try:
-            way = self._ways.get(name)
-            if way is not None:
+            if name.__class__ is not str or not isinstance(document, dict):
+                self._wrong(name, document)
+            elif (way := self._ways.get(name)) is not None:
                 way(document)
             else:
                 self._keep(name, document)
         except Exception as error:
             if passes(error):
                 raise
-            self.lost += 1
-            self._report(f"a document was not recorded ({type(error).__name__}: {shown(error)})")
+            self._count("refused", f"{type(error).__name__}: {shown(error)}")
 
-    def __enter__(self) -> DocumentCollector:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it; the exception, if there is one, goes on unchanged."""
-        self.close()
-
-    def close(self) -> None:
-        """Note the files of runs that have not stopped; harmless a second time.
-
-        Nothing else waits for it: a program that ends without it, or is killed, has lost no document.
-        """
-        try:
-            self._scans.close()
-        except Exception as error:
-            if passes(error):
-                raise
-            self._report(f"the files of a scan were not noted ({type(error).__name__}: {shown(error)})")
+    def _finish(self) -> None:
+        """Note the files of runs that have not stopped; nothing else waits for it, and no document."""
+        self._scans.close()
 
     # ------------------------------------------------------------------ events
 
     def _event(self, document: Any) -> None:
         if not is_event(document):
-            self._spoil("an event that has no data")
+            self._count("not a document", "an event that has no data")
             self._keep("event", document)
             return
         layout = self._layouts.get(document["descriptor"]) or self._layout(document["descriptor"], None)
@@ -159,14 +147,14 @@ class DocumentCollector:
         if rows.count:
             self.taken += 1
         else:
-            self.lost += 1
+            self._count("lost", "an event could not be written")
         if unkept:
-            self._spoil("a value of an event", unkept)
+            self._not_whole("event", unkept)
 
     def _event_page(self, page: Any) -> None:
         if not is_page(page):
             if not (isinstance(page, dict) and isinstance(rows := page.get("seq_num"), list) and not rows):
-                self._spoil("an event page whose columns differ in length, or lack")
+                self._count("not a document", "an event page whose columns differ in length, or lack")
             self._keep("event_page", page)
             return
         layout = self._layouts.get(page["descriptor"]) or self._layout(page["descriptor"], None)
@@ -177,11 +165,11 @@ class DocumentCollector:
                 self._event(event)
         else:
             self.taken += done[0]
-            self.lost += done[1]
+            self._count("lost", "events of a page could not be written", done[1])
 
     def _bulk_events(self, document: Any) -> None:
         if not isinstance(document, dict) or not all(type(events) in (list, tuple) for events in document.values()):
-            self._spoil("bulk events that are not lists of events")
+            self._count("not a document", "bulk events that are not lists of events")
             self._keep("bulk_events", document)
             return
         for events in document.values():
@@ -212,14 +200,11 @@ class DocumentCollector:
         return layout
 
     def _open(self, name: str, columns: dict[str, str], units: dict[str, str]) -> Any:
+        """Return a stream; beyond so many tables None, and events are kept as documents: they lose their columns."""
         key = (name, *columns.items(), *units.items())
         found = self._tables.get(key)
         if found is None and len(self._tables) < MOST_TABLES:
             found = self._tables[key] = self._run.stream(name, columns, units=units)
-        if found is None:
-            self._report(
-                f"more than {MOST_TABLES} kinds of events: further ones are kept as documents, without columns"
-            )
         return found
 
     # ------------------------------------------------------------------ all other documents
@@ -255,7 +240,7 @@ class DocumentCollector:
         if isinstance(document, dict):
             self._scans.resource(document)
 
-    def _keep(self, name: Any, document: Any) -> bytes:
+    def _keep(self, name: Any, document: Any, *, counted: bool = False) -> bytes:
         """Keep a document word for word; return what was written."""
         if self._documents is None:
             self._documents = self._run.stream(DOCUMENTS, DOCUMENT_COLUMNS)
@@ -263,10 +248,12 @@ class DocumentCollector:
         about = document if isinstance(document, dict) else {}
         uid, belongs = _NAMES.get(name, ("uid", "")) if type(name) is str else ("uid", "")
         scan = about.get("uid") if name == "start" else about.get("run_start")
-        if name not in _NAMES or not isinstance(document, dict) or (uid and type(about.get(uid)) is not str):
-            self._spoil(f"a document {shown(name)} without {uid or 'members'}")
+        if not counted and (
+            name not in _NAMES or not isinstance(document, dict) or (uid and type(about.get(uid)) is not str)
+        ):
+            self._count("not a document", f"{shown(name)} without {uid or 'what names it'}")
         elif unkept:
-            self._spoil(f"a value of a {name} document", unkept)
+            self._not_whole(name, unkept)
         row = self._documents.append(
             _text(name if type(name) is str else shown(name)),
             _text(about.get(uid)),
@@ -278,22 +265,27 @@ class DocumentCollector:
         if row.count:
             self.taken += 1
         else:
-            self.lost += 1
+            self._count("lost", f"{shown(name)} could not be written")
         return body
 
     # ------------------------------------------------------------------ what is wrong
 
-    def _spoil(self, what: str, unkept: list[Unkept] | None = None) -> None:
-        self.spoiled += 1
-        if not self._told:
-            why = f": {unkept[0].reason} (a {unkept[0].kind})" if unkept else ""
-            self._report(f"{what} could not be kept whole{why}" if unkept else f"{what} is kept as it is")
+    def _wrong(self, name: Any, document: Any) -> None:
+        """Keep what nobody should have given, and count it."""
+        given = f"{shown(name)} and a {type(document).__name__}"
+        error = InvalidInputError(f"a document is given by its name and as a mapping, not as {given}")
+        if strict():
+            raise error
+        self._count("refused", str(error))
+        self._keep(name, document, counted=True)
 
-    def _report(self, message: str) -> None:
-        """Say once what is wrong with the documents; further ones are counted."""
-        if not self._told:
-            self._told = True
-            tell(f"documents: {message}; further ones are only counted")
+    def _not_whole(self, name: str, unkept: list[Unkept]) -> None:
+        self._count("not whole", f"{name}: {unkept[0].kind} {unkept[0].reason}")
+
+    def _count(self, reason: str, note: str, amount: int = 1) -> None:
+        """Count what is wrong with the present document, and record it at once."""
+        self.losses.count(reason, amount, unit="document", first=self._called, note=note)
+        self.losses.write()
 
 
 def _text(value: Any) -> str:

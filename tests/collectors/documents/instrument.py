@@ -170,7 +170,7 @@ def deliver(job: Job, rank: int, documents: Iterable[Pair]) -> DocumentCollector
     with DocumentCollector(job[rank]) as collect:
         for name, document in documents:
             collect(name, document)
-    assert collect.lost == 0
+    assert not collect.losses.counts.keys() - {"not whole", "not a document"}
     return collect
 
 

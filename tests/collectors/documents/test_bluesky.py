@@ -38,7 +38,7 @@ def run_plans(folder: Path, *plans: Plan, metadata: dict[str, Any] | None = None
                 engine(plan())
             except ZeroDivisionError:
                 assert seen[-1][0] == "stop"
-    assert (collect.taken, collect.lost, collect.spoiled) == (len(seen), 0, 0)
+    assert (collect.taken, collect.losses.counts) == (len(seen), {})
     return seen, made(folder / "logs", folder / "prov.duckdb")
 
 
@@ -173,4 +173,4 @@ def test_an_error_in_its_way_does_not_reach_the_run_engine(tmp_path: Path, monke
         engine = RunEngine({}, context_managers=[])
         engine.subscribe(collect)
         engine(bp.count([det], 3))
-    assert (collect.lost, collect.taken) == (3, 3)
+    assert (collect.losses.counts, collect.taken) == ({"refused": 3}, 3)
