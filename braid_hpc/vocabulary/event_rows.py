@@ -48,7 +48,7 @@ DOCUMENT_COLUMNS = {
 HEAD = {"seq_num": "int64", "time": "float64", "uid": "text", "descriptor": "text", "rest": "bytes"}
 
 #: Data keys that get columns; what an event has beyond them stands in its rest.
-MOST_KEYS = 1000
+MOST_KEYS = 500
 
 # Keys of a row's rest.
 REST_DATA = "data"  # values of data keys that their columns cannot hold

@@ -157,9 +157,9 @@ class Scans:
     def _end(self, scan: Scan) -> None:
         self._declare_files(scan)
         said = scan.stop or {}
-        status, reason = said.get("exit_status"), said.get("reason")
+        status, reason = _tag(said.get("exit_status")), _tag(said.get("reason"))
         failed = None if status in ("success", None) else ScanFailed(f"{status}: {reason}"[:400])
-        result = {"exit_status": _tag(status), **_tags({"num_events": said.get("num_events") or {}})}
+        result = {"exit_status": status, **_tags({"num_events": said.get("num_events") or {}})}
         scan.activity.end(error=failed, result=result)
         scan.done = True
 
