@@ -41,6 +41,7 @@ EXCEPTIONS = {
     },
     ("cli.collectors", "collectors.registry"): "which collectors there are is asked of what is installed",
     ("cli.doctor", "collectors.registry"): "so it is here",
+    ("cli.ingesting", "collectors.documents"): "what a file holds goes the way of what an instrument says",
 }
 
 #: What runs on a rank, and the import that it does not come to.

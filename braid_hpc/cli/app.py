@@ -15,6 +15,7 @@ __all__ = ["braid"]
 _HOMES = {
     "create": ("create", "create"),
     "compact": ("logs", "compact"),
+    "ingest": ("ingest", "ingest"),
     "check": ("logs", "check"),
     "rebuild": ("rebuild", "rebuild"),
     "ship": ("ship", "ship"),

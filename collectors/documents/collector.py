@@ -284,7 +284,7 @@ class DocumentCollector(Collecting):
 
     def _count(self, reason: str, note: str, amount: int = 1) -> None:
         """Count what is wrong with the present document, and record it at once."""
-        self.losses.count(reason, amount, unit="document", first=self._called, note=note)
+        self.losses.count(reason, amount, unit="document", first=self._called - 1, note=note)
         self.losses.write()
 
 

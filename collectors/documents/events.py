@@ -18,7 +18,7 @@ from braid_hpc.vocabulary.verbatim import LARGEST, Unkept, encode_words
 if TYPE_CHECKING:
     from braid_hpc.collectors.documents.layout import Layout
 
-__all__ = ["EVENT_MEMBERS", "append_event", "append_exactly", "is_event"]
+__all__ = ["EVENT_MEMBERS", "append_event", "append_exactly", "is_event", "kinds_of_value"]
 
 #: What every event of today has.
 EVENT_MEMBERS = frozenset({"seq_num", "time", "uid", "descriptor", "data", "timestamps", "filled"})

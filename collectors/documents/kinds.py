@@ -7,7 +7,7 @@ from typing import Any
 
 from braid_hpc.vocabulary.verbatim import LARGEST
 
-__all__ = ["DECLARED", "WHOLE", "fits_column", "natural_kind", "wider_kind"]
+__all__ = ["DECLARED", "WHOLE", "fits_column", "is_text", "natural_kind", "wider_kind"]
 
 #: Types of columns by what a descriptor declares.
 DECLARED = {"number": "float64", "integer": "int64", "boolean": "bool", "string": "text", "array": "bytes"}
