@@ -139,11 +139,12 @@ style: $(VENV)/.lint ## check style
 typecheck: $(VENV)/.lint ## check types
 	$(BIN)/mypy
 
-bench: $(VENV)/.test ## measure what recording, compaction and lineage cost
+bench: $(VENV)/.test ## measure what recording, documents, compaction and lineage cost
 	$(BIN)/python benchmarks/recording.py --out benchmarks/results
 	$(BIN)/python benchmarks/arrays.py --out benchmarks/results
 	$(BIN)/python benchmarks/compaction.py --out benchmarks/results
 	$(BIN)/python benchmarks/fpga.py --out benchmarks/results
+	$(BIN)/python benchmarks/documents.py --out benchmarks/results
 	@$(MAKE) --no-print-directory bench-lineage
 
 bench-lineage: $(VENV)/.bench ## measure what questions about lineage cost, beside other engines (LINEAGE_EDGES=1000000)

@@ -11,7 +11,11 @@ from braid_hpc.cli.output import Command, messages, stepper, store_option
 __all__ = ["ingest"]
 
 
-@click.group()
+class Group(click.Group, Command):
+    """``braid ingest``: what its subcommands share."""
+
+
+@click.group(cls=Group, examples=["braid ingest bluesky scans/*.jsonl"])
 def ingest() -> None:
     """Take into a store what other programs have recorded."""
 

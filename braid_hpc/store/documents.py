@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.store.event_documents import THEN, EventTable, canonical, event_tables, order_of, read_events
-from braid_hpc.store.missing_documents import Missing, Numbers, missing_of
+from braid_hpc.store.missing_documents import MissingDocument, Numbers, missing_of
 from braid_hpc.vocabulary.errors import ConflictError, NotFoundError
 from braid_hpc.vocabulary.event_rows import DOCUMENTS, written_keys
 from braid_hpc.vocabulary.texts import clean
@@ -16,7 +16,7 @@ from braid_hpc.vocabulary.verbatim import decode_words
 if TYPE_CHECKING:
     from braid_hpc.store.opened import Opened
 
-__all__ = ["Documents", "Missing", "read_documents"]
+__all__ = ["Documents", "MissingDocument", "read_documents"]
 
 #: Kinds of documents that are not rows, in the order in which they are given back before the events.
 FIRST = ("start", "descriptor", "resource", "stream_resource", "datum", "stream_datum")
@@ -35,7 +35,7 @@ class Documents:
     ----------
     uid : str
         Of the run.
-    missing : list of Missing
+    missing : list of MissingDocumentDocument
         What the documents that are there refer to or count, and is not there; empty for a whole run.
     conflicts : list of (str, str)
         Name and uid of documents that came with different contents under one uid. The first of them by their bytes is
@@ -45,7 +45,7 @@ class Documents:
     """
 
     uid: str
-    missing: list[Missing] = field(default_factory=list)
+    missing: list[MissingDocument] = field(default_factory=list)
     conflicts: list[tuple[str, str]] = field(default_factory=list)
     writers: list[dict[str, Any]] = field(default_factory=list)
     _held: dict[str, list[dict[str, Any]]] = field(default_factory=dict)

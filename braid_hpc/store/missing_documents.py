@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from braid_hpc.store.event_documents import EventTable
     from braid_hpc.store.opened import Opened
 
-__all__ = ["Missing", "Numbers", "missing_of"]
+__all__ = ["MissingDocument", "Numbers", "missing_of"]
 
 #: Ranges of numbers, and names, that are listed of each kind.
 LISTED = 20
@@ -21,7 +21,7 @@ Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingDocument:
     """Something that is not there.
 
     Attributes
@@ -132,7 +132,7 @@ def _gaps(ranges: list[Range], until: int) -> list[Range]:
     return gaps
 
 
-def missing_of(held: dict[str, list[dict[str, Any]]], numbers: Numbers, referred: set[str]) -> list[Missing]:
+def missing_of(held: dict[str, list[dict[str, Any]]], numbers: Numbers, referred: set[str]) -> list[MissingDocument]:
     """Say what is missing.
 
     Parameters
@@ -146,12 +146,12 @@ def missing_of(held: dict[str, list[dict[str, Any]]], numbers: Numbers, referred
 
     Returns
     -------
-    list of Missing
+    list of MissingDocument
         In the order of a run.
     """
-    found: list[Missing] = []
+    found: list[MissingDocument] = []
     if not held.get("start"):
-        found.append(Missing("start", "", "the start of this run is not there"))
+        found.append(MissingDocument("start", "", "the start of this run is not there"))
     found += _dangling(held, referred)
     stop = next(iter(held.get("stop", ())), None)
     counts = stop.get("num_events") if stop is not None else None
@@ -159,34 +159,36 @@ def missing_of(held: dict[str, list[dict[str, Any]]], numbers: Numbers, referred
     for name in sorted({*counted, *numbers.streams}):
         ranges = numbers.streams.get(name)
         if ranges is None and counted[name] > 0:
-            found.append(Missing("descriptor", name, f"stream {name!r} has events, and no descriptor is there"))
+            found.append(MissingDocument("descriptor", name, f"stream {name!r} has events, and no descriptor is there"))
         until = counted.get(name, ranges[-1][1] if ranges else 0)
         if gaps := _gaps(ranges or [], until):
             count = sum(last - first + 1 for first, last in gaps)
             said = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in gaps[:3])
             more = ", ..." if len(gaps) > 3 else ""
             detail = f"{count} of {until} events of stream {name!r} are not there: {said}{more}"
-            found.append(Missing("event", name, detail, count, tuple(gaps[:LISTED])))
+            found.append(MissingDocument("event", name, detail, count, tuple(gaps[:LISTED])))
     if stop is None:
-        found.append(Missing("stop", "", "this run never stopped, or its stop is not there"))
+        found.append(MissingDocument("stop", "", "this run never stopped, or its stop is not there"))
     return found
 
 
-def _dangling(held: dict[str, list[dict[str, Any]]], referred: set[str]) -> list[Missing]:
+def _dangling(held: dict[str, list[dict[str, Any]]], referred: set[str]) -> list[MissingDocument]:
     """Return what other documents refer to by uid."""
     uids = {name: {str(each.get("uid")) for each in held.get(name, ())} for name in ("resource", "stream_resource")}
     wanted: set[tuple[str, str]] = set()
     for name, member in (("datum", "resource"), ("stream_datum", "stream_resource")):
         wanted |= {(member, uid) for each in held.get(name, ()) if type(uid := each.get(member)) is str}
     found = [
-        Missing(what, uid, f"{what} {uid} is referred to, and is not there")
+        MissingDocument(what, uid, f"{what} {uid} is referred to, and is not there")
         for what, uid in sorted(wanted)
         if uid not in uids[what]
     ]
     datums = {str(each.get("datum_id")) for each in held.get("datum", ())}
     lost = sorted(referred - datums)
-    found += [Missing("datum", uid, f"datum {uid} stands in an event, and is not there") for uid in lost[:LISTED]]
+    found += [
+        MissingDocument("datum", uid, f"datum {uid} stands in an event, and is not there") for uid in lost[:LISTED]
+    ]
     if len(lost) > LISTED:
         more = len(lost) - LISTED
-        found.append(Missing("datum", "", f"{more} more datums stand in events, and are not there", more))
+        found.append(MissingDocument("datum", "", f"{more} more datums stand in events, and are not there", more))
     return found
