@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -265,21 +266,23 @@ def test_a_store_without_documents_says_so(tmp_path: Path) -> None:
 
 
 def test_an_earlier_snapshot_has_what_was_known_then(tmp_path: Path) -> None:
-    """And a log that is still written is taken as far as it is."""
+    """By the snapshot and by time; a log that is still written is taken as far as it is."""
     documents = scan(4)
     with Job(tmp_path / "logs") as job, DocumentCollector(job[0]) as collect:
         for name, each in documents[:4]:
             collect(name, each)
         with made(tmp_path / "logs", tmp_path / "s.duckdb") as store:
             assert [writer["state"] for writer in store.documents(documents[0][1]["uid"]).writers] == ["open"]
+        between = time.time_ns()
         for name, each in documents[4:]:
             collect(name, each)
     with made(tmp_path / "logs", tmp_path / "s.duckdb") as store:
         now = store.documents(documents[0][1]["uid"])
         check(now, folded(documents, documents[0][1]["uid"]))
         assert (now.whole, now.writers) == (True, [])
-        then = store.documents(documents[0][1]["uid"], at=1)
-        check(then, folded(documents[:4], documents[0][1]["uid"]))
+        for moment in ({"at": 1}, {"as_of": between}):
+            then = store.documents(documents[0][1]["uid"], **moment)
+            check(then, folded(documents[:4], documents[0][1]["uid"]))
 
 
 def test_equal_uids_in_another_run_change_nothing(tmp_path: Path) -> None:
