@@ -151,15 +151,17 @@ class DocumentCollector(Collecting):
         if unkept:
             self._not_whole("event", unkept)
 
-    def _event_page(self, page: Any) -> None:
+    def _event_page(self, given: Any) -> None:
+        # Whoever unpacks a page that says nothing of it gives each event an empty one.
+        page = {"filled": {}, **given} if isinstance(given, dict) else given
         if not is_page(page):
             if not (isinstance(page, dict) and isinstance(rows := page.get("seq_num"), list) and not rows):
                 self._count("not a document", "an event page whose columns differ in length, or lack")
-            self._keep("event_page", page)
+            self._keep("event_page", given)
             return
         layout = self._layouts.get(page["descriptor"]) or self._layout(page["descriptor"], None)
         if not layout.turn(page["data"], kinds_of_column, self._open):
-            self._keep("event_page", page)
+            self._keep("event_page", given)
         elif (done := extend_page(layout, page)) is None:
             for event in events_of_page(page):
                 self._event(event)

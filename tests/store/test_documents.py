@@ -100,7 +100,7 @@ def runs(draw: st.DrawFn) -> list[Pair]:
     return documents
 
 
-@settings(max_examples=many(400, 3))
+@settings(max_examples=many(400, 2))
 @given(runs(), st.randoms(use_true_random=False), st.integers(1, 3))
 def test_the_order_the_number_of_times_and_the_ranks_do_not_matter(
     documents: list[Pair], chance: random.Random, ranks: int
