@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from event_model import DocumentNames, schema_validators
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -194,6 +195,8 @@ def test_files_and_their_datums_in_any_form(tmp_path: Path) -> None:
         expected |= {("datum", d["datum_id"]): d for n, d in unpacked(datums) if n == "datum"}
         check(found, expected)
         assert found.whole
+        for name, each in found:
+            schema_validators[DocumentNames[name]].validate(each)
     # Without the files' own documents they are named as missing; what else stands in a page says which they were.
     less = [pair for pair in documents if pair[0] not in ("stream_resource", "resource", "datum")]
     with stored(tmp_path / "less", less) as store:

@@ -113,6 +113,29 @@ def test_the_same_start_on_all_ranks_is_one_scan(tmp_path: Path) -> None:
         check(store.documents(documents[0][1]["uid"]), folded(documents, documents[0][1]["uid"]))
 
 
+def test_documents_can_be_replayed_through_a_program_and_recorded_again(tmp_path: Path) -> None:
+    """What an activity makes of a scan is a scan that came from it, and both can be replayed."""
+    old = scan(3)
+    record(tmp_path / "logs", old)
+    with made(tmp_path / "logs", tmp_path / "s.duckdb") as store, one(tmp_path / "more", name="transform") as job:
+        uids = {each["uid"]: f"new-{each['uid']}" for _, each in old}
+        with job[0].activity("double", used=f"scan:{old[0][1]['uid']}"), DocumentCollector(job[0]) as collect:
+            for name, each in store.documents(old[0][1]["uid"]):
+                renamed = {
+                    key: uids.get(value, value) if isinstance(value, str) else value for key, value in each.items()
+                }
+                if name == "event":
+                    renamed["data"] = {key: 2 * value for key, value in each["data"].items()}
+                collect(name, renamed)
+    with made(tmp_path / "more", tmp_path / "s.duckdb") as store:
+        new = store.documents(f"new-{old[0][1]['uid']}")
+        assert new.whole
+        assert [each["data"]["n"] for name, each in new if name == "event"] == [2, 4, 6]
+        check(store.documents(old[0][1]["uid"]), folded(old, old[0][1]["uid"]))
+        named = [node.name for node in store.lineage(f"scan:{new.uid}").nodes if node.kind == "scan"]
+        assert named == [new.uid, old[0][1]["uid"]]
+
+
 class Liar:
     """Raises wherever it is looked at."""
 
