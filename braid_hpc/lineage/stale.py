@@ -12,13 +12,14 @@ from braid_hpc.lineage.completeness import said
 from braid_hpc.lineage.ground import Ground
 from braid_hpc.lineage.missing import Missing
 from braid_hpc.lineage.pictured import Pictured, Source
+from braid_hpc.lineage.validity import standing
+from braid_hpc.lineage.walk import CASCADED, walk
 from braid_hpc.lineage.witness import Witness, shortest_way, witness
 from braid_hpc.store.holding import FOREVER
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND
 from braid_hpc.vocabulary.references import format_reference
 
 if TYPE_CHECKING:
-    from braid_hpc.lineage.validity import Judgement
     from braid_hpc.store.store import Store
 
 __all__ = ["INVALID", "SUPERSEDED", "Reason", "Staleness", "stale"]
@@ -167,7 +168,7 @@ def stale(store: Store, reference: str, *, at: int | None, as_of: Any) -> Stalen
     walked = ground.walk(starts)
     distance = walked.distance
     found: list[tuple[str, int, str | None, str | None]] = [
-        (INVALID, node, cause, None) for node, cause in _invalid(ground.judged(), distance, starts)
+        (INVALID, node, cause, None) for node, cause in _invalid(ground, distance, starts)
     ]
     found += [(SUPERSEDED, node, None, newer) for node, newer in _superseded(ground, distance)]
     ways = {node: shortest_way(ground, walked, node) for _, node, _, _ in found}
@@ -185,14 +186,45 @@ def stale(store: Store, reference: str, *, at: int | None, as_of: Any) -> Stalen
     return Staleness(root.ref, reasons, nodes, ground.missing(distance.keys(), root), ground.source)
 
 
-def _invalid(judged: Mapping[int, Judgement], distance: Mapping[int, int], starts: list[int]) -> list[tuple[int, str]]:
-    """Return what a statement stands on that reaches the start, or that says of an ancestor alone that it is bad."""
-    reached = any(start in judged for start in starts)
-    return [
-        (node, judgement.cause)
-        for node, judgement in judged.items()
-        if node in distance and judgement.node == node and (reached or not judgement.cascade)
-    ]
+def _invalid(ground: Ground, distance: Mapping[int, int], starts: list[int]) -> list[tuple[int, str]]:
+    """Return what a statement stands on that reaches the start, or that says of an ancestor alone that it is bad.
+
+    Each with the cause; where several say the same of one thing, once.
+    """
+    heard = standing(ground.store._connected, at=ground.at, as_of=ground.as_of)
+    # Backwards from the start: one walk for all statements that are stopped at the same nodes on the way.
+    reached: dict[frozenset[int], set[int]] = {}
+    found: dict[tuple[int, str], None] = {}
+    for judgement, barred in heard:
+        if judgement.node not in distance:
+            continue
+        if judgement.cascade:
+            barred = barred.intersection(distance)
+            if barred not in reached:
+                reached[barred] = _open_ancestors(ground, starts, barred)
+            if judgement.node not in reached[barred]:
+                continue
+        found[judgement.node, judgement.cause] = None
+    return list(found)
+
+
+def _open_ancestors(ground: Ground, starts: list[int], barred: frozenset[int]) -> set[int]:
+    """Return whatever an invalidation reaches some nodes from, themselves included, if it does not pass some others."""
+    begin = [start for start in starts if start not in barred]
+    if not begin:
+        return set()
+    nodes = walk(
+        ground.store._connected,
+        begin,
+        down=False,
+        at=ground.at,
+        as_of=ground.as_of,
+        relations=CASCADED,
+        index=ground.store.adjacency,
+        barred=ground.closed | barred,
+        edges=False,
+    ).nodes
+    return set(nodes.tolist())
 
 
 def _superseded(ground: Ground, distance: Mapping[int, int]) -> list[tuple[int, str]]:

@@ -9,7 +9,7 @@ from braid_hpc.lineage.walk import CASCADED, walk
 from braid_hpc.snapshots.adjacency import Adjacency
 from braid_hpc.store.holding import FOREVER, filled_nodes
 
-__all__ = ["Judgement", "invalid_nodes"]
+__all__ = ["Judgement", "invalid_nodes", "standing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +61,14 @@ def invalid_nodes(
     dict of int to Judgement
         By dense id; of several statements the one with the earliest (time, id).
     """
-    if not connection.execute("select 1 from invalidation_rows limit 1").fetchall():
+    heard = standing(connection, at=at, as_of=as_of)
+    if not heard:
         return {}
-    given = {"at": at, "as_of": FOREVER if as_of is None else as_of}
-    until = "snapshot <= $at and epoch_ns(time) <= $as_of"
-    rows = connection.execute(
-        f"select uid, id, cause, epoch_ns(time), cascade from stated_invalidations i where {until} and not exists ("
-        f"from (from stated_revalidations where {until}) r where r.id = i.id and r.despite is null "
-        f"and (r.time, r.uid) > (i.time, i.uid)) order by time, uid",
-        given,
-    ).fetchall()
-    if not rows:
-        return {}
-    barriers, filled = _barriers(connection, until, given), filled_nodes(connection, at)
+    filled = filled_nodes(connection, at)
     found: dict[int, Judgement] = {}
     # Whatever a statement without a barrier has reached, it has reached all that came of it: no later one need enter.
     reached: set[int] = set()
-    for row in rows:
-        judgement = Judgement(*row)
-        barred = {node for node, despite in barriers if judgement.uid.startswith(despite)}
-        if judgement.node in barred:
-            continue
+    for judgement, barred in heard:
         nodes = {judgement.node}
         if judgement.cascade and judgement.node not in reached:
             found_here = walk(
@@ -100,6 +87,41 @@ def invalid_nodes(
                 reached |= nodes
         for node in nodes:
             found.setdefault(node, judgement)
+    return found
+
+
+def standing(connection: Any, *, at: int, as_of: int | None = None) -> list[tuple[Judgement, frozenset[int]]]:
+    """Return the statements of invalidation that were not taken back, each with the nodes that hold in spite of it.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on a store.
+    at, as_of
+        As for :func:`invalid_nodes`.
+
+    Returns
+    -------
+    list of (Judgement, frozenset of int)
+        By time, then id; without those that what they stand on holds in spite of.
+    """
+    if not connection.execute("select 1 from invalidation_rows limit 1").fetchall():
+        return []
+    given = {"at": at, "as_of": FOREVER if as_of is None else as_of}
+    until = "snapshot <= $at and epoch_ns(time) <= $as_of"
+    rows = connection.execute(
+        f"select uid, id, cause, epoch_ns(time), cascade from stated_invalidations i where {until} and not exists ("
+        f"from (from stated_revalidations where {until}) r where r.id = i.id and r.despite is null "
+        f"and (r.time, r.uid) > (i.time, i.uid)) order by time, uid",
+        given,
+    ).fetchall()
+    barriers = _barriers(connection, until, given) if rows else []
+    found = []
+    for row in rows:
+        judgement = Judgement(*row)
+        barred = frozenset(node for node, despite in barriers if judgement.uid.startswith(despite))
+        if judgement.node not in barred:
+            found.append((judgement, barred))
     return found
 
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 from hypothesis import strategies as st
 
+from braid_hpc.lineage.validity import invalid_nodes
+from braid_hpc.store.resolve import Node, resolve
+from braid_hpc.store.store import Store
+from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.codes import Relation
 
-__all__ = ["GRAPHS", "NODES", "SNAPSHOTS", "TIMES", "Drawn", "Stated", "Taken", "fill", "highest", "reach", "until"]
+__all__ = [
+    *("GRAPHS", "NODES", "SNAPSHOTS", "TIMES", "Drawn", "Stated", "Taken"),
+    *("as_store", "closed", "fill", "highest", "holding", "reach", "until"),
+]
 
 NODES, SNAPSHOTS, TIMES = 7, 3, 9
 
@@ -168,11 +178,29 @@ def _insert(connection: Any, table: str, rows: list[str]) -> None:
         connection.execute(f"insert into {table} values {','.join(rows)}")
 
 
-def reach(
-    graph: Drawn, start: int, *, down: bool, at: int, as_of: int, relations: tuple[Relation, ...]
-) -> tuple[dict[int, int], set[tuple[int, int, str]]]:
-    """Distance of each node that a walk reaches, and the edges between them: the definition, edge by edge."""
-    holding = {(c, p, Relation.SAME_CONTENT) for c, p, snapshot in graph.equal if snapshot <= at}
+def as_store(
+    connection: Any,
+    index: Any = None,
+    resolved: Callable[[str, int, int | None], tuple[Node, list[Node]]] | None = None,
+) -> Store:
+    """Give the part of a store that questions stand on, over tables that were filled by hand."""
+    plain = SimpleNamespace(
+        _connected=connection,
+        adjacency=index,
+        path=Path("none"),
+        sql=lambda query, given: Table(connection.execute(query, given).to_arrow_table()),
+        _at=lambda at: at,
+        _as_of=lambda as_of: as_of,
+        _once=lambda key, ask: ask(),
+        _resolved=resolved or (lambda text, at, as_of: resolve(connection, text, at, as_of)),
+        judgements=lambda *, at, as_of: invalid_nodes(connection, at=at, as_of=as_of, index=index),
+    )
+    return cast("Store", plain)
+
+
+def holding(graph: Drawn, *, at: int, as_of: int) -> set[tuple[int, int, Relation]]:
+    """Every edge that was known, stated and not retracted: the definition, edge by edge."""
+    found = {(c, p, Relation.SAME_CONTENT) for c, p, snapshot in graph.equal if snapshot <= at}
     for edge in graph.stated:
         gone = any(
             (t.child, t.parent) == (edge.child, edge.parent)
@@ -182,7 +210,12 @@ def reach(
             for t in graph.taken
         )
         if edge.snapshot <= at and edge.time <= as_of and not gone:
-            holding.add((edge.child, edge.parent, edge.relation))
+            found.add((edge.child, edge.parent, edge.relation))
+    return found
+
+
+def closed(graph: Drawn, *, at: int, as_of: int) -> tuple[set[int], dict[int, int]]:
+    """Nodes that are not entered, and when each node was first seen."""
     times: dict[int, int] = {}
     snapshots: dict[int, int] = {}
     for node, snapshot, time in graph.seen:
@@ -190,14 +223,22 @@ def reach(
         if snapshot <= at:
             times[node] = min(time, times.get(node, time))
     shut = {place for place, node in graph.filled if snapshots[node] <= at}
-    shut |= {node for node, time in times.items() if time > as_of}
+    return shut | {node for node, time in times.items() if time > as_of}, times
+
+
+def reach(
+    graph: Drawn, start: int, *, down: bool, at: int, as_of: int, relations: tuple[Relation, ...]
+) -> tuple[dict[int, int], set[tuple[int, int, str]]]:
+    """Distance of each node that a walk reaches, and the edges between them: the definition, edge by edge."""
+    holds = holding(graph, at=at, as_of=as_of)
+    shut, times = closed(graph, at=at, as_of=as_of)
     if times.get(start, as_of) > as_of:
         return {start: 0}, set()
     distance, frontier = {start: 0}, {start}
     while frontier:
         level = max(distance.values()) + 1
-        ahead = {c if down else p for c, p, r in holding if (p if down else c) in frontier and r in relations}
+        ahead = {c if down else p for c, p, r in holds if (p if down else c) in frontier and r in relations}
         frontier = ahead - distance.keys() - shut
         distance.update(dict.fromkeys(frontier, level))
-    kept = {(c, p, str(r)) for c, p, r in holding if r in relations and c in distance and p in distance}
+    kept = {(c, p, str(r)) for c, p, r in holds if r in relations and c in distance and p in distance}
     return distance, kept

@@ -6,12 +6,21 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from braid_hpc.compaction.compact import compact
+from braid_hpc.lineage.stale import stale
+from braid_hpc.lineage.walk import FOLLOWED
+from braid_hpc.snapshots.adjacency import open_adjacency
+from braid_hpc.snapshots.adjacency_write import write_adjacency
 from braid_hpc.store.store import Store
 from tests.jobs import Job, made, one
+from tests.lineage import judged
+from tests.lineage.graphs import as_store
 
 
 @pytest.fixture
@@ -83,6 +92,77 @@ def test_statements_that_do_not_reach_it(store: Store) -> None:
     assert [each[:3] for each in reasons(store, "data:report")] == [
         ("invalid", "fact:config@1", "a comment was wrong"),
     ]
+
+
+def test_a_statement_that_stops_on_the_way_is_no_reason_beside_one_that_arrives(tmp_path: Path) -> None:
+    """Each is looked at by itself."""
+    with one(tmp_path / "logs") as job:
+        run = job[0]
+        near = run.data("near", digest="x:1", derived_from=run.data("bad", digest="x:2"))
+        run.data("end", digest="x:3", derived_from=[near, run.data("other", digest="x:4")])
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as opened:
+        (statement,) = opened.invalidate("data:bad", cause="the beam was off")
+        opened.revalidate("data:near", despite=statement)
+        opened.invalidate("data:other", cause="noise")
+        assert [each[:3] for each in reasons(opened, "data:end")] == [("invalid", "data:other@1", "noise")]
+
+
+def test_every_statement_that_reaches_it_is_told(store: Store) -> None:
+    """That on itself beside an earlier one on what fed it, and two on one thing; what is said twice is told once."""
+    for ref, cause in (("data:scan", "off"), ("data:report", "misprint"), ("data:scan", "noise"), ("data:scan", "off")):
+        store.invalidate(ref, cause=cause)
+    assert sorted(each[1:3] for each in reasons(store, "data:report")) == [
+        ("data:report@1", "misprint"),
+        ("data:scan@1", "noise"),
+        ("data:scan@1", "off"),
+    ]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    edges=judged.EDGES,
+    bads=judged.BADS,
+    goods=judged.GOODS,
+    at=judged.SNAPSHOT,
+    as_of=judged.TIME,
+    asked=judged.NODE,
+    indexed=st.booleans(),
+)
+def test_reasons_are_what_the_definition_says(
+    judged_tables: duckdb.DuckDBPyConnection,
+    tmp_path_factory: pytest.TempPathFactory,
+    edges: list[judged.Edge],
+    bads: list[judged.Bad],
+    goods: list[judged.Good],
+    at: int,
+    as_of: int,
+    asked: int,
+    indexed: bool,
+) -> None:
+    """On any graph, at any snapshot and time, over the tables and over the index.
+
+    What is not valid has a reason; what has one is not valid, but for statements on an ancestor alone.
+    """
+    judged.fill(judged_tables, edges, bads, goods)
+    index = None
+    if indexed:
+        path = tmp_path_factory.mktemp("index") / "index"
+        write_adjacency(judged_tables, path, 3)
+        index = open_adjacency(path)
+    store = as_store(judged_tables, index)
+    answer = stale(store, f"data:n{asked}", at=at, as_of=as_of)
+    fed = {asked}
+    while ahead := {p for c, p, r, snapshot in edges if c in fed and snapshot <= at and r in FOLLOWED} - fed:
+        fed |= ahead
+    expected = set()
+    for cause, bad, barred in judged.statements(bads, goods, at, as_of):
+        if bad.node in fed and (not bad.cascade or asked in judged.reached(edges, bad, barred, at)):
+            expected.add((f"data:n{bad.node}@1", cause))
+    assert {(each.ref, each.cause) for each in answer.reasons} == expected
+    assert len(answer.reasons) == len(expected)
+    cascading = {(f"data:n{bad.node}@1", f"cause {place}") for place, bad in enumerate(bads) if bad.cascade}
+    itself = {(ref, cause) for ref, cause in expected if ref == f"data:n{asked}@1"}
+    assert (asked in store.judgements(at=at, as_of=as_of)) == bool(expected & (cascading | itself))
 
 
 def test_an_invalidation_of_itself(store: Store) -> None:
