@@ -7,7 +7,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.text import Text
 
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.conditions import parse_condition
@@ -82,7 +81,7 @@ def find(
         whats = (*searches, *(f"the uri {uri}" for uri in uris), *([] if kind is None else [f"the kind {kind}"]))
         raise _nothing(whats, notes)
     for doubt in doubts:
-        messages.print(Text(doubt), soft_wrap=True)
+        messages.print_as_is(doubt)
 
 
 def _read(text: str, notes: list[str], *, as_text: bool) -> Query:
