@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from braid_hpc.lineage.walk import RELATION_NAMES, Walk
 from braid_hpc.snapshots.adjacency import spread
 
-__all__ = ["Ahead", "leading_to", "parted"]
+__all__ = ["BEGIN", "END", "Ahead", "Joined", "leading_to", "parted"]
+
+#: What :class:`Joined` adds to the nodes: no dense id is negative.
+BEGIN, END = -1, -2
 
 
 def parted(
@@ -41,30 +44,30 @@ def parted(
     return one[mine == 1], other[met[other] == 2], one[mine == 3]
 
 
-def leading_to(found: Walk, goal: int) -> tuple[Walk, NDArray[np.int32]]:
-    """Return the part of a walk that leads to a node.
+def leading_to(found: Walk, goals: Collection[int]) -> tuple[Walk, NDArray[np.int32]]:
+    """Return the part of a walk that leads to some nodes.
 
     Parameters
     ----------
     found : Walk
-        From one node to what fed it, with its edges.
-    goal : int
-        A node that it reached.
+        From some nodes to what fed them, with its edges.
+    goals : collection of int
+        Nodes that it reached.
 
     Returns
     -------
     part : Walk
-        The nodes from which an edge of the walk leads to the goal, directly or over others, and the goal itself, with
-        the distances of the walk; and every edge between these.
+        The nodes from which an edge of the walk leads to a goal, directly or over others, and the goals themselves,
+        with the distances of the walk; and every edge between these.
     far : ndarray of int32
-        How many edges each of them is from the goal.
+        How many edges each of them is from the nearest goal.
     """
     place = np.zeros(int(found.nodes.max()) + 1, np.int64)
     place[found.nodes] = np.arange(len(found.nodes))
     child, parent = place[found.children], place[found.parents]
     offsets, order = _grouped(parent, len(found.nodes))
     far = np.full(len(found.nodes), -1, np.int32)
-    frontier, level = place[[goal]], 0
+    frontier, level = place[np.unique(np.fromiter(goals, np.int64, len(goals)))], 0
     while len(frontier):
         far[frontier] = level
         level += 1
@@ -134,3 +137,33 @@ class Ahead(Mapping[int, list[int]]):
     def __len__(self) -> int:
         """Return how many nodes there are."""
         return len(self._part.nodes)
+
+
+class Joined(Mapping[int, list[int]]):
+    """The next nodes of each node, with one before several that a way may begin at, and one behind those it may end at.
+
+    Parameters
+    ----------
+    ahead : mapping of int to list of int
+        The next nodes of each.
+    starts, goals : collection of int
+        Where ways begin and end.
+    """
+
+    def __init__(self, ahead: Mapping[int, list[int]], starts: Collection[int], goals: Collection[int]) -> None:
+        self._ahead, self._starts, self._goals = ahead, sorted(starts), frozenset(goals)
+
+    def __getitem__(self, node: int) -> list[int]:
+        """Return the next nodes of one."""
+        if node == BEGIN:
+            return self._starts
+        further = [] if node == END else self._ahead[node]
+        return [*further, END] if node in self._goals else further
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the nodes."""
+        yield from (BEGIN, *self._ahead, END)
+
+    def __len__(self) -> int:
+        """Return how many nodes there are."""
+        return len(self._ahead) + 2

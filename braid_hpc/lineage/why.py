@@ -14,13 +14,13 @@ from braid_hpc.lineage.completeness import said
 from braid_hpc.lineage.component import Graph
 from braid_hpc.lineage.ground import Ground, edges_by_refs
 from braid_hpc.lineage.missing import Missing
-from braid_hpc.lineage.parts import Ahead, leading_to
+from braid_hpc.lineage.parts import BEGIN, END, Ahead, Joined, leading_to
 from braid_hpc.lineage.pictured import Pictured, Source
 from braid_hpc.lineage.witness import Witness, shortest_way, simple_ways, witness
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from braid_hpc.lineage.walk import Walk
     from braid_hpc.store.resolve import Node
@@ -42,7 +42,8 @@ class Why(Pictured):
     Attributes
     ----------
     a, b : str
-        What was asked for.
+        What was asked for. Where ranks made several versions of a name at one step, and none was named, the ways may
+        begin or end at any of these.
     direction : str or None
         ``up`` if `b` fed `a`, ``down`` if `a` fed `b`, ``same`` if they are one thing; None if neither fed the other,
         as far as is known.
@@ -109,9 +110,11 @@ class Why(Pictured):
 
     def __str__(self) -> str:
         """Return it as lines of text."""
+        ends = [_said(dict.fromkeys(way.nodes[place] for way in self.ways)) for place in (-1, 0) if self.ways]
+        fed = " fed ".join(ends)
         heads = {
-            UP: f"{self.b} fed {self.a}",
-            DOWN: f"{self.a} fed {self.b}",
+            UP: fed,
+            DOWN: fed,
             SAME: f"{self.a} and {self.b} are one thing",
             None: f"nothing leads from {self.a} to {self.b}, or back, as far as is known",
         }
@@ -126,6 +129,16 @@ class Why(Pictured):
             lines.append(f"between the two: {len(self.between.nodes):,} nodes, {len(self.between.edges):,} edges")
         lines.extend(f"incomplete: {said(each)}" for each in self.missing)
         return "\n".join(lines)
+
+
+#: Versions of one step that the first line names.
+_NAMED = 3
+
+
+def _said(refs: Iterable[str]) -> str:
+    found = list(refs)
+    more = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
+    return ", ".join(found[:_NAMED]) + more
 
 
 def why(
@@ -165,21 +178,33 @@ def why(
     first, second = ground.starts(one, ones), ground.starts(other, others)
     if one.id == other.id:
         return _same(ground, one)
+    first, second = _apart(first, second)
     walked = ground.walk(first)
-    direction, begin, goal = UP, one, _nearest(walked, second)
-    if goal is None:
-        before = walked
-        walked = ground.walk(second)
-        direction, begin, goal = DOWN, other, _nearest(walked, first)
-        if goal is None:
-            return _none(ground, one, other, np.concatenate([before.nodes, walked.nodes]))
-    return _found(ground, (one, other), direction, begin, walked, goal, paths, between)
+    goals = _met(walked, second)
+    if goals:
+        return _found(ground, (one, other), UP, one, first, walked, goals, paths, between)
+    before = walked
+    walked = ground.walk(second)
+    goals = _met(walked, first)
+    if goals:
+        return _found(ground, (one, other), DOWN, other, second, walked, goals, paths, between)
+    return _none(ground, one, other, np.concatenate([before.nodes, walked.nodes]))
 
 
-def _nearest(walked: Walk, ends: list[int]) -> int | None:
-    """Return the first of some nodes that a walk met."""
-    met = np.flatnonzero(np.isin(walked.nodes, ends))
-    return int(walked.nodes[met[0]]) if len(met) else None
+def _apart(first: list[int], second: list[int]) -> tuple[list[int], list[int]]:
+    """Take what is in both out of the larger one: it is asked for by itself, beside those that were made with it."""
+    both = set(first) & set(second)
+    if not both:
+        return first, second
+    if len(first) > len(second):
+        return [node for node in first if node not in both], second
+    return first, [node for node in second if node not in both]
+
+
+def _met(walked: Walk, ends: list[int]) -> list[int]:
+    """Return those of some nodes that a walk met, the nearest first."""
+    found: list[int] = walked.nodes[np.isin(walked.nodes, ends)].tolist()
+    return found
 
 
 def _same(ground: Ground, node: Node) -> Why:
@@ -204,25 +229,30 @@ def _found(
     asked: tuple[Node, Node],
     direction: str,
     begin: Node,
+    starts: list[int],
     walked: Walk,
-    goal: int,
+    goals: list[int],
     paths: int,
     between: bool,
 ) -> Why:
-    shortest = shortest_way(ground, walked, goal)
+    shortest = shortest_way(ground, walked, goals[0])
     ways, whole = [shortest], False
     region = {node: place for place, (node, _) in enumerate(shortest)}
     part, edges = None, []
     if between or paths > 1:
-        inside, far = region_between(ground, shortest[0][0], goal)
+        inside, far = region_between(ground, starts, goals)
         region, edges = inside.distance, inside.edges if between else []
     if paths > 1:
-        ways, whole = _further(inside, far, shortest, goal, paths)
+        ways, whole = _further(inside, far, shortest, (starts, goals), paths)
     shown = sorted(region) if between else dict.fromkeys((node for way in ways for node, _ in way), 0)
-    listed = ground.listed({node: region[node] for node in sorted(shown, key=region.__getitem__)})
+    head = shortest[0][0]
+    listed = ground.listed(
+        {node: region[node] for node in sorted(shown, key=lambda node: (region[node], node != head))}
+    )
     missing = ground.missing(region, begin)
     if between:
-        part = Graph(begin.ref, list(listed.values()), edges_by_refs(edges, listed), 0, missing, ground.source)
+        root = listed[head].ref
+        part = Graph(root, list(listed.values()), edges_by_refs(edges, listed), 0, missing, ground.source)
     return Why(
         *(asked[0].ref, asked[1].ref, direction, [witness(way, listed) for way in ways], whole),
         nodes=list(listed.values()),
@@ -232,35 +262,43 @@ def _found(
     )
 
 
-def region_between(ground: Ground, start: int, goal: int) -> tuple[Walk, NDArray[np.int32]]:
-    """Return all that came of one node and fed another.
+def region_between(ground: Ground, starts: Collection[int], goals: Collection[int]) -> tuple[Walk, NDArray[np.int32]]:
+    """Return all that came of some nodes and fed others.
 
     Parameters
     ----------
     ground : Ground
         The graph.
-    start : int
-        What came of it.
-    goal : int
-        What fed it.
+    starts : collection of int
+        What came of it; any of these.
+    goals : collection of int
+        What fed it; any of these. Each fed a start.
 
     Returns
     -------
     part : Walk
-        The nodes, both ends among them, with their distances from `start`, and every edge between these.
+        The nodes, those of both ends among them, with their distances from the nearest start, and every edge between
+        these.
     far : ndarray of int32
-        How many edges each of the nodes is from `goal`.
+        How many edges each of the nodes is from the nearest goal.
     """
-    return leading_to(ground.walk([start], edges=True), goal)
+    return leading_to(ground.walk(starts, edges=True), goals)
 
 
 def _further(
-    part: Walk, far: NDArray[np.int32], shortest: list[tuple[int, str]], goal: int, paths: int
+    part: Walk,
+    far: NDArray[np.int32],
+    shortest: list[tuple[int, str]],
+    ends: tuple[list[int], list[int]],
+    paths: int,
 ) -> tuple[list[list[tuple[int, str]]], bool]:
     ahead = Ahead(part)
-    left = dict(zip(part.nodes.tolist(), far.tolist(), strict=True))
+    starts, goals = ([node for node in each if node in part.distance] for each in ends)
+    left = {node: edges + 1 for node, edges in zip(part.nodes.tolist(), far.tolist(), strict=True)}
+    left |= {END: 0, BEGIN: 1 + min(left[node] for node in starts)}
     # One more than was asked for tells whether these are all.
-    ways, whole = simple_ways(ahead, shortest[0][0], goal, count=paths + 1, far=left)
+    found, whole = simple_ways(Joined(ahead, starts, goals), BEGIN, END, count=paths + 1, far=left)
+    ways = [way[1:-1] for way in found]
     # The first is the one that is given without further ones.
     first = [node for node, _ in shortest]
     ordered = [first, *(way for way in ways if way != first)][: max(paths, 1)]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import duckdb
 import networkx as nx
@@ -21,17 +20,22 @@ from braid_hpc.lineage.why import MOST_WAYS, region_between, why
 from braid_hpc.snapshots.adjacency import open_adjacency
 from braid_hpc.snapshots.adjacency_write import write_adjacency
 from braid_hpc.snapshots.schema import TABLES, VIEWS
-from braid_hpc.store.resolve import resolve
+from braid_hpc.store.resolve import Node, resolve
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.codes import Relation
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
 from tests.jobs import Job, made, one
+from tests.lineage.graphs import as_store
 from tests.lineage.test_answer import workflow
 from tests.lineage.test_walk import Edge, fill
 
 EDGES = st.lists(
     st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from(list(Relation)), st.integers(1, 3)), max_size=30
 )
+
+
+#: Versions of one step: the first is what a name means, and the others are as new.
+SIBLINGS = st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True)
 
 
 @pytest.fixture(scope="module")
@@ -166,8 +170,15 @@ def test_a_kind_must_be_said_where_a_name_has_several(tmp_path: Path) -> None:
         opened.why("net", "net")
 
 
-@settings(max_examples=15)
-@given(edges=EDGES, at=st.integers(1, 3), indexed=st.booleans(), count=st.integers(1, 6))
+@settings(max_examples=15, deadline=None)
+@given(
+    edges=EDGES,
+    at=st.integers(1, 3),
+    indexed=st.booleans(),
+    count=st.integers(1, 6),
+    one=SIBLINGS,
+    other=SIBLINGS,
+)
 def test_on_any_graph(
     connection: duckdb.DuckDBPyConnection,
     tmp_path_factory: pytest.TempPathFactory,
@@ -175,14 +186,33 @@ def test_on_any_graph(
     at: int,
     indexed: bool,
     count: int,
+    one: list[int],
+    other: list[int],
 ) -> None:
-    """Lengths are networkx's, and so is what lies between; with cycles, over the index and over the tables."""
-    hold(connection, tmp_path_factory.mktemp("index") / "index" if indexed else None, edges, at=at, count=count)
+    """Lengths are networkx's, and so is what lies between; with cycles, over the index and over the tables.
+
+    Either end may be versions that ranks made at one step.
+    """
+    path = tmp_path_factory.mktemp("index") / "index" if indexed else None
+    hold(connection, path, edges, at=at, count=count, ends=(one, other))
 
 
-def hold(connection: duckdb.DuckDBPyConnection, path: Path | None, edges: list[Edge], *, at: int, count: int) -> None:
+def hold(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path | None,
+    edges: list[Edge],
+    *,
+    at: int,
+    count: int,
+    ends: tuple[list[int], list[int]],
+) -> None:
     """Ask why of a graph that the tables hold, with an index at a path or without."""
     fill(connection, edges)
+    connection.execute("delete from occurrences")
+    connection.execute(
+        "insert into occurrences (writer, sequence, id, run, step, state, time, snapshot) "
+        "select 'w', i, i, 'r', 0, 0, make_timestamp_ns(i), 1 from range(1, 10) t(i)"
+    )
     index = None
     if path is not None:
         write_adjacency(connection, path, 3)
@@ -190,37 +220,75 @@ def hold(connection: duckdb.DuckDBPyConnection, path: Path | None, edges: list[E
     usable = [(c, p) for c, p, r, snapshot in edges if snapshot <= at and r in FOLLOWED]
     graph = nx.DiGraph(usable)
     graph.add_nodes_from(range(1, 10))
-    plain = SimpleNamespace(
-        _connected=connection,
-        adjacency=index,
-        path=Path("none"),
-        _at=lambda at: at,
-        _as_of=lambda as_of: None,
-        _once=lambda key, ask: ask(),
-        _resolved=lambda text, at, as_of: resolve(connection, text, at, as_of),
-        judgements=lambda **_: {},
-    )
-    asked = cast("Store", plain)
-    for a, b in ((1, 9), (2, 3)):
-        answer = why(asked, f"x@{a}", f"x@{b}", paths=count, between=True, relations=None, at=at, as_of=None)
-        ends = {"up": (a, b), "down": (b, a)}.get(answer.direction or "")
-        if ends is None:
-            assert not nx.has_path(graph, a, b)
-            assert not nx.has_path(graph, b, a)
-            continue
-        assert nx.has_path(graph, *ends)
-        assert answer.direction == "up" or not nx.has_path(graph, a, b)
-        expected = list(islice(nx.shortest_simple_paths(graph, *ends), count + 1))
-        assert [len(way) + 1 for way in answer.ways] == [len(each) for each in expected[:count]]
-        assert count == 1 or answer.whole == (len(expected) <= count)
-        ground = Ground(asked, at, None, FOLLOWED, frozenset())
-        part, far = region_between(ground, *ends)
-        inside, between = part.distance, part.edges
-        reached = {ends[0], *nx.descendants(graph, ends[0])} & {ends[1], *nx.ancestors(graph, ends[1])}
-        assert inside == {node: nx.shortest_path_length(graph, ends[0], node) for node in reached}
-        lengths = {node: nx.shortest_path_length(graph, node, ends[1]) for node in reached}
-        assert dict(zip(part.nodes.tolist(), far.tolist(), strict=True)) == lengths
-        assert {(c, p) for c, p, _ in between} == {(c, p) for c, p in usable if c in reached and p in reached}
+
+    def resolved(text: str, at: int, as_of: int | None) -> tuple[Node, list[Node]]:
+        node, *others = (resolve(connection, f"x@{each}", at, as_of)[0] for each in text.split("+"))
+        return node, others
+
+    asked = as_store(connection, index, resolved)
+    a, b = ends
+    texts = ["+".join(map(str, each)) for each in ends]
+    answer = why(asked, *texts, paths=count, between=True, relations=None, at=at, as_of=None)
+    if a[0] == b[0]:
+        assert answer.direction == "same"
+        return
+    both = set(a) & set(b)
+    # What is asked for by itself is no part of those that were made with it.
+    apart = (set(a) - both, set(b)) if len(a) > len(b) else (set(a), set(b) - both)
+    ways = {"up": apart, "down": apart[::-1]}
+    chosen = next((each for each, pair in ways.items() if fed_by(graph, *pair)), None)
+    assert answer.direction == chosen
+    if chosen is None:
+        return
+    starts, goals = ways[chosen][0], fed_by(graph, *ways[chosen])
+    joined = nx.DiGraph(graph)
+    joined.add_edges_from([*(("begin", start) for start in starts), *((goal, "end") for goal in goals)])
+    expected = list(islice(nx.shortest_simple_paths(joined, "begin", "end"), count + 1))
+    found = [[int(ref.rpartition("@")[2]) for ref in way.nodes] for way in answer.ways]
+    assert [len(way) + 2 for way in found] == [len(each) for each in expected[:count]]
+    assert len({tuple(way) for way in found}) == len(found)
+    assert all(nx.is_simple_path(graph, way) and way[0] in starts and way[-1] in goals for way in found)
+    assert count == 1 or answer.whole == (len(expected) <= count)
+    assert answer.between is not None
+    assert answer.between.root == answer.between.nodes[0].ref == answer.nodes[0].ref == answer.ways[0].nodes[0]
+    part, far = region_between(Ground(asked, at, None, FOLLOWED, frozenset()), starts, goals)
+    reached = {n for n in graph if any(nx.has_path(graph, s, n) for s in starts)}
+    reached &= {n for n in graph if any(nx.has_path(graph, n, goal) for goal in goals)}
+    nearest = [nx.multi_source_dijkstra_path_length(graph, starts, weight=lambda *_: 1)]
+    nearest.append(nx.multi_source_dijkstra_path_length(graph.reverse(), goals, weight=lambda *_: 1))
+    assert part.distance == {node: nearest[0][node] for node in reached}
+    lengths = {node: nearest[1][node] for node in reached}
+    assert dict(zip(part.nodes.tolist(), far.tolist(), strict=True)) == lengths
+    assert {(c, p) for c, p, _ in part.edges} == {(c, p) for c, p in usable if c in reached and p in reached}
+
+
+def fed_by(graph: Any, starts: set[int], goals: set[int]) -> set[int]:
+    """Those of some nodes that fed others."""
+    return {goal for goal in goals if any(nx.has_path(graph, start, goal) for start in starts)}
+
+
+def test_versions_of_one_step_did_not_feed_each_other(tmp_path: Path) -> None:
+    """Neither is the one a way to the other, nor the beginning of a way that begins at the other.
+
+    The ways to what fed them all are one from each, and the first line tells where they begin.
+    """
+    with Job(tmp_path / "logs", 3) as job:
+        for rank, run in enumerate(job.runs):
+            part = run.data(f"part/{rank}", digest=f"x:{rank}", derived_from=run.fact("config", 1))
+            run.model("net", digest=f"w:{rank}", derived_from=part)
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as opened:
+        for ends in (("model:net", "model:net@1"), ("model:net@1", "model:net")):
+            none = opened.why(*ends, paths=5, between=True)
+            assert (none.direction, none.ways, none.whole) == (None, [], True)
+        answer = opened.why("model:net", "fact:config", paths=10, between=True)
+        assert [way.nodes[0] for way in answer.ways] == [f"model:net@{number}" for number in (1, 2, 3)]
+        assert answer.whole
+        assert str(answer).splitlines()[0] == "fact:config@1 fed model:net@1, model:net@2, model:net@3"
+        (way,) = opened.why("model:net", "data:part/0").ways
+        assert str(opened.why("model:net", "data:part/0")).startswith(f"data:part/0@1 fed {way.nodes[0]}\n")
+        assert answer.between is not None
+        assert answer.between.root == answer.between.nodes[0].ref
+        assert len(answer.between.nodes) == 7
 
 
 def test_an_edge_that_was_stated_later_is_no_way_of_before(tmp_path: Path) -> None:
