@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from braid_hpc.lineage.missing import UNRESOLVED
@@ -95,14 +96,28 @@ def on_one_line(text: str) -> str:
     return text.replace("\n", "⏎").replace("\r", "⏎")
 
 
+def beside(others: Sequence[str]) -> str:
+    """Say what else a name without a version could mean.
+
+    Parameters
+    ----------
+    others : sequence of str
+        References of what is as new, at least one; of activities, of all others of that name, the newest first.
+
+    Returns
+    -------
+    str
+        For people.
+    """
+    if not others[0].startswith(f"{ACTIVITY_KIND}:"):
+        return f"also newest: {', '.join(others)}"
+    first, last = others[-1], others[0]
+    span = first if first == last else f"{first} to {last}"
+    return f"the newest of {len(others) + 1:,} activities of that name; the others: {span}"
+
+
 def _notes(answer: Lineage) -> list[str]:
-    notes = []
-    if answer.others and answer.nodes[0].kind == ACTIVITY_KIND:
-        first, last = answer.others[-1], answer.others[0]
-        span = first if first == last else f"{first} to {last}"
-        notes.append(f"the newest of {len(answer.others) + 1:,} activities of that name; the others: {span}")
-    elif answer.others:
-        notes.append(f"also newest: {', '.join(answer.others)}")
+    notes = [on_one_line(beside(answer.others))] if answer.others else []
     if answer.kinds is not None:
         shown = f"only {' and '.join(answer.kinds)}"
         notes.append(f"{shown}: {answer.left_out:,} of other kinds were walked through and are not shown")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.lineage.answered import Answered, plain
 from braid_hpc.lineage.ground import Ground
+from braid_hpc.lineage.render import beside
 from braid_hpc.store.holding import FOREVER, LATER
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND
 from braid_hpc.vocabulary.references import format_reference
@@ -108,6 +109,9 @@ class Where(Answered):
         Of its content.
     same_content : list of str
         Other versions with the same bytes, which may lie elsewhere: ask for them likewise.
+    others : list of str
+        Where no version was named, further ones that are as new, those of other ranks for example: ask for them
+        likewise. Of an activity, all others of its name.
     """
 
     ref: str
@@ -115,6 +119,7 @@ class Where(Answered):
     contents: list[BytesAt]
     digest: str | None
     same_content: list[str]
+    others: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain values.
@@ -122,18 +127,20 @@ class Where(Answered):
         Returns
         -------
         dict
-            ``ref``, ``places``, ``contents``, ``digest``, ``same_content``; times are texts.
+            ``ref``, ``places``, ``contents``, ``digest``, ``same_content``, and ``others`` if there are any; times are
+            texts.
         """
         places = [
             {**each, "time": each["time"].isoformat(timespec="microseconds") + "Z"} for each in plain(self.places)
         ]
-        return {
+        answer: dict[str, Any] = {
             "ref": self.ref,
             "places": places,
             "contents": plain(self.contents),
             "digest": self.digest,
             "same_content": self.same_content,
         }
+        return {**answer, "others": self.others} if self.others else answer
 
     def rows(self) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
         """Return a row for each process.
@@ -161,6 +168,7 @@ class Where(Answered):
         if not self.contents and not self.ref.startswith(f"{ACTIVITY_KIND}:"):
             lines.append("  its bytes are not in the store, and no place was named")
         lines.extend(f"  same content: {ref}" for ref in self.same_content)
+        lines.extend([beside(self.others)] if self.others else [])
         return "\n".join(line.replace("\n", "⏎") for line in lines)
 
 
@@ -196,16 +204,18 @@ def where(store: Store, reference: str, *, at: int | None, as_of: Any) -> Where:
         As there.
     """
     ground = Ground.of(store, at=at, as_of=as_of)
-    node, _ = ground.resolve(reference)
+    node, newest = ground.resolve(reference)
+    others = [other.ref for other in newest]
     then = {"id": node.id, "at": ground.at, "as_of": FOREVER if ground.as_of is None else ground.as_of}
     places = _places(store, then)
     if node.kind == ACTIVITY_KIND:
-        return Where(node.ref, places, [], None, [])
+        return Where(node.ref, places, [], None, [], others)
     ((digest, weak),) = store._connected.execute(
         "select digest, weak from version_rows where id = ?", [node.id]
     ).fetchall()
     found = [*_uris(store, then), *_arrays(store, digest, then), *_stream(store, then)]
-    return Where(node.ref, places, found, digest, [] if weak or digest is None else _same(store, node, digest, then))
+    same = [] if weak or digest is None else _same(store, node, digest, then)
+    return Where(node.ref, places, found, digest, same, others)
 
 
 def _places(store: Store, then: dict[str, Any]) -> list[Place]:

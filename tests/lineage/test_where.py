@@ -50,6 +50,19 @@ def test_the_processes_that_declared_it(store: Store, tmp_path: Path) -> None:
         assert "not in the store" not in str(store.where("activity:train"))
 
 
+def test_what_other_ranks_made_at_that_step_is_named(tmp_path: Path) -> None:
+    """It is the last of three that is told, and the others are elsewhere."""
+    with Job(tmp_path / "logs", 3) as job:
+        for rank, run in enumerate(job.runs):
+            run.model("net", digest=f"w:{rank}", derived_from="fact:x")
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as opened:
+        answer = opened.where("model:net")
+        assert {answer.ref, *answer.others} == {f"model:net@{number}" for number in (1, 2, 3)}
+        assert answer.to_dict()["others"] == answer.others
+        assert str(answer).splitlines()[-1] == f"also newest: {', '.join(answer.others)}"
+        assert "others" not in opened.where("model:net@1").to_dict()
+
+
 def test_bytes_are_where_it_says(store: Store) -> None:
     """The named range of the named dataset of the named file holds the array."""
     with store:
