@@ -78,7 +78,12 @@ class StoredModel:
     def __init__(self, connection: Any, files: ArrayFiles, node: Node) -> None:
         self.ref = node.ref
         self._files = files
-        found = connection.execute("select digest, size from versions where id = ?", [node.id]).fetchall()
+        # Not from the view, which is without placeholders that were filled: those have neither, as all others.
+        found = connection.execute(
+            "select v.digest, coalesce(v.size, max(o.size)) from version_rows v left join occurrences o using (id) "
+            "where v.id = ? group by v.digest, v.size",
+            [node.id],
+        ).fetchall()
         if not found:
             raise NotFoundError(f"{node.ref} is not a record: only records have states")
         self.digest: str | None

@@ -20,7 +20,7 @@ from braid_hpc.store.diff import array_difference
 from braid_hpc.store.differences import ArrayDifference, Difference, FactDifference
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import InvalidInputError
-from tests.jobs import made, one
+from tests.jobs import Job, deliver, made, one
 
 FORMS = ("x", "x")
 
@@ -180,6 +180,29 @@ def test_bytes_that_are_not_there_are_said_and_the_rest_is_compared(tmp_path: Pa
     assert (first.differing, second.norm) == (3, None)
     assert second.note is not None
     assert "array 'b' of model:net@2 are not in this store" in second.note
+
+
+def test_what_was_only_referred_to_is_compared_like_anything_else(tmp_path: Path) -> None:
+    """A parent whose log came later: before that, after that, and across; with its own record too."""
+    path = tmp_path / "prov.duckdb"
+    with Job(tmp_path / "all", 2) as job:
+        parent = job[1].data("b", digest="s:b")
+        job[0].data("c", digest="s:c", derived_from=parent)
+        for rank in (0, 1):
+            deliver(job.folder(rank), tmp_path / "some")
+            compact(tmp_path / "some", path)
+    with Store(path) as store:
+        (uid,) = store.sql("select uid from version_rows where placeholder is not null")["uid"]
+        unseen = store.history(f"id:{uid}", at=1)[0].ref
+        (across,) = store.diff("data:c", "data:c", at=(1, 2)).facts
+        assert across == FactDifference("parent", "", [f"{unseen} (wasDerivedFrom)"], ["data:b@1 (wasDerivedFrom)"])
+        for at in (1, 2):
+            found = store.diff("data:c", f"id:{uid}", at=at)
+            assert isinstance(found, Difference)
+            assert (found.a, found.b, found.same_content, found.arrays) == ("data:c@1", unseen, None, ())
+            assert FactDifference("digest", "", "s:c", None) in found.facts
+        assert store.diff(f"id:{uid}", "data:b", at=(1, 2)).facts == (FactDifference("digest", "", None, "s:b"),)
+        assert not store.diff(f"id:{uid}", f"id:{uid}").facts
 
 
 @given(
