@@ -188,7 +188,7 @@ def as_store(
         _connected=connection,
         adjacency=index,
         path=Path("none"),
-        sql=lambda query, given: Table(connection.execute(query, given).to_arrow_table()),
+        sql=lambda query, given: Table(connection.sql(query, params=given).to_arrow_table()),
         _at=lambda at: at,
         _as_of=lambda as_of: as_of,
         _once=lambda key, ask: ask(),

@@ -9,13 +9,17 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prov.model import ProvDerivation
 
 from braid_hpc.compaction.compact import compact
-from braid_hpc.lineage.history import HistoryEntry
+from braid_hpc.lineage.history import HistoryEntry, history
 from braid_hpc.store.store import Store, open_store
+from braid_hpc.vocabulary.codes import Relation
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from tests.jobs import Job, made, one
+from tests.lineage.graphs import GRAPHS, NODES, SNAPSHOTS, TIMES, Drawn, as_store, closed, fill, holding
 
 
 def test_versions_come_with_run_step_activity_and_what_they_revise(tmp_path: Path) -> None:
@@ -157,3 +161,31 @@ def test_what_was_retracted_later_is_there_before(tmp_path: Path) -> None:
         assert store.history("net")[1].revises == store.history("net", as_of=retracted)[1].revises == ()
         assert store.history("net", at=1)[1].revises == ("model:net@1",)
         assert store.history("net", as_of=retracted - 1)[1].revises == ("model:net@1",)
+
+
+@settings(deadline=None, max_examples=40)
+@given(graph=GRAPHS, at=st.integers(1, SNAPSHOTS), as_of=st.integers(1, TIMES), asked=st.integers(1, NODES))
+def test_it_is_what_the_definition_says(
+    judged_tables: duckdb.DuckDBPyConnection, graph: Drawn, at: int, as_of: int, asked: int
+) -> None:
+    """Of any moment: which versions were there, what each revises and what made it, with placeholders and retractions.
+
+    All nodes are versions of one name here, so that edges between them revise.
+    """
+    fill(judged_tables, graph)
+    judged_tables.execute("update version_rows set name = 'net', version = id")
+    shut, times = closed(graph, at=at, as_of=as_of)
+    holds = holding(graph, at=at, as_of=as_of)
+    there = sorted(set(range(1, NODES + 1)) - shut)
+    if times.get(asked, as_of) > as_of:
+        with pytest.raises(NotFoundError, match="was not there at"):
+            history(as_store(judged_tables), f"data:net@{asked}", at=at, as_of=as_of)
+        return
+    found = history(as_store(judged_tables), f"data:net@{asked}", at=at, as_of=as_of)
+
+    def parents(child: int, relation: Relation) -> tuple[str, ...]:
+        return tuple(f"data:net@{p}" for p in there if (child, p, relation) in holds)
+
+    assert [(each.ref, each.revises, each.made_by) for each in found] == [
+        (f"data:net@{node}", parents(node, Relation.DERIVED), parents(node, Relation.GENERATED)) for node in there
+    ]
