@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braid_hpc.lineage.answer import LineageEdge, LineageNode
+from braid_hpc.lineage.completeness import said
 from braid_hpc.lineage.ground import Ground, edges_by_refs
 from braid_hpc.lineage.missing import Missing
 from braid_hpc.lineage.pictured import Pictured, Source
-from braid_hpc.lineage.render import dot, mermaid
+from braid_hpc.lineage.render import dot, mermaid, on_one_line
 from braid_hpc.lineage.walk import FOLLOWED, followed, moment_of
 from braid_hpc.snapshots.adjacency import Adjacency
 from braid_hpc.store.holding import FOREVER, HOLDING, LATER, absent_nodes
@@ -66,6 +68,26 @@ class Graph(Pictured):
     def note(self) -> str | None:
         """What a drawing says of nodes that are left out; None if there are none."""
         return f"{self.left_out:,} more are not drawn" if self.left_out else None
+
+    @property
+    def _beyond(self) -> int:
+        return self.left_out
+
+    def __str__(self) -> str:
+        """Return it as lines of text: how many nodes and edges, of which kinds, and what is not whole."""
+        kinds = Counter(node.kind for node in self.nodes)
+        counts = ", ".join(
+            f"{count:,} {kind}" for kind, count in sorted(kinds.items(), key=lambda each: (-each[1], each))
+        )
+        head = "the whole store" if self.root is None else on_one_line(self.root)
+        edges = f"{len(self.edges):,} edge{'' if len(self.edges) == 1 else 's'}"
+        nodes = f"{len(self.nodes):,} node{'' if len(self.nodes) == 1 else 's'}"
+        lines = [f"{head}: {nodes}{f' ({counts})' if counts else ''}, {edges}"]
+        lines.extend([self.note] if self.note else [])
+        invalid = sum(not node.valid for node in self.nodes)
+        lines.extend([f"{invalid:,} not valid"] if invalid else [])
+        lines.extend(f"incomplete: {said(each)}" for each in self.missing)
+        return "\n".join(lines)
 
     def mermaid(self) -> str:
         """Return the graph as a Mermaid flow chart.

@@ -79,7 +79,7 @@ class _Drawing:
         return column
 
 
-def picture(nodes: Sequence[LineageNode], edges: Sequence[LineageEdge]) -> str:
+def picture(nodes: Sequence[LineageNode], edges: Sequence[LineageEdge], *, left_out: int = 0) -> str:
     """Draw the neighbourhood of a node.
 
     Parameters
@@ -88,6 +88,9 @@ def picture(nodes: Sequence[LineageNode], edges: Sequence[LineageEdge]) -> str:
         The first is in the middle.
     edges : sequence of LineageEdge
         Among these nodes.
+    left_out : int
+        How many further nodes hang together with these, and are not among them: the drawing says so, and tells of
+        what is not drawn beside a node that there may be more.
 
     Returns
     -------
@@ -104,6 +107,7 @@ def picture(nodes: Sequence[LineageNode], edges: Sequence[LineageEdge]) -> str:
     hidden = len(nodes) - len(drawing.distance)
     note = f"{_count(len(nodes), 'node')}, {_count(len(edges), 'edge')}"
     note += f"; {_count(hidden, 'node')} not drawn" if hidden else ""
+    note += f"; {left_out:,} more {'is' if left_out == 1 else 'are'} beyond the limit" if left_out else ""
     parts = [
         f'<div style="overflow-x:auto"><svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height + 20}" '
         f'viewBox="0 0 {width} {height + 20}" role="img" font-family="sans-serif" font-size="12">',
@@ -111,7 +115,7 @@ def picture(nodes: Sequence[LineageNode], edges: Sequence[LineageEdge]) -> str:
         f'<rect width="{width}" height="{height + 20}" fill="#ffffff"/>',
         *_lines(drawing, places),
         *_boxes(drawing, places, nodes[0].ref),
-        *_folds(drawing, places),
+        *_folds(drawing, places, least=bool(left_out)),
         f'<text x="{_EDGE}" y="{height + 10}" fill="#555555" font-size="11">{_escape(note)}</text>',
         "</svg></div>",
     ]
@@ -232,14 +236,15 @@ def _boxes(drawing: _Drawing, places: dict[tuple[str, int], tuple[int, int]], fi
     return found
 
 
-def _folds(drawing: _Drawing, places: dict[tuple[str, int], tuple[int, int]]) -> list[str]:
-    found = []
+def _folds(drawing: _Drawing, places: dict[tuple[str, int], tuple[int, int]], *, least: bool) -> list[str]:
+    """Draw what stands for neighbours; where some nodes are not known here, their numbers are the least."""
+    found, more = [], "+" if least else ""
     for mark, kinds in drawing.folds.items():
         x, y = places[mark]
         most = kinds.most_common()
         total = sum(kinds.values())
-        said = ", ".join(f"{count:,} {kind}" for kind, count in most)
-        text = said if len(said) <= _LETTERS else f"{_count(total, 'node')}, {_count(len(most), 'kind')}"
+        said = ", ".join(f"{count:,}{more} {kind}" for kind, count in most)
+        text = said if len(said) <= _LETTERS else f"{total:,}{more} nodes, {_count(len(most), 'kind')}"
         found.append(
             f'<g><title>{_escape(f"not drawn: {said}")}</title><rect class="fold" x="{x}" y="{y}" width="{_WIDTH}" '
             f'height="{_HEIGHT}" rx="3" fill="#ffffff" stroke="#999999" stroke-dasharray="2 3"/>'

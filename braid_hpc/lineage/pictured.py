@@ -55,6 +55,11 @@ class Pictured(Answered):
             """Where the answer comes from."""
             ...
 
+    @property
+    def _beyond(self) -> int:
+        """How many nodes hang together with these that nobody looked at, the answer being limited."""
+        return 0
+
     def rows(self) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
         """Return a row for each node.
 
@@ -116,4 +121,4 @@ class Pictured(Answered):
         """Show the neighbourhood of the first node as a picture, and the table."""
         from braid_hpc.lineage.picture import picture
 
-        return picture(self.nodes, self.edges) + self.table()._repr_html_()
+        return picture(self.nodes, self.edges, left_out=self._beyond) + self.table()._repr_html_()

@@ -69,6 +69,12 @@ def test_what_is_beyond_the_limit_is_told(store: braid.Store) -> None:
         assert '    note["5 more are not drawn"]:::note' in found.mermaid().splitlines()
         assert 'note [label="5 more are not drawn"' in found.dot()
         assert store.graph(limit=None).note is None
+        assert "4 nodes, 3 edges; 5 more are beyond the limit" in found._repr_html_()
+        assert str(found).splitlines() == [
+            "model:below/0@1: 4 nodes (2 data, 2 model), 3 edges",
+            "5 more are not drawn",
+        ]
+        assert str(store.graph(limit=None)).startswith("the whole store: 12 nodes (")
         assert store.graph(limit=3).left_out == 9
         for wrong in (0, -1, True, "3"):
             with pytest.raises(InvalidInputError, match="a limit is a number from 1"):

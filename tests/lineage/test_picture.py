@@ -76,6 +76,15 @@ def test_many_neighbours_are_one_mark_with_their_number() -> None:
     assert "1,240 nodes, 1,239 edges; 1,239 nodes not drawn" in texts(drawn)
 
 
+def test_what_nobody_looked_at_is_not_counted_as_nothing() -> None:
+    """Where an answer was cut, the drawing says by how much, and that a node may have more neighbours than it has."""
+    nodes = [node("hub", 0), *(node(f"n{n}") for n in range(30))]
+    drawn = picture(nodes, [edge(each.ref, "hub") for each in nodes[1:]], left_out=4_970)
+    assert "31 nodes, 30 edges; 30 nodes not drawn; 4,970 more are beyond the limit" in texts(drawn)
+    assert "30+ data" in texts(drawn)
+    assert "not drawn: 30+ data" in drawn
+
+
 @settings(max_examples=60)
 @given(data=st.data(), size=st.integers(1, 400), mean=st.integers(1, 12))
 def test_never_more_marks_and_every_neighbour_is_drawn_or_counted(data: st.DataObject, size: int, mean: int) -> None:
