@@ -7,6 +7,7 @@ are not drawn, with their exact number.
 from __future__ import annotations
 
 import html
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ _FAR = 4
 
 _WIDTH, _HEIGHT, _ACROSS, _DOWN, _EDGE = 156, 26, 46, 10, 12
 _LETTERS = 22
+
+#: What XML 1.0 cannot hold, not even as an entity; a carriage return it would read as a line end.
+_NO_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]").match
 
 
 @dataclass(slots=True)
@@ -276,7 +280,4 @@ def _clean(text: str) -> str:
 
 def _escape(text: str) -> str:
     """Return text for SVG: markup as letters, and letters that it cannot hold as such."""
-    kept = "".join(
-        each if each in "\t\n" or (each >= " " and not "\ud800" <= each <= "\udfff") else "�" for each in text
-    )
-    return html.escape(kept)
+    return html.escape("".join("�" if _NO_XML(each) else each for each in text))

@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 from xml.etree import ElementTree
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from braid_hpc.lineage.answer import LineageEdge, LineageNode
@@ -83,6 +83,14 @@ def test_what_nobody_looked_at_is_not_counted_as_nothing() -> None:
     assert "31 nodes, 30 edges; 30 nodes not drawn; 4,970 more are beyond the limit" in texts(drawn)
     assert "30+ data" in texts(drawn)
     assert "not drawn: 30+ data" in drawn
+
+
+@given(st.text(st.characters(exclude_categories=[])))
+@example("\ufffe\uffff\ud800\x00\x1b\x85\r\U0001fffe")
+def test_any_name_is_valid_xml(name: str) -> None:
+    """With what XML cannot hold, lone surrogates and control characters, too."""
+    drawn = picture([node(name, 0), node("other", valid=False)], [edge(name, "other")] if name != "other" else [])
+    ElementTree.fromstring(drawn)
 
 
 @settings(max_examples=60)
