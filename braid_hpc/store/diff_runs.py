@@ -26,6 +26,9 @@ _ENVIRONMENT = (
     *("job", "size", "cwd", "user", "launcher", "scheduler_job", "hosts", "python", "executable", "mpi_library"),
 )
 
+#: What stands for the content of what was made without one: that a run made it is told all the same.
+_NO_DIGEST = "without a digest"
+
 
 def diff_runs(store: Store, a: str, b: str, *, then: Moments) -> Comparison:
     """Compare two runs.
@@ -52,12 +55,12 @@ def diff_runs(store: Store, a: str, b: str, *, then: Moments) -> Comparison:
     facts = list(code_and_environment(_said(store, a, then[0]), _said(store, b, then[1])))
     ran = [_activities(store, run, moment) for run, moment in zip((a, b), then, strict=True)]
     facts += by_key("count", *(Counter(f"activity:{name}" for name, _, _ in each) for each in ran))
-    facts += by_key("code", *({f"function of {name}": function for name, function, _ in each} for each in ran))
+    facts += by_key("code", *({f"function of {name}": said for name, said, _ in each if said} for each in ran))
     facts += by_key("params", *(parameters((name, params) for name, _, params in each) for each in ran))
     used = [_inputs(store, run, moment) for run, moment in zip((a, b), then, strict=True)]
     facts += by_key("input", *used)
     made = [_outputs(store, run, moment) for run, moment in zip((a, b), then, strict=True)]
-    facts += by_key("output", *({key: digest for key, (_, digest) in each.items()} for each in made))
+    facts += by_key("output", *({key: digest or _NO_DIGEST for key, (_, digest) in each.items()} for each in made))
     declared = [_declared_in(store, run, moment) for run, moment in zip((a, b), then, strict=True)]
     only = [tuple(ref for node, ref in x.items() if node not in y) for x, y in (declared, declared[::-1])]
     shared = tuple(ref for node, ref in declared[0].items() if node in declared[1])

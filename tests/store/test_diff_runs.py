@@ -121,3 +121,22 @@ def test_what_was_said_later_is_seen_by_snapshot(tmp_path: Path) -> None:
     with Store(tmp_path / "prov.duckdb") as opened:
         found = opened.diff("config", "config", at=(1, 2))
         assert found.facts == (FactDifference("tag", "good", None, True),)
+
+
+def test_what_only_one_run_did_or_made_differs_in_what_is_there(tmp_path: Path) -> None:
+    """An activity that is no function has no code that could differ; what has no digest was made all the same."""
+    for name in ("before", "after"):
+        with one(tmp_path / "logs", name) as job, job[0].activity("both"):
+            if name == "after":
+                with job[0].activity("extra") as extra:
+                    extra.data("made", same_on_all_ranks=True)
+    compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    with Store(tmp_path / "prov.duckdb") as opened:
+        for there, back in (("before", "after"), ("after", "before")):
+            found = opened.diff(f"run:{there}", f"run:{back}")
+            assert all(repr(fact.before) != repr(fact.after) for fact in found.facts)
+            assert "nothing -> nothing" not in str(found)
+        facts = {(fact.what, fact.key): (fact.before, fact.after) for fact in found.facts}
+        assert facts["count", "activity:extra"] == (1, None)
+        assert facts["output", "data:made"] == ("without a digest", None)
+        assert not any(what == "code" for what, _ in facts)
