@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from braid_hpc.store.diff import by_key
 from braid_hpc.store.differences import Comparison, FactDifference
+from braid_hpc.store.holding import FOREVER, HOLDING
 from braid_hpc.vocabulary.references import format_reference
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ def diff_snapshots(store: Store, a: int, b: int, *, invalid: tuple[set[int], set
     Returns
     -------
     Comparison
-        From `a` to `b`. Of what is in both, validity is compared; nothing else of it changes.
+        From `a` to `b`. Of what is in both, validity and the edges between these are compared; nothing else of it
+        changes.
     """
     facts = list(by_key("count", *(_counts(store, at) for at in (a, b))))
     facts += by_key("run", *(_runs(store, at) for at in (a, b)))
     facts += by_key("rank", *(_ranks(store, at) for at in (a, b)))
+    facts += _edges(store, a, b)
     only = [_known(store, at, other) for at, other in ((a, b), (b, a))]
     facts += _validity(store, min(a, b), invalid)
     ((shared,),) = store._connected.execute(
@@ -50,6 +53,7 @@ def _counts(store: Store, at: int) -> dict[str, int]:
         "union all select 'activities', count(*) from activity_rows where snapshot <= $at "
         "union all select 'edges', count(*) from (select distinct child, parent, relation from edge_rows "
         "where snapshot <= $at) "
+        "union all select 'retractions', count(*) from retraction_rows where snapshot <= $at "
         "union all select 'tags', count(*) from tag_rows where snapshot <= $at "
         "union all select 'invalidations', count(*) from stated_invalidations where snapshot <= $at "
         "union all select 'revalidations', count(*) from stated_revalidations where snapshot <= $at",
@@ -88,6 +92,41 @@ def _known(store: Store, at: int, other: int) -> tuple[str, ...]:
         {"at": at, "other": other},
     ).fetchall()
     return tuple(format_reference(*row) for row in rows)
+
+
+def _edges(store: Store, a: int, b: int) -> list[FactDifference]:
+    """Return the edges that hold at one snapshot only, between what is known at both."""
+    given = {"first": min(a, b), "last": max(a, b), "as_of": FOREVER}
+    between = "where snapshot > $first and snapshot <= $last"
+    holding = [
+        set(
+            store._connected.execute(
+                f"""
+                with touched as (
+                    select child, parent from edge_rows {between}
+                    union select child, parent from retraction_rows {between}
+                    union select child, parent from content_rows {between}),
+                known as (
+                    select id from nodes where snapshot <= $first
+                    and id not in (select id from filled where snapshot <= $last))
+                select distinct child, parent, relation from {HOLDING} semi join touched using (child, parent)
+                where child in (from known) and parent in (from known)
+                """,
+                {**given, "at": at},
+            ).fetchall()
+        )
+        for at in (a, b)
+    ]
+    changed = sorted(holding[0] ^ holding[1])
+    ends = [end for child, parent, _ in changed for end in (child, parent)]
+    rows = store._connected.execute(
+        "select id, kind, name, version from nodes where id in (select unnest(?::bigint[]))", [ends]
+    ).fetchall()
+    refs = {row[0]: format_reference(*row[1:]) for row in rows}
+    return [
+        FactDifference("edge", f"{refs[edge[0]]} {edge[2]} {refs[edge[1]]}", edge in holding[0], edge in holding[1])
+        for edge in changed
+    ]
 
 
 def _validity(store: Store, before: int, invalid: tuple[set[int], set[int]]) -> list[FactDifference]:

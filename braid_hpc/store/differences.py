@@ -170,7 +170,7 @@ class Comparison:
         The two: references, ``run:<id>``, numbers.
     facts : tuple of FactDifference
         What is not the same; `what` is ``code``, ``environment``, ``params``, ``input``, ``output``, ``result``,
-        ``count``, ``run``, ``rank`` or ``valid``.
+        ``count``, ``run``, ``rank``, ``edge`` or ``valid``.
     arrays : tuple of ArrayDifference
         Of runs: arrays of what both made that are not the same, each named by the record and the array.
     only_a, only_b : tuple of str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from braid_hpc.compaction.compact import compact
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import InvalidInputError
-from tests.jobs import deliver
+from tests.jobs import Job, deliver
 from tests.lineage.test_answer import workflow
 
 
@@ -58,6 +59,37 @@ def test_the_other_way_round_and_with_itself(store: Store) -> None:
     assert (there.only_b, there.only_a) == (back.only_a, back.only_b)
     assert [(f.before, f.after) for f in there.facts] == [(f.after, f.before) for f in back.facts]
     assert not store.diff_snapshots(2, 2)
+
+
+def test_edges_between_what_was_known(tmp_path: Path) -> None:
+    """One that is retracted, stated again, and one of a placeholder, which goes with it."""
+    path = tmp_path / "prov.duckdb"
+
+    def edges(store: Store, a: int, b: int) -> list[tuple[str, Any, Any]]:
+        return [(f.key, f.before, f.after) for f in store.diff_snapshots(a, b).facts if f.what == "edge"]
+
+    with Job(tmp_path / "all", 2) as job:
+        scan = job[0].data("scan", digest="s:1")
+        late = job[1].data("late", digest="s:2")
+        peaks = job[0].data("peaks", digest="s:3", derived_from=[scan, late])
+        for rank in (0, 1):
+            deliver(job.folder(rank), tmp_path / "some")
+            compact(tmp_path / "some", path)
+        with Store(path) as store:
+            store.retract("data:peaks", "data:scan", cause="of another one")
+        job[0].derive(peaks, scan)
+        deliver(job.folder(0), tmp_path / "some")
+        compact(tmp_path / "some", path)
+    edge = "data:peaks@1 wasDerivedFrom data:scan@1"
+    with Store(path) as store:
+        assert edges(store, 1, 2) == []
+        assert edges(store, 2, 3) == [(edge, True, False)]
+        assert edges(store, 3, 2) == edges(store, 3, 4) == [(edge, False, True)]
+        assert edges(store, 1, 4) == []
+        found = store.diff_snapshots(2, 3)
+        facts = {(fact.what, fact.key): (fact.before, fact.after) for fact in found.facts}
+        assert facts["count", "retractions"] == (0, 1)
+        assert f"edge {edge}: True -> False" in str(found)
 
 
 @pytest.mark.parametrize("wrong", [0, 4, -1, True, "2"])
