@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
+from braid_hpc.store.listed import typed_table
 from braid_hpc.store.tables import Table
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-__all__ = ["Answered", "as_table", "plain"]
+__all__ = ["Answered", "plain"]
 
 
 def plain(values: Iterable[Any]) -> list[dict[str, Any]]:
@@ -30,30 +28,16 @@ def plain(values: Iterable[Any]) -> list[dict[str, Any]]:
     return [{field.name: getattr(value, field.name) for field in dataclasses.fields(value)} for value in values]
 
 
-def as_table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> pa.Table:
-    """Return rows as an Arrow table that has its columns also where there are no rows.
-
-    Parameters
-    ----------
-    columns : tuple of str
-        Names.
-    rows : list of dict
-        Plain values.
-
-    Returns
-    -------
-    pyarrow.Table
-        In that order.
-    """
-    import pyarrow as pa
-
-    return pa.table({name: [row.get(name) for row in rows] for name in columns})
-
-
 class Answered:
-    """An answer of which each row is a thing: the base of all answers."""
+    """An answer of which each row is a thing: the base of all answers.
+
+    Subclasses say in ``COLUMNS`` what the columns of its table are, as those of
+    :class:`~braid_hpc.store.listed.Listed` do.
+    """
 
     __slots__ = ()
+
+    COLUMNS: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     def rows(self) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
         """Return the rows of the answer's table.
@@ -78,9 +62,9 @@ class Answered:
         Returns
         -------
         Table
-            Its rows.
+            Its rows; the columns have their types also where there are no rows, or no value in one.
         """
-        return Table(as_table(*self.rows()))
+        return Table(typed_table(self.COLUMNS, self.rows()[1]))
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         """Return the rows as an ArrowArrayStream capsule (Arrow PyCapsule interface)."""

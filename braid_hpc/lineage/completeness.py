@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from braid_hpc.lineage.answered import Answered, plain
 from braid_hpc.lineage.ground import Ground
@@ -29,6 +29,11 @@ class Completeness(Answered):
         Their logs that are torn, lossy, damaged, not closed or not there, and those that name a parent that is not
         known.
     """
+
+    COLUMNS: ClassVar[tuple[tuple[str, str], ...]] = (
+        *(("run", "text"), ("rank", "int"), ("writer", "text"), ("state", "text")),
+        *(("first_lost", "text"), ("last_lost", "text")),
+    )
 
     ref: str
     runs: list[str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from braid_hpc.lineage.answer import LineageEdge, LineageNode
 from braid_hpc.lineage.answered import plain
@@ -93,6 +93,12 @@ class How(Pictured):
     missing : list of Missing
         Logs that may hide steps.
     """
+
+    COLUMNS: ClassVar[tuple[tuple[str, str], ...]] = (
+        *(("ref", "text"), ("function", "text"), ("params", "text"), ("run", "text"), ("rank", "int")),
+        *(("host", "text"), ("begin", "time"), ("end", "time"), ("status", "text"), ("error", "text")),
+        *(("within", "text"), ("inputs", "texts"), ("outputs", "texts")),
+    )
 
     ref: str
     steps: list[Step]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from braid_hpc.lineage.answered import Answered, plain
 
@@ -37,6 +37,11 @@ class Pictured(Answered):
     """An answer that has nodes and edges between them."""
 
     __slots__ = ()
+
+    COLUMNS: ClassVar[tuple[tuple[str, str], ...]] = (
+        *(("ref", "text"), ("kind", "text"), ("name", "text"), ("version", "int"), ("distance", "int")),
+        *(("valid", "bool"), ("cause", "text")),
+    )
 
     if TYPE_CHECKING:
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from braid_hpc.lineage.answer import LineageEdge, LineageNode
 from braid_hpc.lineage.answered import plain
@@ -68,6 +68,10 @@ class Staleness(Pictured):
     missing : list of Missing
         Logs that may hide further reasons.
     """
+
+    COLUMNS: ClassVar[tuple[tuple[str, str], ...]] = (
+        *(("what", "text"), ("ref", "text"), ("cause", "text"), ("newer", "text"), ("way", "texts")),
+    )
 
     ref: str
     reasons: list[Reason]

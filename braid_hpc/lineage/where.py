@@ -6,7 +6,7 @@ import datetime
 import json
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from braid_hpc.lineage.answered import Answered, plain
 from braid_hpc.lineage.ground import Ground
@@ -113,6 +113,11 @@ class Where(Answered):
         Where no version was named, further ones that are as new, those of other ranks for example: ask for them
         likewise. Of an activity, all others of its name.
     """
+
+    COLUMNS: ClassVar[tuple[tuple[str, str], ...]] = (
+        *(("run", "text"), ("job", "text"), ("rank", "int"), ("host", "text"), ("pid", "int"), ("writer", "text")),
+        *(("log", "text"), ("sequence", "int"), ("time", "time")),
+    )
 
     ref: str
     places: list[Place]

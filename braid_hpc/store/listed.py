@@ -12,7 +12,7 @@ from braid_hpc.vocabulary.encoding import to_jsonable
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Listed"]
+__all__ = ["Listed", "typed_table"]
 
 T = TypeVar("T")
 
@@ -85,14 +85,7 @@ class Listed(Generic[T]):
         Table
             A row for each; the columns have their types also where there are no rows.
         """
-        import pyarrow as pa
-
-        _, rows = self.rows()
-        columns = {}
-        for name, kind in self.COLUMNS:
-            values = [_as_json(row[name]) if kind == "json" else row[name] for row in rows]
-            columns[name] = pa.array(values, _type(pa, kind))
-        return Table(pa.table(columns))
+        return Table(typed_table(self.COLUMNS, self.rows()[1]))
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         """Return the rows as an ArrowArrayStream capsule (Arrow PyCapsule interface)."""
@@ -101,6 +94,30 @@ class Listed(Generic[T]):
     def _repr_html_(self) -> str:
         """Show it in a notebook."""
         return self.table()._repr_html_()
+
+
+def typed_table(columns: tuple[tuple[str, str], ...], rows: list[dict[str, Any]]) -> pa.Table:
+    """Return rows as an Arrow table, whose types do not depend on them.
+
+    Parameters
+    ----------
+    columns : tuple of (str, str)
+        Names and types, as of :class:`Listed`.
+    rows : list of dict
+        Plain values.
+
+    Returns
+    -------
+    pyarrow.Table
+        In that order, also where there are no rows.
+    """
+    import pyarrow as pa
+
+    made = {}
+    for name, kind in columns:
+        values = [_as_json(row[name]) if kind == "json" else row[name] for row in rows]
+        made[name] = pa.array(values, _type(pa, kind))
+    return pa.table(made)
 
 
 def _type(pa: Any, kind: str) -> pa.DataType:

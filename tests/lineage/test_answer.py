@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 import braid_hpc as braid
@@ -259,3 +260,32 @@ def test_a_parent_that_is_not_known_makes_an_answer_incomplete(tmp_path: Path) -
         assert not answer.complete
         assert [each.state for each in answer.missing] == ["unresolved"]
         assert "named a parent that is not known" in answer.tree()
+
+
+def test_the_types_of_a_table_do_not_depend_on_its_rows(tmp_path: Path) -> None:
+    """What is made of the answers of many records fits together: nothing invalid, nothing missing, no row at all."""
+    with Job(tmp_path / "logs", 2) as job:
+        scan = job[0].data("scan", digest="s:1")
+        with job[0].activity("find", used=[scan], params={"n": 1}) as find:
+            find.data("peaks", digest="s:2")
+        job[1].data("other", digest="s:3", derived_from=scan)
+        shutil.copytree(job.folder(0), tmp_path / "some" / job.folder(0).name)
+    with (
+        made(tmp_path / "logs", tmp_path / "prov.duckdb") as whole,
+        made(tmp_path / "some", tmp_path / "b") as open_one,
+    ):
+        whole.invalidate("data:other", cause="noise")
+        for some, none in (
+            (whole.lineage("data:other"), whole.lineage("data:peaks")),
+            (whole.graph("data:other"), whole.graph("data:other", at=1)),
+            (whole.why("data:other", "data:scan"), whole.why("data:peaks", "data:scan")),
+            (whole.how("data:peaks"), whole.how("data:scan")),
+            (whole.how("data:peaks"), whole.how("data:other")),
+            (whole.where("data:other"), whole.where("data:peaks")),
+            (whole.stale("data:other"), whole.stale("data:peaks")),
+            (open_one.complete("data:peaks"), whole.complete("data:peaks")),
+        ):
+            table = pa.concat_tables([pa.table(some), pa.table(none)])
+            assert table.num_rows == len(some.rows()[1]) + len(none.rows()[1])
+            assert table.column_names == list(some.rows()[0])
+            assert "null" not in map(str, table.schema.types)
