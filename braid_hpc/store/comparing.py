@@ -11,7 +11,20 @@ from braid_hpc.queries.tree import Condition
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.texts import clean
 
-__all__ = ["Bound", "check_expression", "compared_number", "compared_text", "compared_typed", "glob_expression"]
+__all__ = [
+    "Bound",
+    "among_numbers",
+    "among_texts",
+    "among_typed",
+    "check_expression",
+    "compared_number",
+    "compared_text",
+    "compared_typed",
+    "glob_expression",
+]
+
+#: From so many values on they are hashed.
+_MANY = 32
 
 #: The widest integer that DuckDB computes with.
 _WIDEST = (1 << 127) - 1
@@ -136,10 +149,7 @@ def _compared_real(operator: Operator, value: float, bound: Bound) -> str:
     """Compare doubles with a number; what is not a number is neither more nor less than any."""
     if isinstance(value, float) and math.isnan(value):
         return "isnan(real)"
-    try:
-        nearest = float(value)
-    except OverflowError:
-        nearest = math.inf if value > 0 else -math.inf
+    nearest = _rounded(value)
     if nearest != value:
         if operator is Operator.EQ:
             return "false"
@@ -184,6 +194,99 @@ def compared_typed(condition: Condition, value: Scalar | None, bound: Bound) -> 
     narrow = compared_number("integer", operator, value, bound)
     wide, real = _compared_wide(operator, value, bound), _compared_real(operator, value, bound)
     return f"(type = 'int' and if(integer is not null, {narrow}, {wide}) or type = 'float' and {real})"
+
+
+# ------------------------------------------------------------------------------------------------------ several values
+
+
+def _among(column: str, values: list[Any], kind: str, bound: Bound) -> str:
+    """Return SQL that is true, false or null: whether a column is one of some values."""
+    if not values:
+        return "false"
+    given = f"{bound(values)}::{kind}[]"
+    return f"list_contains({given}, {column})" if len(values) < _MANY else f"{column} in (select unnest({given}))"
+
+
+def among_texts(column: str, values: list[str], bound: Bound) -> str:
+    """Say whether a column is one of some texts.
+
+    Parameters
+    ----------
+    column : str
+        SQL of a text.
+    values : list of str
+        Any number.
+    bound : Bound
+        Takes them.
+
+    Returns
+    -------
+    str
+        SQL that is true, false or null.
+    """
+    return _among(column, [clean(value) for value in values], "varchar", bound)
+
+
+def among_numbers(column: str, values: list[float], bound: Bound) -> str:
+    """Say whether an integer column is one of some numbers.
+
+    Parameters
+    ----------
+    column : str
+        SQL of an integer.
+    values : list of int or float
+        Any; fractions, infinities and what is wider than the column are equal to none.
+    bound : Bound
+        Takes them.
+
+    Returns
+    -------
+    str
+        SQL that is true, false or null.
+    """
+    exact = {_as_integer(Operator.EQ, value) for value in values if not math.isinf(_rounded(value))}
+    narrow = sorted(value for value in exact if value is not None and -_WIDEST <= value <= _WIDEST)
+    return _among(f"{column}::hugeint", [str(value) for value in narrow], "hugeint", bound)
+
+
+def _rounded(value: float) -> float:
+    """Return the double nearest to a number, infinity beyond all of them."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def among_typed(values: tuple[Scalar, ...], bound: Bound) -> str:
+    """Say whether rows that have the columns of tags are one of some values.
+
+    Parameters
+    ----------
+    values : tuple of str, int, float or bool
+        Any number.
+    bound : Bound
+        Takes them.
+
+    Returns
+    -------
+    str
+        SQL that is true, false or null.
+    """
+    texts = [value for value in values if isinstance(value, str)]
+    truths = [value for value in values if isinstance(value, bool)]
+    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    ways = [f"type = 'str' and {among_texts('text', texts, bound)}"] if texts else []
+    ways += [f"type = 'bool' and {_among('boolean', truths, 'boolean', bound)}"] if truths else []
+    if numbers:
+        wide = {_as_integer(Operator.EQ, value) for value in numbers if value == value and abs(value) != math.inf}
+        digits = [str(value) for value in sorted(value for value in wide if value is not None)]
+        narrow = f"if(integer is not null, {among_numbers('integer', numbers, bound)}, "
+        ways.append(f"type = 'int' and {narrow}{_among('text', digits, 'varchar', bound)})")
+        # What no double is equal to is left out.
+        reals = sorted({_rounded(value) for value in numbers if _rounded(value) == value})
+        missing = " or isnan(real)" if any(value != value for value in numbers) else ""
+        ways.append(f"type = 'float' and ({_among('real', reals, 'double', bound)}{missing})")
+    return " or ".join(f"({way})" for way in ways)
 
 
 # --------------------------------------------------------------------------------------------------------------- texts

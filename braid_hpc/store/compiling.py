@@ -10,7 +10,17 @@ from braid_hpc.queries.operators import Operator, Scalar
 from braid_hpc.queries.tree import And, Condition, Not, Query
 from braid_hpc.queries.values import LONGEST
 from braid_hpc.queries.written import noun
-from braid_hpc.store.comparing import Bound, check_expression, compared_number, compared_text, compared_typed
+from braid_hpc.store.comparing import (
+    Bound,
+    among_numbers,
+    among_texts,
+    among_typed,
+    check_expression,
+    compared_number,
+    compared_text,
+    compared_typed,
+)
+from braid_hpc.store.marks import Marks, joined
 from braid_hpc.store.sources import source
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identifiers import canonical
@@ -31,6 +41,15 @@ _ELSEWHERE = {
     **dict.fromkeys(("begin_time", "end_time", "duration_ns", "status", "error", "function"), "ran"),
     **dict.fromkeys(("rank", "host"), "told"),
 }
+
+#: Of which there are several rows for one thing.
+_SEVERAL = ("labels", "places", "told", "of_runs", "members")
+
+#: Conditions of a search.
+MOST = 500
+
+#: So many are joined by words of SQL: DuckDB then looks for rows by them, but ponders over many for minutes.
+FEW = 20
 
 #: What a run can be asked for without ``run.`` before it.
 _OF_RUNS = ("status", "begin_time", "end_time", "snapshot")
@@ -60,6 +79,10 @@ class Compiler:
     runs: bool = False
     bound: Bound = field(default_factory=Bound)
     _sources: dict[str, str] = field(default_factory=dict)
+    _marks: dict[str, Marks] = field(default_factory=dict)
+    _parts: dict[str, dict[str | None, int]] = field(default_factory=dict)
+    _spelled: dict[str, list[str]] = field(default_factory=dict)
+    _plain: bool = True
 
     def condition(self, query: Query) -> str:
         """Return SQL that is true or false of a row ``t``, and never null.
@@ -72,7 +95,7 @@ class Compiler:
         Returns
         -------
         str
-            To stand behind ``where``.
+            To stand behind ``where``, of rows from :meth:`rows`.
 
         Raises
         ------
@@ -81,7 +104,51 @@ class Compiler:
         """
         if len(str(query)) > LONGEST:
             raise InvalidInputError(f"a search of {len(str(query)):,} characters is too long: {LONGEST:,} at most")
+        conditions = query.conditions()
+        if len(conditions) > MOST:
+            raise InvalidInputError(
+                f"a search of {len(conditions):,} conditions is too long: {MOST:,} at most; many values of one field "
+                f"are one condition, such as name in (a, b)"
+            )
+        self._plain = len(conditions) <= FEW
+        self._spell(conditions)
         return self._any(query)
+
+    def rows(self, name: str) -> str:
+        """Return what a statement reads the rows ``t`` from, after its conditions have been made.
+
+        Parameters
+        ----------
+        name : str
+            ``things`` or ``known_runs``.
+
+        Returns
+        -------
+        str
+            To stand behind ``from``.
+        """
+        key = "run" if self.runs else "id"
+        found = f"{self.source(name)} t"
+        for each in self._marks.values():
+            found += f" left join {each.name} on {each.name}.{key} = t.{key}"
+        return found
+
+    def labelled(self, key: str, where: str) -> str:
+        """Return the condition for a tag.
+
+        Parameters
+        ----------
+        key : str
+            Its key.
+        where : str
+            SQL of the columns that tags have.
+
+        Returns
+        -------
+        str
+            As :meth:`condition`.
+        """
+        return self._marked("labels", where, key=key)
 
     def source(self, name: str) -> str:
         """Return a source, having noted that the statement needs it.
@@ -119,82 +186,109 @@ class Compiler:
             Its parameters.
         """
         parts = [f"{name} as ({text})" for name, text in self._sources.items()]
+        parts += [f"{name}_parts as ({self._taken_apart(name, keys)})" for name, keys in self._parts.items()]
+        parts += [f"{each.name} as ({each.query()})" for each in self._marks.values()]
         query = f"with {', '.join(parts)} {body}"
         given = {"at": self.at, "as_of": self.as_of}
         return query, self.bound.values | {name: value for name, value in given.items() if f"${name}" in query}
 
     # ------------------------------------------------------------------ trees
 
-    def _any(self, query: Query) -> str:
+    def _any(self, query: Query, *, holds: bool = True) -> str:
+        """Return SQL that is true where a search holds, or where it does not: ``not`` comes down to the conditions."""
         if isinstance(query, Condition):
             found = self._of_run(query) if self.runs else self._of_node(query)
-            return f"not {found}" if query.operator is Operator.NE else found
-        parts = [f"({self._any(part)})" for part in query.parts]
+            return found if holds is not (query.operator is Operator.NE) else f"not {found}"
         if isinstance(query, Not):
-            return f"not {parts[0]}"
-        return (" and " if isinstance(query, And) else " or ").join(parts)
+            return self._any(query.part, holds=not holds)
+        parts = [self._any(part, holds=holds) for part in query.parts]
+        return joined(parts, "and" if isinstance(query, And) is holds else "or", plain=self._plain)
 
     # ------------------------------------------------------------------ conditions
 
     def _of_node(self, asked: Condition) -> str:
         name, key = asked.field.name, asked.field.key
         if name == "run" and key is not None:
-            return self._within("told", f"run in ({self._runs_where(asked)})")
+            return self._marked("of_runs", self._each(asked, f'"{key}"'))
         if name == "run":
-            return self._within(
-                "told", "true" if asked.operator is Operator.EXISTS else f"run in ({self._named(asked)})"
-            )
+            exists = asked.operator is Operator.EXISTS
+            return self._marked("told", "true") if exists else self._marked("of_runs", self._named(asked, ""))
         if name == "valid":
-            invalid = sorted(self.store.judgements(at=self.at, as_of=self.as_of))
-            held = f"t.id not in (select unnest({self.bound(invalid)}::bigint[]))"
-            return f"({held} = {self.bound(asked.value)})"
+            if "judged" not in self._sources:
+                invalid = sorted(self.store.judgements(at=self.at, as_of=self.as_of))
+                self._sources["judged"] = f"select unnest({self.bound(invalid)}::bigint[]) as id"
+            return f"({self._marked('judged', 'true')} <> {self.bound(asked.value)})"
         if name == "tag":
-            return self._within("labels", f"key = {self.bound(key)} and {self._each(asked, 'type')}")
+            return self.labelled(key or "", self._each(asked, "type"))
         if name == "uri":
-            return self._within("places", self._each(asked, "uri"))
+            return self._marked("places", self._each(asked, "uri"))
         if name == "param" or (name == "value" and asked.field.holds is Holds.TYPED):
-            column = ("params", "ran") if name == "param" else ("value", "declared")
-            return f"t.id in (select id from ({self._members(*column, key)}) where {self._each(asked, 'type')})"
+            origin = "ran" if name == "param" else "declared"
+            self.source(origin)
+            keys = self._parts.setdefault(origin, {})
+            number = keys.setdefault(key, len(keys))
+            return self._marked(f"{origin}_parts", f"number = {number} and {self._each(asked, 'type')}")
         if name in _OWN:
             return f"coalesce({self._each(asked, f't.{name}')}, false)"
-        return self._within(_ELSEWHERE[name], self._each(asked, name))
+        return self._marked(_ELSEWHERE[name], self._each(asked, name))
 
     def _of_run(self, asked: Condition) -> str:
         name, key = asked.field.name, asked.field.key
         if name == "run" and key is None:
-            return "true" if asked.operator is Operator.EXISTS else f"t.run in ({self._named(asked)})"
+            return "true" if asked.operator is Operator.EXISTS else f"coalesce({self._named(asked, 't.')}, false)"
         if name == "run" or name in _OF_RUNS:
-            return f"coalesce({self._each(asked, _column(key or name, 't'))}, false)"
+            # "user" is a word of SQL; the others are what they are.
+            column = f't."{key or name}"'
+            return f"coalesce({self._each(asked, column)}, false)"
         if name in ("rank", "host"):
-            return f"t.run in (select run from {self.source('members')} where {self._each(asked, name)})"
+            return self._marked("members", self._each(asked, name))
         raise InvalidInputError(
             f"a run has no {noun(asked.field)}: runs are asked for by run, run.job and the other columns of the view "
             f"'runs' behind 'run.', status, begin_time, end_time, rank and host"
         )
 
-    def _within(self, name: str, where: str) -> str:
-        return f"t.id in (select id from {self.source(name)} where {where})"
+    def _marked(self, name: str, where: str, *, key: str | None = None) -> str:
+        """Return SQL that says whether a row of a source that belongs to ``t`` fits."""
+        origin = name.removesuffix("_parts")
+        if origin not in self._sources:
+            self.source(name)
+        if name not in self._marks:
+            several = name in _SEVERAL or name != origin
+            self._marks[name] = Marks(name, "run" if self.runs else "id", self.bound, several=several)
+        return self._marks[name].add(where, key=key)
 
-    def _runs_where(self, asked: Condition) -> str:
-        column = _column(asked.field.key or "", "k")
-        return f"select run from {self.source('known_runs')} k where {self._each(asked, column)}"
-
-    def _named(self, asked: Condition) -> str:
-        """Return the query for runs by the name of their job, or the beginning of their id."""
-        ways = [self._each(asked, "job")]
+    def _named(self, asked: Condition, table: str) -> str:
+        """Return the condition on runs: by the name of their job, or the beginning of their id."""
+        ways = [self._each(asked, f"{table}job")]
         if asked.operator in (Operator.EQ, Operator.NE, Operator.IN):
             for value in _values(asked):
                 if len(text := str(value).lower()) >= 4 and set(text) <= set("0123456789abcdef"):
-                    ways.append(f"starts_with(run, {self.bound(text)})")
+                    ways.append(f"starts_with({table}run, {self.bound(text)})")
         else:
-            ways.append(self._each(asked, "run"))
-        return f"select run from {self.source('known_runs')} where {' or '.join(ways)}"
+            ways.append(self._each(asked, f"{table}run"))
+        return joined(ways, "or", plain=len(ways) <= FEW)
 
     def _each(self, asked: Condition, column: str) -> str:
         """Compare with one value, or with each of several."""
         if asked.operator is Operator.EXISTS:
             return f"{column} is not null"
-        return f"({' or '.join(self._compared(asked, column, value) for value in _values(asked))})"
+        values = _values(asked)
+        if len(values) == 1:
+            return f"({self._compared(asked, column, values[0])})"
+        holds = asked.field.holds
+        if holds is Holds.TYPED:
+            return f"({among_typed(values, self.bound)})"
+        if holds is Holds.NUMBER:
+            return among_numbers(column, [_number(value) for value in values], self.bound)
+        if holds is Holds.TIME:
+            return among_numbers(f"epoch_ns({column})", [_number(nanoseconds(value)) for value in values], self.bound)
+        if holds is Holds.ID:
+            ways = [self._compared(asked, column, value) for value in values]
+            return joined(ways, "or", plain=len(ways) <= FEW)
+        texts = [str(value) for value in values]
+        if holds is Holds.URI:
+            texts = sorted({spelling for text in texts for spelling in self._spelled[text]})
+        return among_texts(column, texts, self.bound)
 
     def _compared(self, asked: Condition, column: str, value: Scalar) -> str:
         operator = Operator.EQ if asked.operator in (Operator.IN, Operator.NE) else asked.operator
@@ -212,32 +306,47 @@ class Compiler:
         if holds is Holds.ID:
             return f"starts_with({column}, {self.bound(str(value).lower().removeprefix('id:'))})"
         if holds is Holds.URI and operator is Operator.EQ:
-            return f"{column} in (select unnest({self.bound(self._spellings(str(value)))}::varchar[]))"
+            return among_texts(column, self._spelled[str(value)], self.bound)
         return compared_text(column, asked, str(value), self.bound)
 
-    def _spellings(self, uri: str) -> list[str]:
-        """Return the spellings in the store that are the same by the standard of the scheme."""
-        wanted = canonical(clean(uri))
+    def _spell(self, conditions: list[Condition]) -> None:
+        """Find the spellings in the store that are the same, by the standard of their scheme, as those asked for."""
+        exact = (Operator.EQ, Operator.NE, Operator.IN)
+        asked = [each for each in conditions if each.field.holds is Holds.URI and each.operator in exact]
+        wanted = {str(value): canonical(clean(str(value))) for each in asked for value in _values(each)}
+        if not wanted:
+            return
         # Spellings differ by nothing but the case of ASCII letters.
-        near = self.store.sql("select distinct uri from uri_rows where lower(uri) = lower(?)", [clean(uri)])
-        return sorted(each for each in near["uri"] if canonical(each) == wanted)
+        near = self.store.sql(
+            "select distinct uri from uri_rows where lower(uri) in (select lower(unnest(?::varchar[])))",
+            [[clean(uri) for uri in wanted]],
+        )
+        same: dict[str, list[str]] = {}
+        for uri in near["uri"]:
+            same.setdefault(canonical(uri), []).append(uri)
+        self._spelled.update({uri: sorted(same.get(as_standard, [])) for uri, as_standard in wanted.items()})
 
-    def _members(self, column: str, origin: str, key: str | None) -> str:
-        """Return the query for a part of JSON, with the columns that tags have."""
-        part = f"{column}::json"
-        if key is not None:
-            pointers = dict.fromkeys([_pointer([key]), _pointer(key.split("."))])
-            ways = [f"json_extract({column}, {self.bound(pointer)}::varchar)" for pointer in pointers]
-            part = f"coalesce({', '.join(ways)})"
+    def _taken_apart(self, origin: str, keys: dict[str | None, int]) -> str:
+        """Return the query for parts of JSON, by the number of what was asked for, with the columns that tags have."""
+        column = "params" if origin == "ran" else "value"
+        ways = []
+        for key, number in keys.items():
+            parts = [f"{column}::json"]
+            if key is not None:
+                # A dot may belong to a key.
+                pointers = dict.fromkeys([_pointer([key]), _pointer(key.split("."))])
+                parts = [f"json_extract({column}, {self.bound(pointer)}::varchar)" for pointer in pointers]
+            ways += [f"{{'number': {number}, 'part': {part}}}" for part in parts]
         typed = (
             "case json_type(part) when 'VARCHAR' then 'str' when 'BOOLEAN' then 'bool' when 'DOUBLE' then 'float' "
             "when 'BIGINT' then 'int' when 'UBIGINT' then 'int' when 'HUGEINT' then 'int' else 'json' end"
         )
         text = "part ->> '$'"
         return (
-            f"select id, {typed} as type, {text} as text, try_cast({text} as hugeint) as integer, "
-            f"try_cast({text} as double) as real, try_cast({text} as boolean) as boolean "
-            f"from (select id, {part} as part from {self.source(origin)}) where part is not null"
+            f"select id, number, {typed} as type, {text} as text, try_cast({text} as hugeint) as integer, "
+            f"try_cast({text} as double) as real, try_cast({text} as boolean) as boolean from ("
+            f"select id, unnest([{', '.join(ways)}], recursive := true) from {origin} where {column} is not null"
+            ") where part is not null"
         )
 
 
@@ -250,11 +359,6 @@ def _values(asked: Condition) -> tuple[Scalar, ...]:
 def _number(value: Any) -> float:
     assert isinstance(value, (int, float))
     return value
-
-
-def _column(name: str, table: str) -> str:
-    # "user" is a word of SQL; the others are what they are.
-    return f'{table}."{name}"'
 
 
 def _pointer(keys: list[str]) -> str:

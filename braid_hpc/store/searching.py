@@ -16,7 +16,6 @@ from braid_hpc.store.compiling import Compiler
 from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.encoding import check_tags
 from braid_hpc.vocabulary.errors import BraidWarning, InvalidInputError
-from braid_hpc.vocabulary.texts import clean
 
 if TYPE_CHECKING:
     from braid_hpc.store.store import Store
@@ -108,10 +107,10 @@ def find(
         raise InvalidInputError("nothing is asked for: give a search, or name tags, a uri or a kind")
     if asked:
         where.append(compiler.condition(asked[0] if len(asked) == 1 else And(tuple(asked))))
-    things, declared = compiler.source("things"), compiler.source("declared")
+    rows, declared = compiler.rows("things"), compiler.source("declared")
     body = (
         f"select {reference_of('t')} as ref, t.id, {_COLUMNS} "
-        f"from (select * from {things} t where ({') and ('.join(where)})) t left join {declared} d on d.id = t.id "
+        f"from (select t.* from {rows} where ({') and ('.join(where)})) t left join {declared} d on d.id = t.id "
         f"order by t.kind, t.name, t.version{_limit(limit)}"
     )
     return store.sql(*compiler.statement(body))
@@ -139,8 +138,7 @@ def find_runs(store: Store, query: Query | str | None, *, at: int | None, as_of:
     """
     compiler = Compiler(store, store._at(at), store._as_of(as_of), runs=True)
     where = "true" if query is None else compiler.condition(_query(query))
-    runs = compiler.source("known_runs")
-    body = f"select t.* from {runs} t where {where} order by t.begin_time, t.run{_limit(limit)}"
+    body = f"select t.* from {compiler.rows('known_runs')} where {where} order by t.begin_time, t.run{_limit(limit)}"
     return store.sql(*compiler.statement(body))
 
 
@@ -161,9 +159,7 @@ def _carries(compiler: Compiler, key: str, value: Any) -> str:
     """Return the condition for a tag of exactly one value, which may be a list or None too."""
     if isinstance(value, (str, int, float)):
         return compiler.condition(Condition(Field("tag", key), Operator.EQ, value))
-    labels, bound = compiler.source("labels"), compiler.bound
-    text = bound(as_json(value) or "null")
-    return f"t.id in (select id from {labels} where key = {bound(clean(key))} and type = 'json' and text = {text})"
+    return compiler.labelled(key, f"type = 'json' and text = {compiler.bound(as_json(value) or 'null')}")
 
 
 def _limit(limit: int | None) -> str:

@@ -42,6 +42,10 @@ _SOURCES: dict[str, tuple[str, tuple[str, ...]]] = {
         "join writers w using (writer)",
         ("said",),
     ),
+    "of_runs": (
+        "select o.id, k.* from (select distinct id, run from told) o join known_runs k using (run)",
+        ("told", "known_runs"),
+    ),
     "labels": (
         "select id, key, type, text, integer, real, boolean from tag_rows "
         "where snapshot <= $at{ and epoch_ns(time) <= $as_of}",
@@ -63,8 +67,8 @@ def source(name: str, *, until: bool) -> tuple[str, tuple[str, ...]]:
     Parameters
     ----------
     name : str
-        ``things`` (versions and activities), ``declared``, ``ran``, ``told`` (by whom), ``labels``, ``places``,
-        ``known_runs``, ``members`` (the ranks of runs), and what these are made of.
+        ``things`` (versions and activities), ``declared``, ``ran``, ``told`` (by whom), ``of_runs`` (their runs),
+        ``labels``, ``places``, ``known_runs``, ``members`` (the ranks of runs), and what these are made of.
     until : bool
         Whether what was said later than ``$as_of`` is left out.
 

@@ -95,6 +95,6 @@ def likely(draw: some.DrawFn) -> Condition:
     operator = draw(some.sampled_from([Operator.EQ, Operator.NE, Operator.GT, Operator.LE, Operator.LIKE, Operator.IN]))
     value = draw(known.get(which.name, values(which.holds, Operator.EQ)))
     try:
-        return Condition(which, operator, (value,) if operator is Operator.IN else value)
+        return Condition(which, operator, (value, value) if operator is Operator.IN else value)
     except InvalidInputError:
         return Condition(which, Operator.EQ, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ import pytest
 import braid_hpc as braid
 from braid_hpc.queries import Query, field, kind, name, parse_query, tag, valid
 from braid_hpc.queries.values import LONGEST
-from braid_hpc.store.compiling import Compiler
+from braid_hpc.store.compiling import MOST, Compiler
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import BraidWarning, InvalidInputError
 from tests.jobs import deliver, made, one
-from tests.store.oracle import rows_of
+from tests.store.oracle import holds, rows_of
 from tests.store.searched import HOSTILE, VALUES, searched
 
 
@@ -189,6 +190,56 @@ def test_tags_that_were_added_later_are_not_there_before(tmp_path: Path) -> None
         assert store.find("n = 1", as_of=times["late"] - 1)["name"] == ["it"]
 
 
+MANY = [
+    *(f"k = {value}" for value in ("71.7", '"71.7"', "3", "true", "1", "nan", "inf", str(2**200), str(2**53))),
+    *(f"rank = {rank}" for rank in range(3)),
+    *('"a=b" > 7', "not valid", "run = fit", "run.job = values", "run exists", "run.size > 1", 'uri = "s3://b/1"'),
+    *("param.rank = 1", "param.name = adam", "value.threshold = 40", "value = 40", "value.a.b = x", "status != ok"),
+    *("name ~ scan*", "version > 1", "step exists", "time > 2026-01-01", "host exists", "kind = model", "late exists"),
+]
+
+
+def test_many_conditions_hold_of_what_they_hold_of_one_by_one(asked: tuple[Store, dict[str, Any]]) -> None:
+    """Joined in every way, and more of them than are joined by words of SQL."""
+    store, rows = asked
+    one, other = " or ".join(MANY[::2]), " or ".join(MANY[1::2])
+    for text in (
+        " or ".join(MANY[:14]),
+        f"({one}) and not ({other})",
+        f"not (({one}) and ({other}))",
+        f"({' and '.join(f'not {each}' for each in MANY[:12])}) or ({' and '.join(MANY[18:20])}) or version != 1",
+    ):
+        query = parse_query(text)
+        assert found(store, query) == sorted(ref for ref, row in rows.items() if holds(query, row)), text
+
+
+def test_a_table_is_read_once_whatever_is_asked_of_it(asked: tuple[Store, dict[str, Any]]) -> None:
+    """A subquery for each condition took minutes for some hundreds of them."""
+    store, _ = asked
+    compiler = Compiler(store, store.snapshot)
+    where = compiler.condition(parse_query(" or ".join(f"a{at} = {at} or param.p{at} > 1" for at in range(200))))
+    text, _ = compiler.statement(f"select t.id from {compiler.rows('things')} where {where}")
+    assert "select" not in where
+    assert text.count("from tag_rows") == text.count("from labels") == text.count("from ran_parts") == 1
+    assert len(store.find(" or ".join(f"a{at} = {at}" for at in range(MOST)))) == 0
+
+
+@pytest.mark.parametrize("count", [2, 100])
+def test_one_of_several_values_is_as_exact_as_one(asked: tuple[Store, dict[str, Any]], count: int) -> None:
+    store, rows = asked
+    given = [value for value in VALUES.values() if isinstance(value, (str, int, float))]
+    others = [*given, 2**53, 0.5, 10**400, -math.inf]
+    for at in range(0, len(others), 2):
+        query = tag("k").one_of([*others[at : at + 2], *(f"no {number}" for number in range(count - 2))])
+        assert found(store, query) == sorted(ref for ref, row in rows.items() if holds(query, row)), query
+    versions = f"version in ({', '.join(str(each) for each in (1, 1.5, 'inf', 10**50, *range(5, count)))})"
+    assert found(store, versions) == found(store, "version = 1 or version > 4")
+    names = parse_query(f"name in (config, {', '.join(f'no{at}' for at in range(count))})")
+    assert found(store, names) == ["fact:config@1"]
+    times = [row["time"] for row in store.sql("select epoch_ns(time) as time from versions")]
+    assert len(store.find(f"kind != activity and time in ({', '.join(map(str, times))})")) == len(times)
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
@@ -202,6 +253,7 @@ def test_tags_that_were_added_later_are_not_there_before(tmp_path: Path) -> None
         ({"query": "n = 1", "limit": True}, "is no limit"),
         ({"query": tag("k").matches("(a{1000}){1000}")}, "no regular expression"),
         ({"query": (name == "x" * LONGEST) | (name == "y")}, "is too long"),
+        ({"query": " or ".join(f"a{at} = 1" for at in range(MOST + 1))}, "501 conditions is too long: 500 at most"),
         ({}, "nothing is asked for"),
         ({"query": {}}, "nothing is asked for"),
     ],
