@@ -116,11 +116,12 @@ def as_json(value: Any) -> str | None:
     Returns
     -------
     str or None
-        JSON in which NaN and infinities are texts, and text is what UTF-8 can hold: DuckDB refuses to read other JSON.
+        JSON as Python and DuckDB read it, with the words ``NaN``, ``Infinity`` and ``-Infinity``; text is what UTF-8 can
+        hold.
     """
     if value is None:
         return None
-    text = _encode(to_jsonable(value))
+    text = _encode(to_jsonable(value, words=True))
     if text.isascii():
         return text
     # With two backslashes: one alone would be JSON's way to write the surrogate.

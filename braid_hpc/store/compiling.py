@@ -337,11 +337,13 @@ class Compiler:
                 pointers = dict.fromkeys([_pointer([key]), _pointer(key.split("."))])
                 parts = [f"json_extract({column}, {self.bound(pointer)}::varchar)" for pointer in pointers]
             ways += [f"{{'number': {number}, 'part': {part}}}" for part in parts]
-        typed = (
-            "case json_type(part) when 'VARCHAR' then 'str' when 'BOOLEAN' then 'bool' when 'DOUBLE' then 'float' "
-            "when 'BIGINT' then 'int' when 'UBIGINT' then 'int' when 'HUGEINT' then 'int' else 'json' end"
-        )
         text = "part ->> '$'"
+        # Integers of more than 64 bits are doubles to DuckDB, which keeps their digits all the same.
+        typed = (
+            f"case json_type(part) when 'VARCHAR' then 'str' when 'BOOLEAN' then 'bool' "
+            f"when 'DOUBLE' then if(regexp_full_match({text}, '-?[0-9]+'), 'int', 'float') "
+            f"when 'BIGINT' then 'int' when 'UBIGINT' then 'int' when 'HUGEINT' then 'int' else 'json' end"
+        )
         return (
             f"select id, number, {typed} as type, {text} as text, try_cast({text} as hugeint) as integer, "
             f"try_cast({text} as double) as real, try_cast({text} as boolean) as boolean from ("

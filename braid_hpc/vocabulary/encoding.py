@@ -238,27 +238,30 @@ def _scalar(value: Any) -> Any:
     return str(value)
 
 
-def to_jsonable(value: Any) -> Any:
+def to_jsonable(value: Any, *, words: bool = False) -> Any:
     """Return a decoded value in a form that :mod:`json` writes without loss of meaning.
 
     Parameters
     ----------
     value : object
         What :func:`decode` gave.
+    words : bool
+        Whether NaN and infinities stay what they are, for which Python and DuckDB write and read ``NaN`` and
+        ``Infinity`` without quotes, and other readers may not.
 
     Returns
     -------
     object
-        NaN and infinities as text, bytes as hexadecimal text, the rest as it is.
+        NaN and infinities as text unless `words` is true, bytes as hexadecimal text, the rest as it is.
     """
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+        return value if words else str(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value).hex()
     if isinstance(value, dict):
-        return {str(key): to_jsonable(item) for key, item in value.items()}
+        return {str(key): to_jsonable(item, words=words) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [to_jsonable(item) for item in value]
+        return [to_jsonable(item, words=words) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return str(value)

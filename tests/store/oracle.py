@@ -49,12 +49,11 @@ def _values(field: Field, row: Row) -> Iterator[Any]:
     yield from (each for each in (given if isinstance(given, list) else [given]) if each is not None)
 
 
-def _inside(value: Any, key: str) -> Any:
-    if isinstance(value, dict) and key in value:
-        return value[key]
+def _inside(value: Any, key: str) -> list[Any]:
+    whole = value.get(key) if isinstance(value, dict) else None
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None
-    return value
+    return [whole, value]
 
 
 def _compares(query: Condition, operator: Operator, value: Any, given: Any) -> bool:

@@ -47,6 +47,12 @@ def record(logs: Path) -> None:
             job[0].data(text, tags={"k": given, "a=b": at, HOSTILE: True}, digest=f"x:{at}")
         job[0].data("placed", uri=["s3://b/1", "DOI:10.5/ABC"], tags={"site": {"name": "APS", "ring": {"mA": 102}}})
         job[0].fact("config", {"threshold": 40, "site": {"mA": 102.5}, "a.b": "x", "on": True, "wide": 2**63})
+        # An outer key that looks like a path, and the path.
+        numbers = {"a": {"b": 2}, "a.b": 1, "nan": math.nan, "nan-text": "nan", "inf": math.inf, "-inf": -math.inf}
+        wide = {"huge": 10**40, "-huge": -(10**40), "giant": 10**400, "wide-float": 1e40, "odd": 2**70 + 1}
+        job[0].fact("numbers", numbers | wide)
+        with job[0].activity("numbers", params=numbers | wide):
+            pass
         job[0].fact("number", 40)
     with Job(logs, 2, name="fit") as pair:
         for rank, run in enumerate(pair.runs):
@@ -68,7 +74,7 @@ def searched(folder: Path) -> Path:
 
 
 KEYS = some.sampled_from(["k", "a=b", "rank", "site.name", "site.ring.mA", "late", HOSTILE, "no"])
-PARTS = some.sampled_from(["rank", "rate", "name", "threshold", "site.mA", "a.b", "on", "wide", "no"])
+PARTS = some.sampled_from(["rank", "rate", "name", "threshold", "site.mA", "a.b", "on", "wide", "no", "nan", "huge"])
 TYPED = some.one_of(some.sampled_from([each for each in VALUES.values() if isinstance(each, (str, int, float))]))
 
 
@@ -85,8 +91,8 @@ def likely(draw: some.DrawFn) -> Condition:
     )
     known = {
         "tag": TYPED,
-        "param": some.sampled_from([0, 1, 0.5, "adam"]),
-        "value": some.sampled_from([40, 102.5, "x", True, 2**63, 2**63 - 1]),
+        "param": some.sampled_from([0, 1, 0.5, "adam", math.nan, "nan", 10**40, 1e40]),
+        "value": some.sampled_from([40, 102.5, "x", True, 2**63, 2**63 - 1, math.nan, 10**40]),
         "name": some.sampled_from(list(VALUES)),
         "kind": some.sampled_from(["data", "fact", "activity"]),
         "uri": some.sampled_from(["s3://b/1", "doi:10.5/abc"]),

@@ -83,7 +83,7 @@ def test_hostile_texts_are_only_looked_for(asked: tuple[Store, dict[str, Any]]) 
         ("late = yes", {"peaks"}),
         ("end_time exists and param.name exists", {"train"}),
         ("time > 2100-01-01", set()),
-        ("run.job = values and kind = fact", {"config", "number"}),
+        ("run.job = values and kind = fact", {"config", "number", "numbers"}),
         ("run.size = 2 and kind in (model, data)", {"peaks", "net", "lost"}),
     ],
 )
@@ -188,6 +188,42 @@ def test_tags_that_were_added_later_are_not_there_before(tmp_path: Path) -> None
         assert store.find("late = true", as_of=times["late"])["name"] == ["it"]
         assert store.find("late = true", as_of=times["late"] - 1)["name"] == []
         assert store.find("n = 1", as_of=times["late"] - 1)["name"] == ["it"]
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        (f"huge = {10**40}", True),
+        ("huge = 1e40", False),
+        (f"huge > {10**40 - 1} and huge < {10**40 + 1}", True),
+        (f'"-huge" = {-(10**40)} and "-huge" < {-(10**39)}', True),
+        (f"giant = {10**400} and giant > 1e308 and giant < inf", True),
+        ('"wide-float" = 1e40', True),
+        (f'"wide-float" = {10**40}', False),
+        (f"odd = {2**70 + 1}", True),
+        (f"odd = {2**70}", False),
+        ("nan = nan", True),
+        ('nan = "nan"', False),
+        ('"nan-text" = "nan"', True),
+        ('"nan-text" = nan', False),
+        ("inf > 5 and inf = inf", True),
+        ('"-inf" < 5', True),
+        ("nan > 5 or nan < 5", False),
+    ],
+)
+def test_parameters_and_values_are_as_exact_as_tags(
+    asked: tuple[Store, dict[str, Any]], text: str, holds: bool
+) -> None:
+    """Numbers beyond 64 bits and those that JSON lacks."""
+    store, _ = asked
+    for family, ref in (("param", "activity:numbers@1"), ("value", "fact:numbers@1")):
+        words = [f"{family}.{word}" if at % 4 == 0 else word for at, word in enumerate(text.split())]
+        assert found(store, " ".join(words)) == ([ref] if holds else [])
+
+
+def test_a_dot_is_a_part_of_a_key_or_leads_into_it(asked: tuple[Store, dict[str, Any]]) -> None:
+    store, _ = asked
+    assert found(store, "value.a.b = 1") == found(store, "value.a.b = 2") == ["fact:numbers@1"]
 
 
 MANY = [
