@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from braid_hpc.reading.newer import refuse_newer, unknown_parts
 from braid_hpc.reading.survey import read_writer
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, WriterState
+from braid_hpc.vocabulary.times import shown_time
 
 __all__ = ["check", "compact"]
 
@@ -189,7 +189,7 @@ def _read(directories: list[Path]) -> Iterator[WriterLog]:
 
 
 def _row(run: str, log: WriterLog) -> tuple[Any, ...]:
-    span = [_time(value) for value in log.span() or ()]
+    span = [shown_time(value) for value in log.span() or ()]
     return (
         run[:8],
         log.header.get("rank"),
@@ -209,11 +209,6 @@ def _row(run: str, log: WriterLog) -> tuple[Any, ...]:
         log.unread,
         log.faults,
     )
-
-
-def _time(nanoseconds: int) -> str:
-    moment = datetime.datetime.fromtimestamp(nanoseconds // 1_000 / 1e6, datetime.UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def _absent(runs: dict[str, str], found: dict[str, WriterLog]) -> list[tuple[Any, ...]]:
@@ -256,7 +251,7 @@ def _told(found: dict[str, WriterLog], runs: dict[str, str]) -> list[str]:
 def _went_wrong(log: WriterLog) -> Iterator[str]:
     """Say when events were lost, and what the writer told of its own troubles, which need not have cost anything."""
     for count, first, last in log.lost:
-        yield f"{log.writer[:8]}: {count} lost between {_time(first)} and {_time(last)}"
+        yield f"{log.writer[:8]}: {count} lost between {shown_time(first)} and {shown_time(last)}"
     for trouble in log.troubles:
         yield f"{log.writer[:8]}: {trouble}"
 
@@ -271,7 +266,7 @@ def _clock_steps(log: WriterLog) -> Iterator[str]:
     steps = np.diff(pairs[:, 1] - pairs[:, 0])
     for where in np.flatnonzero(np.abs(steps) > _STEADY_NS).tolist():
         way = "forth" if steps[where] > 0 else "back"
-        before, after = (_time(int(pairs[number, 1])) for number in (where, where + 1))
+        before, after = (shown_time(int(pairs[number, 1])) for number in (where, where + 1))
         yield (
             f"{log.writer[:8]}: the wall clock was set {way} by {abs(int(steps[where])) / 1e9:.0f} s "
             f"between {before} and {after}"

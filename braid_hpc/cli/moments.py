@@ -11,7 +11,11 @@ at_option = click.option(
 )
 
 as_of_option = click.option(
-    "--as-of", "as_of", default=None, metavar="TIME", help="What held then: 2026-11-21T10:30:00, UTC without a zone."
+    "--as-of",
+    "as_of",
+    default=None,
+    metavar="TIME",
+    help="What held then: 2026-11-21T10:30:00, UTC without a zone, or nanoseconds since 1970.",
 )
 
 relation_option = click.option(

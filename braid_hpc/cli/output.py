@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from braid_hpc.vocabulary.errors import BraidError, StorageError
+from braid_hpc.vocabulary.times import Moment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -246,7 +247,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime.datetime):
-        return value.isoformat(timespec="microseconds") + "Z"
+        return _shown(value)
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, (list, tuple)):
@@ -254,6 +255,12 @@ def as_text(value: Any) -> str:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value).hex()
     return str(value)
+
+
+def _shown(time: datetime.datetime) -> str:
+    text = time.isoformat() if isinstance(time, Moment) else time.isoformat(timespec="microseconds")
+    # What has a zone says so itself; all that a store has is UTC.
+    return text if time.tzinfo is not None else text + "Z"
 
 
 def stepper() -> Callable[[str, int, int], None]:

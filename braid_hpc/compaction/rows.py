@@ -116,8 +116,8 @@ def as_json(value: Any) -> str | None:
     Returns
     -------
     str or None
-        JSON as Python and DuckDB read it, with the words ``NaN``, ``Infinity`` and ``-Infinity``; text is what UTF-8 can
-        hold.
+        JSON as Python and DuckDB read it, with the words ``NaN``, ``Infinity`` and ``-Infinity``; text is what UTF-8
+        can hold.
     """
     if value is None:
         return None

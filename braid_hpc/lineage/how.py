@@ -174,7 +174,7 @@ def _plain_step(step: Step) -> dict[str, Any]:
 
 
 def _time(time: datetime.datetime | None) -> str | None:
-    return None if time is None else time.isoformat(timespec="microseconds") + "Z"
+    return None if time is None else time.isoformat() + "Z"
 
 
 def _step_lines(number: int, step: Step) -> list[str]:

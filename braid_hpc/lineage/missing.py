@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from braid_hpc.store.resolve import Node
 from braid_hpc.vocabulary.codes import WriterState
+from braid_hpc.vocabulary.times import shown_time
 
 __all__ = ["Gaps", "Missing", "missing_logs"]
 
@@ -172,8 +173,8 @@ UNRESOLVED = "unresolved"
 
 #: Each writer with the state that it had at a snapshot.
 _RANKS = """
-    select w.run, w.rank, w.writer, w.parent, s.state, s.first_lost, s.last_lost,
-        (w.header ->> '$.size')::integer as size
+    select w.run, w.rank, w.writer, w.parent, s.state, epoch_ns(s.first_lost) as first_lost,
+        epoch_ns(s.last_lost) as last_lost, (w.header ->> '$.size')::integer as size
     from writers w join (
         select *, row_number() over (partition by writer order by snapshot desc) as newest
         from writer_states where snapshot <= $at) s on w.writer = s.writer and s.newest = 1
@@ -200,8 +201,8 @@ def _incomplete(connection: Any, at: int) -> dict[str, list[Missing]]:
     return found
 
 
-def _moment(time: Any) -> str | None:
-    return None if time is None else time.isoformat(timespec="microseconds") + "Z"
+def _moment(time: int | None) -> str | None:
+    return None if time is None else shown_time(time)
 
 
 def _unseen(connection: Any, ids: list[int], at: int) -> list[Missing]:

@@ -135,9 +135,7 @@ class Where(Answered):
             ``ref``, ``places``, ``contents``, ``digest``, ``same_content``, and ``others`` if there are any; times are
             texts.
         """
-        places = [
-            {**each, "time": each["time"].isoformat(timespec="microseconds") + "Z"} for each in plain(self.places)
-        ]
+        places = [{**each, "time": each["time"].isoformat() + "Z"} for each in plain(self.places)]
         answer: dict[str, Any] = {
             "ref": self.ref,
             "places": places,
@@ -166,8 +164,7 @@ class Where(Answered):
             rank = "" if each.rank is None else f"rank {each.rank}, "
             log = f", log {each.log or each.writer}"
             lines.append(
-                f"  {each.time.isoformat(timespec='microseconds')}Z {rank}{each.host} (pid {each.pid}), "
-                f"run {each.run[:8]} of {each.job}{log}"
+                f"  {each.time.isoformat()}Z {rank}{each.host} (pid {each.pid}), run {each.run[:8]} of {each.job}{log}"
             )
         lines.extend(f"  {_bytes_line(each)}" for each in self.contents)
         if not self.contents and not self.ref.startswith(f"{ACTIVITY_KIND}:"):

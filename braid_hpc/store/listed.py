@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.encoding import to_jsonable
+from braid_hpc.vocabulary.times import nanoseconds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -116,6 +117,8 @@ def typed_table(columns: tuple[tuple[str, str], ...], rows: list[dict[str, Any]]
     made = {}
     for name, kind in columns:
         values = [_as_json(row[name]) if kind == "json" else row[name] for row in rows]
+        # Of its own accord pyarrow takes microseconds of a datetime.
+        values = [nanoseconds(value) for value in values] if kind == "time" else values
         made[name] = pa.array(values, _type(pa, kind))
     return pa.table(made)
 
@@ -127,7 +130,7 @@ def _type(pa: Any, kind: str) -> pa.DataType:
         "int": pa.int64(),
         "float": pa.float64(),
         "bool": pa.bool_(),
-        "time": pa.timestamp("us"),
+        "time": pa.timestamp("ns"),
     }
     return types[kind] if kind in types else pa.list_(types[kind.removesuffix("s")])
 

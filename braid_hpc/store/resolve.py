@@ -186,11 +186,11 @@ def _unrevised(connection: Any, versions: list[Node], at: int, as_of: int | None
     revised = {parent for (parent,) in rows}
     times = dict(
         connection.execute(
-            "select id, max(time) from occurrences where list_contains($ids::bigint[], id) "
+            "select id, epoch_ns(max(time)) from occurrences where list_contains($ids::bigint[], id) "
             "and snapshot <= $at and epoch_ns(time) <= $as_of group by id",
             given,
         ).fetchall()
     )
     heads = [node for node in versions if node.id not in revised] or versions
-    heads.sort(key=lambda node: (str(times.get(node.id, "")), node.version), reverse=True)
+    heads.sort(key=lambda node: (times.get(node.id, -(1 << 63)), node.version), reverse=True)
     return heads

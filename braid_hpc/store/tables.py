@@ -6,6 +6,8 @@ import html
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.vocabulary.times import Moment
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -51,11 +53,11 @@ class Table:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield rows as dictionaries."""
-        for batch in _in_microseconds(self._data).to_batches(max_chunksize=10_000):
-            yield from batch.to_pylist()
+        for batch in self._data.to_batches(max_chunksize=10_000):
+            yield from _rows(batch)
 
     def __getitem__(self, column: str) -> list[Any]:
-        """Return a column as a list.
+        """Return a column as a list, with values as :meth:`to_pylist` has them.
 
         Raises
         ------
@@ -66,8 +68,7 @@ class Table:
 
         if column not in self.columns:
             raise NotFoundError(f"there is no column {column!r}; there are {', '.join(self.columns)}")
-        values: list[Any] = _in_microseconds(self._data.select([column])).column(0).to_pylist()
-        return values
+        return _values(self._data.column(column))
 
     @property
     def columns(self) -> list[str]:
@@ -90,10 +91,10 @@ class Table:
         Returns
         -------
         list of dict
-            One for each row. Times are :class:`datetime.datetime`, to the microsecond; :meth:`to_arrow` has them whole.
+            One for each row. Times are :class:`~braid_hpc.vocabulary.times.Moment`, a :class:`datetime.datetime` with
+            nanoseconds; what no datetime can hold, such as a time that is infinite, is a text.
         """
-        rows: list[dict[str, Any]] = _in_microseconds(self._data).to_pylist()
-        return rows
+        return _rows(self._data)
 
     def to_pandas(self) -> Any:
         """Return the rows as a pandas DataFrame.
@@ -107,7 +108,7 @@ class Table:
 
     def __repr__(self) -> str:
         """Show the first rows as aligned text."""
-        rows = _in_microseconds(self._data.slice(0, SHOWN)).to_pylist()
+        rows = _rows(self._data.slice(0, SHOWN))
         cells = [self.columns, *([_cell(row[name]) for name in self.columns] for row in rows)]
         widths = [max(len(line[index]) for line in cells) for index in range(len(self.columns))]
         lines = [
@@ -121,7 +122,7 @@ class Table:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(_cell(row[name]))}</td>" for name in self.columns) + "</tr>"
-            for row in _in_microseconds(self._data.slice(0, SHOWN)).to_pylist()
+            for row in _rows(self._data.slice(0, SHOWN))
         )
         rest = len(self) - min(len(self), SHOWN)
         note = f"<p>{rest} more rows</p>" if rest else ""
@@ -139,15 +140,72 @@ def _each_once(names: list[str]) -> list[str]:
     return found
 
 
-def _in_microseconds(data: pa.Table) -> pa.Table:
-    """Return a table whose times Python can hold: pyarrow makes objects of nanoseconds only where pandas is there."""
+def _rows(data: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
+    names = data.schema.names
+    columns = [_values(data.column(at)) for at in range(len(names))]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] if names else []
+
+
+def _values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Return values as Python has them: pyarrow makes objects of nanoseconds only where pandas is there."""
     import pyarrow as pa
 
-    for index, field in enumerate(data.schema):
-        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-            times = data.column(index).cast(pa.timestamp("us", field.type.tz), safe=False)
-            data = data.set_column(index, field.with_type(times.type), times)
-    return data
+    kind = column.type
+    if pa.types.is_timestamp(kind) and kind.unit == "ns" and kind.tz is None:
+        counts = column.cast(pa.int64()).to_pylist()
+        return [None if count is None else _moment(count) for count in counts]
+    if not _has_times(kind):
+        values: list[Any] = column.to_pylist()
+        return values
+    return [_value(scalar) for scalar in column]
+
+
+def _has_times(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_nested(kind):
+        return any(_has_times(kind.field(at).type) for at in range(kind.num_fields))
+    return bool(pa.types.is_temporal(kind))
+
+
+def _moment(count: int) -> Any:
+    return _INFINITE.get(count) or Moment.of(count)
+
+
+#: What DuckDB takes for infinite, in 64 bits, and in the 32 of a day.
+_INFINITE = {sign * ((1 << bits) - 1): text for bits in (31, 63) for sign, text in ((1, "infinity"), (-1, "-infinity"))}
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    """Return a value that is a time, or has times in it."""
+    import pyarrow as pa
+
+    kind = scalar.type
+    if not scalar.is_valid:
+        return None
+    if pa.types.is_map(kind):
+        pairs = scalar.values
+        return list(zip(_values(pairs.field(0)), _values(pairs.field(1)), strict=True))
+    if pa.types.is_struct(kind):
+        return {name: _value(item) for name, item in scalar.items()}
+    if pa.types.is_nested(kind) and not pa.types.is_union(kind):
+        return _values(scalar.values)
+    if pa.types.is_timestamp(kind) and kind.unit == "ns" and kind.tz is None:
+        return _moment(scalar.value)
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        # Years beyond 9999, and what is infinite.
+        return _INFINITE.get(scalar.value) or str(_as_numpy(scalar))
+
+
+def _as_numpy(scalar: pa.Scalar) -> Any:
+    import numpy as np
+    import pyarrow as pa
+
+    if pa.types.is_date(scalar.type):
+        return np.datetime64(scalar.value, "D" if pa.types.is_date32(scalar.type) else "ms")
+    return np.datetime64(scalar.value, scalar.type.unit) if pa.types.is_timestamp(scalar.type) else scalar.value
 
 
 def _cell(value: Any) -> str:

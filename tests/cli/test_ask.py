@@ -17,7 +17,7 @@ from click.testing import Result
 
 from braid_hpc.compaction.compact import compact
 from braid_hpc.store.store import Store
-from braid_hpc.vocabulary.times import shown_time
+from braid_hpc.vocabulary.times import nanoseconds, shown_time
 from tests.cli.conftest import ODD
 from tests.jobs import Job, one
 
@@ -104,7 +104,7 @@ def test_values_that_json_has_no_word_for(cli: Braid, store: Path) -> None:
             "c": 2**127 - 1,
             "d": "aa",
             "e": True,
-            "f": "2026-01-02T03:04:05.123456Z",
+            "f": "2026-01-02T03:04:05.123456789Z",
             "g": {"k": [1, None]},
             "h": "12.50",
             "i": "2026-01-02",
@@ -391,15 +391,15 @@ def test_listings_of_an_earlier_moment(cli: Braid, job: Job, tmp_path: Path) -> 
     assert [row["job"] for row in rows("status")] == ["first", "second"]
     assert [row["state"] for row in rows("status", "--ranks", "--at", "1")] == ["open"]
     assert [row["state"] for row in rows("status", "--ranks")] == ["closed", "closed"]
-    begun = rows("status")[1]["begin_time"]
-    assert [row["job"] for row in rows("status", "--as-of", begun)] == ["first"]
+    begun = (nanoseconds(rows("status")[1]["begin_time"]) or 0) - 1
+    assert [row["job"] for row in rows("status", "--as-of", str(begun))] == ["first"]
     assert rows("print", "--at", "1") == [
         {**rows("print")[0], "tags": {"n": 1}, "uris": ["s3://scan"], "parents": []},
     ]
     assert rows("print")[0]["tags"] == {"n": [1, 2]}
     assert [row["ref"] for row in rows("print", "--at", "2")] == ["data:scan@1", "data:more@1"]
-    assert [row["ref"] for row in rows("print", "--as-of", begun)] == ["data:scan@1", "data:more@1"]
-    assert rows("print", "--as-of", begun)[1]["parents"] == ["data:scan@1"]
+    assert [row["ref"] for row in rows("print", "--as-of", str(begun))] == ["data:scan@1", "data:more@1"]
+    assert rows("print", "--as-of", str(begun))[1]["parents"] == ["data:scan@1"]
     with Store(store) as opened:
         seen = opened.sql("select epoch_ns(time) as t from tag_rows order by t")["t"]
     assert rows("print", "--as-of", shown_time(seen[0])) == rows("print", "--at", "1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from braid_hpc.compaction.compact import compact
 from braid_hpc.store.store import Store
+from braid_hpc.vocabulary.times import nanoseconds
 from tests.cli.conftest import ODD, Braid
 from tests.jobs import Job
 
@@ -125,3 +127,21 @@ def test_what_is_not_one_thing(cli: Braid, store: Path) -> None:
         assert "near it is model:net" in cli(verb, "nte", "--store", store).stderr
     assert cli("impact", "net", "--depth", "-1", "--store", store).exit_code == 2
     assert cli("why", "net", "config", "--paths", "0", "--store", store).exit_code == 2
+
+
+def test_a_time_that_is_printed_is_taken_back(cli: Braid, store: Path) -> None:
+    """To the nanosecond, as a text and as a number, and one nanosecond earlier it was not there."""
+    with Store(store) as opened:
+        first, second = opened.sql("select name, version, epoch_ns(time) as t from versions order by time limit 2")
+    ref = f"{second['name']}@{second['version']}"
+    assert first["t"] < second["t"]
+    for verb, form in (("show", "table"), ("show", "json"), ("where", "text"), ("where", "json"), ("history", "csv")):
+        printed = cli(verb, ref if verb != "history" else second["name"], "--store", store, "--format", form).stdout
+        times = re.findall(r"\d{4}-\d\d-\d\d[ T][\d:]*[.]\d{9}Z?", printed)
+        assert any(cli("show", ref, "--as-of", each, "--store", store).exit_code == 0 for each in times), (
+            verb,
+            printed,
+        )
+        assert nanoseconds(times[0]) == second["t"], (verb, times)
+    assert cli("lineage", ref, "--as-of", second["t"], "--store", store).exit_code == 0
+    assert cli("lineage", ref, "--as-of", second["t"] - 1, "--store", store).exit_code == 3

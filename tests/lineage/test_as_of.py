@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from braid_hpc.compaction.compact import compact
@@ -113,3 +115,30 @@ def test_what_a_snapshot_knew_of_a_time(tmp_path: Path) -> None:
             store.graph("fact:config", at=1, as_of=between)
         assert refs(store.lineage("model:net"))[0] == "model:net@2"
         assert refs(store.lineage("model:net", as_of=second - 1))[0] == "model:net@1"
+
+
+def test_a_time_that_is_shown_is_taken_back_to_the_nanosecond(moments: tuple[Store, list[int]]) -> None:
+    """Microseconds of it lie before it, so that what was declared then would not have been there."""
+    store, _ = moments
+    (exact,) = store.sql("select epoch_ns(time) as t from versions where name = 'peaks'")["t"]
+    (entry,) = store.history("peaks")
+    places = store.where("data:peaks")
+    shown = [
+        *(entry.time, places.places[0].time, places.to_dict()["places"][0]["time"]),
+        *(store.find("name = peaks")["time"][0], store.describe("data:peaks")["time"]),
+        *(store.sql("select time from versions where name = 'peaks'")["time"][0], exact, str(exact)),
+        *(pa.table(store.history("peaks"))["time"][0].as_py(), pa.table(store.find("name = peaks"))["time"][0].as_py()),
+    ]
+    for given in shown:
+        assert store.get("peaks", as_of=given).name == "peaks", given
+        assert store.find("name = peaks", as_of=given)["name"] == ["peaks"], given
+        if not isinstance(given, int):
+            assert store.find(f'name = peaks and time = "{given}"')["name"] == ["peaks"], given
+    with pytest.raises(NotFoundError, match="was not there"):
+        store.get("peaks", as_of=exact - 1)
+
+
+def test_what_is_no_time_is_not_the_present(moments: tuple[Store, list[int]]) -> None:
+    store, _ = moments
+    with pytest.raises(InvalidInputError, match="NaT is not a time"):
+        store.get("peaks", as_of=pd.NaT)

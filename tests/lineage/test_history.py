@@ -16,6 +16,7 @@ from prov.model import ProvDerivation
 from braid_hpc.compaction.compact import compact
 from braid_hpc.lineage.history import HistoryEntry, history
 from braid_hpc.store.store import Store, open_store
+from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.codes import Relation
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from tests.jobs import Job, made, one
@@ -104,7 +105,7 @@ def test_another_library_takes_it_as_a_table(tmp_path: Path) -> None:
         table = pa.table(found)
         assert [str(each) for each in table.column("ref")] == [entry.ref for entry in found]
         assert table.column_names == list(HistoryEntry.__slots__)
-        assert table.to_pylist() == [
+        assert Table(table).to_pylist() == [
             {
                 **dataclasses.asdict(each),
                 **{name: list(getattr(each, name)) for name in ("ranks", "made_by", "revises")},
@@ -112,7 +113,7 @@ def test_another_library_takes_it_as_a_table(tmp_path: Path) -> None:
             for each in found
         ]
         assert {name: str(table.schema.field(name).type) for name in ("time", "digest", "ranks", "made_by")} == {
-            "time": "timestamp[us]",
+            "time": "timestamp[ns]",
             "digest": "string",
             "ranks": "list<item: int64>",
             "made_by": "list<item: string>",

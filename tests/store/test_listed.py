@@ -8,6 +8,8 @@ import pyarrow as pa
 import pytest
 
 import braid_hpc as braid
+from braid_hpc.store.tables import Table
+from braid_hpc.vocabulary.times import nanoseconds
 from tests.jobs import made, one
 
 
@@ -31,8 +33,10 @@ def test_tests_are_a_list_and_a_table(store: braid.Store) -> None:
         table = pa.table(found)
         assert table.column("passed").to_pylist() == [each.passed for each in found] == [True, False]
         assert table.column("value").to_pylist() == ['{"px": [0, 0.5]}', '{"px": [1, 0.5]}']
-        assert table.column("time").to_pylist() == [each.time for each in found]
-        assert found.table().to_pylist() == table.to_pylist()
+        assert [nanoseconds(each) for each in table.column("time").to_pylist()] == [
+            nanoseconds(each.time) for each in found
+        ]
+        assert found.table().to_pylist() == Table(table).to_pylist()
         assert found._repr_html_().startswith("<table>")
 
 

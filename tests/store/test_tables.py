@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import subprocess
 import sys
-from datetime import datetime
+from datetime import date, datetime, time
 
 import duckdb
 import pandas as pd
@@ -15,6 +15,7 @@ import pytest
 
 from braid_hpc.store.tables import SHOWN, Table
 from braid_hpc.vocabulary.errors import NotFoundError
+from braid_hpc.vocabulary.times import Moment
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_rows_and_columns(table: Table) -> None:
     assert table.columns == ["x", "name", "t", "l"]
     assert table["name"] == ["a <b>", None]
     assert list(table) == table.to_pylist()
-    assert next(iter(table)) == {"x": 1, "name": "a <b>", "t": datetime(2023, 11, 14, 22, 13, 20, 123456), "l": [1, 2]}
+    assert next(iter(table)) == {"x": 1, "name": "a <b>", "t": Moment.of(1_700_000_000_123_456_789), "l": [1, 2]}
     with pytest.raises(NotFoundError, match="there is no column 'z'; there are x, name, t, l"):
         table["z"]
 
@@ -104,3 +105,40 @@ def test_times_need_no_pandas() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_PANDAS], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("2023-11-14 22:13:20.123456") == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "values"),
+    [
+        ("select unnest(['infinity'::timestamp, '-infinity', null]) as t", ["infinity", "-infinity", None]),
+        ("select unnest(['infinity'::timestamp_ns, '-infinity']) as t", ["infinity", "-infinity"]),
+        (
+            "select unnest(['infinity'::date, '-infinity', '2026-11-21']) as t",
+            ["infinity", "-infinity", date(2026, 11, 21)],
+        ),
+        ("select '294247-01-10 04:00:54.775806'::timestamp as t", ["294247-01-10T04:00:54.775806"]),
+        ("select '12345-01-02 03:04:05'::timestamp_s as t", ["12345-01-02T03:04:05"]),
+        ("select '290309-12-22 (BC) 00:00:00'::timestamp as t", ["-290308-12-22T00:00:00.000000"]),
+        ("select 'infinity'::timestamptz as t", ["infinity"]),
+        ("select '5000000-01-01'::date as t", ["5000000-01-01"]),
+        ("select ['infinity'::timestamp] as t", [["infinity"]]),
+        (
+            "select {'a': ['2026-11-21 10:30:00.000000007'::timestamp_ns]} as t",
+            [{"a": [Moment.of(1795257000000000007)]}],
+        ),
+        (
+            "select map([1], ['2026-11-21 10:30:00.000000007'::timestamp_ns]) as t",
+            [[(1, Moment.of(1795257000000000007))]],
+        ),
+        ("select '2026-11-21 10:30:00'::timestamp as t", [datetime(2026, 11, 21, 10, 30)]),
+        ("select '10:30:00.000001'::time as t", [time(10, 30, 0, 1)]),
+        ("select null::timestamp[] as t", [None]),
+    ],
+)
+def test_times_that_no_datetime_holds_are_texts(query: str, values: list[object]) -> None:
+    with duckdb.connect() as connection:
+        table = Table(connection.sql(query).to_arrow_table())
+    assert table["t"] == values
+    assert [row["t"] for row in table] == [row["t"] for row in table.to_pylist()] == values
+    assert repr(table)
+    assert table._repr_html_()
