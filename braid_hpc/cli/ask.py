@@ -15,6 +15,7 @@ from braid_hpc.cli.loading import load_store
 from braid_hpc.cli.moments import as_of_option, at_option, relation_option
 from braid_hpc.cli.output import Command, as_json, emit, format_option, messages, store_option
 from braid_hpc.snapshots.schema import RANKS
+from braid_hpc.store.sources import source
 from braid_hpc.vocabulary.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -257,13 +258,16 @@ def sql(query: str, store: str | None, form: str) -> None:
 @format_option
 @click.option("--ranks", is_flag=True, help="One row for each rank instead of each run.")
 @at_option
-@click.option("--as-of", default=None, metavar="TIME", help="Runs that had begun by then.")
+@click.option("--as-of", default=None, metavar="TIME", help="Runs that had begun by then, and how they had ended.")
 def status(search: str | None, store: str | None, form: str, ranks: bool, at: int | None, as_of: str | None) -> None:
     """List the runs in a store and how they ended; of SEARCH only those of which it holds (page 'filter')."""
     with open_chosen(store) as opened:
         table = opened.find_runs(search, at=at, as_of=as_of)
         if ranks:
-            table = opened.sql(_RANKS, {"runs": table["run"], "at": opened._at(at)})
+            states, _ = source("states", until=as_of is not None)
+            given = {"runs": table["run"], "at": opened._at(at)}
+            given |= {} if as_of is None else {"as_of": opened._as_of(as_of)}
+            table = opened.sql(_RANKS.format(states=states), given)
     columns = _OF_RANKS if ranks else _OF_RUNS
     nothing = "there is no run in this store" if search is None else f"no run fits {search}"
     emit(columns, ([_short(name, row[name]) for name in columns] for row in table), form, nothing=nothing)
@@ -278,7 +282,7 @@ _OF_RANKS = (
 )
 
 _RANKS = f"""
-    from ({RANKS.format(writer_states="(from writer_states where snapshot <= $at)")})
+    from ({RANKS.replace("{writer_states}", "({states})")})
     where run in (select unnest($runs::varchar[])) order by begin_time, rank
 """
 

@@ -35,7 +35,11 @@ _SOURCES: dict[str, tuple[str, tuple[str, ...]]] = {
         "on a.writer = e.begun_by and a.sequence = e.begun_at and e.choice = 1 where a.snapshot <= $at",
         (),
     ),
-    "members": ("select run, rank, header ->> '$.host' as host from writers where snapshot <= $at", ()),
+    "members": (
+        "select run, rank, header ->> '$.host' as host from writers where snapshot <= $at"
+        "{ and writer in (select writer from states)}",
+        ("states",),
+    ),
     "told": (
         "select o.id, w.run, w.rank, w.header ->> '$.host' as host "
         "from (select id, writer from said union all select id, writer from activity_rows where snapshot <= $at) o "
@@ -52,11 +56,23 @@ _SOURCES: dict[str, tuple[str, tuple[str, ...]]] = {
         (),
     ),
     "places": ("select id, uri from uri_rows where snapshot <= $at{ and epoch_ns(time) <= $as_of}", ()),
-    "known_runs": (
-        "select * from ("
-        + RUNS.format(ranks="(" + RANKS.format(writer_states="(from writer_states where snapshot <= $at)") + ")")
-        + "){ where epoch_ns(begin_time) <= $as_of}",
+    # Of a writer that went on longer nobody knows how many events it had by then.
+    "states": (
+        "select * {replace (if(ended, state, 'open') as state, if(ended, outcome, null) as outcome, "
+        "if(ended, error, null) as error, if(ended, end_time, null) as end_time, "
+        "if(ended, last_time, null) as last_time, if(ended, events, null) as events, "
+        "if(ended, rejected, null) as rejected, if(ended, lost, null) as lost) }"
+        "from (select *{, coalesce(epoch_ns(greatest(end_time, last_time)) <= $as_of, false) as ended} "
+        "from writer_states where snapshot <= $at{ and coalesce(epoch_ns(begin_time) <= $as_of, true)})",
         (),
+    ),
+    "known_runs": (
+        "select * {replace (if(goes_on, null, end_time) as end_time, if(goes_on, null, events) as events, "
+        "if(goes_on, null, lost) as lost) }from (select *{, run in (select w.run from states s "
+        "join writers w using (writer) where not s.ended) as goes_on} from ("
+        + RUNS.format(ranks="(" + RANKS.format(writer_states="states") + ")")
+        + ")){ where epoch_ns(begin_time) <= $as_of}",
+        ("states",),
     ),
 }
 
@@ -68,7 +84,8 @@ def source(name: str, *, until: bool) -> tuple[str, tuple[str, ...]]:
     ----------
     name : str
         ``things`` (versions and activities), ``declared``, ``ran``, ``told`` (by whom), ``of_runs`` (their runs),
-        ``labels``, ``places``, ``known_runs``, ``members`` (the ranks of runs), and what these are made of.
+        ``labels``, ``places``, ``states`` (of writers), ``known_runs``, ``members`` (the ranks of runs), and what
+        these are made of.
     until : bool
         Whether what was said later than ``$as_of`` is left out.
 

@@ -393,6 +393,9 @@ def test_listings_of_an_earlier_moment(cli: Braid, job: Job, tmp_path: Path) -> 
     assert [row["state"] for row in rows("status", "--ranks")] == ["closed", "closed"]
     begun = (nanoseconds(rows("status")[1]["begin_time"]) or 0) - 1
     assert [row["job"] for row in rows("status", "--as-of", str(begun))] == ["first"]
+    later = str(int(begun) + 1)
+    assert [row["status"] for row in rows("status", "--as-of", later)] == ["ok", "incomplete"]
+    assert [row["state"] for row in rows("status", "--ranks", "--as-of", later)] == ["closed", "open"]
     assert rows("print", "--at", "1") == [
         {**rows("print")[0], "tags": {"n": 1}, "uris": ["s3://scan"], "parents": []},
     ]

@@ -177,6 +177,28 @@ def test_earlier_snapshots_and_times(tmp_path: Path) -> None:
             store.find("n = 1", as_of="yesterday")
 
 
+def test_a_run_that_went_on_at_a_time_had_not_ended(tmp_path: Path) -> None:
+    """Its status and its end are later than that; what had ended by then is as it is now."""
+    for which in ("first", "second"):
+        with one(tmp_path / "logs", name=which) as job:
+            job[0].data(which, digest=f"x:{which}")
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        times = store.sql("select epoch_ns(begin_time) as b, epoch_ns(end_time) as e from runs order by begin_time")
+        (_, end), (begin, last) = zip(times["b"], times["e"], strict=True)
+        for as_of, ended in ((begin, False), (last - 1, False), (last, True)):
+            first, second = store.find_runs(as_of=as_of)
+            assert (first["status"], first["end_time"].nanoseconds) == ("ok", end)
+            assert first["events"] > 0
+            assert second["status"] == ("ok" if ended else "incomplete")
+            assert (second["end_time"] is not None, second["events"] is not None) == (ended, ended)
+            assert len(store.find_runs("status = ok", as_of=as_of)) == 1 + ended
+        (said,) = store.sql("select epoch_ns(time) as t from versions where name = 'second'")["t"]
+        for text in ("run.status = ok", "run.end_time exists", "run.events > 0", "run.lost = 0"):
+            assert store.find(f"kind = data and {text}", as_of=said)["name"] == ["first"], text
+        assert store.find("run.job = second and run.status = incomplete", as_of=said)["name"] == ["second"]
+        assert [row["job"] for row in store.find_runs("host exists", as_of=end)] == ["first"]
+
+
 def test_tags_that_were_added_later_are_not_there_before(tmp_path: Path) -> None:
     with one(tmp_path / "logs") as job:
         record = job[0].data("it", digest="x:0", tags={"n": 1})
