@@ -67,7 +67,7 @@ def leading_to(found: Walk, goals: Collection[int]) -> tuple[Walk, NDArray[np.in
     child, parent = place[found.children], place[found.parents]
     offsets, order = _grouped(parent, len(found.nodes))
     far = np.full(len(found.nodes), -1, np.int32)
-    frontier, level = place[np.unique(np.fromiter(goals, np.int64, len(goals)))], 0
+    frontier, level = place[sorted(set(goals))], 0
     while len(frontier):
         far[frontier] = level
         level += 1

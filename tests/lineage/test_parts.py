@@ -66,4 +66,4 @@ def test_a_node_that_is_not_there_leads_nowhere() -> None:
     assert Ahead(found)[6] == []
     assert Ahead(found).get(7, []) == []
     with pytest.raises(IndexError):
-        leading_to(found, 99)
+        leading_to(found, [99])
