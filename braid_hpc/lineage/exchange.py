@@ -189,6 +189,7 @@ def _moment(time: int) -> Any:
     return datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=time // 1000)
 
 
+#: prov, and its texts, know of microseconds.
 _FACTS = """
     with asked as (select unnest($kinds::varchar[]) as kind, unnest($names::varchar[]) as name,
         unnest($versions::integer[]) as version),
@@ -199,13 +200,13 @@ _FACTS = """
         select *, row_number() over (
             partition by begun_by, begun_at order by writer <> begun_by, writer, sequence) as choice
         from activity_ends where snapshot <= $at and epoch_ns(end_time) <= $as_of)
-    select v.id, v.uid, v.kind, v.name, v.version, v.digest, d.value, d.time, null::timestamp_ns as end,
+    select v.id, v.uid, v.kind, v.name, v.version, v.digest, d.value, d.time::timestamp as time, null::timestamp as end,
         null as status, null as params, null as function, null as writer, null as run, null::integer as rank,
         null as host, null as user
     from version_rows v left join declared d using (id)
     where (v.kind, v.name, v.version) in (select (kind, name, version) from asked)
     union all
-    select a.id, a.uid, 'activity', a.name, a.version, null, null, a.begin_time, e.end_time,
+    select a.id, a.uid, 'activity', a.name, a.version, null, null, a.begin_time::timestamp, e.end_time::timestamp,
         coalesce(e.status, 'unfinished'), a.params, a.function, a.writer, a.run, w.rank,
         w.header ->> '$.host', w.header ->> '$.user'
     from activity_rows a join writers w using (writer)

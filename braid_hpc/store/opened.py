@@ -14,6 +14,7 @@ from braid_hpc.snapshots.adjacency_layers import of_another_store
 from braid_hpc.snapshots.connect import connect_asking, refuse_two_stores, snapshot_number
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.digest import table_digests
+from braid_hpc.store.exact import rows_of
 from braid_hpc.store.guarded import Guarded, check_reading, refusal
 from braid_hpc.store.holding import FOREVER, LATER
 from braid_hpc.store.resolve import Node, resolve
@@ -363,10 +364,8 @@ class Opened:
         return moment
 
     def _rows(self, query: str, parameters: Any = None) -> list[dict[str, Any]]:
-        """Return the rows of a statement of ours; not through Arrow, which takes longer to import than to answer."""
-        found = self._connected.execute(query, parameters)
-        names = [column[0] for column in found.description]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        """Return the rows of a statement of ours; see :func:`~braid_hpc.store.exact.rows_of`."""
+        return rows_of(self._connected, query, parameters)
 
     def _once(self, key: tuple[Any, ...], ask: Callable[[], T]) -> T:
         """Return the answer to a question that was asked before, or ask it: in a snapshot nothing changes."""

@@ -11,6 +11,7 @@ from typing import Any, cast
 from hypothesis import strategies as st
 
 from braid_hpc.lineage.validity import invalid_nodes
+from braid_hpc.store.exact import rows_of
 from braid_hpc.store.resolve import Node, resolve
 from braid_hpc.store.store import Store
 from braid_hpc.store.tables import Table
@@ -189,6 +190,7 @@ def as_store(
         adjacency=index,
         path=Path("none"),
         sql=lambda query, given: Table(connection.sql(query, params=given).to_arrow_table()),
+        _rows=lambda query, given: rows_of(connection, query, given),
         _at=lambda at: at,
         _as_of=lambda as_of: as_of,
         _once=lambda key, ask: ask(),

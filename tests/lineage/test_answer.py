@@ -172,8 +172,8 @@ def test_a_rank_that_lost_events_says_when(tmp_path: Path, monkeypatch: pytest.M
     with made(logs, tmp_path / "prov.duckdb") as opened:
         (missing,) = opened.lineage("model:net").missing
         assert (missing.rank, missing.state) == (1, "lossy")
-        assert missing.first_lost == "2023-11-14T22:13:20.000000Z"
-        assert missing.last_lost == "2023-11-14T22:13:21.000000Z"
+        assert missing.first_lost == "2023-11-14T22:13:20.000000000Z"
+        assert missing.last_lost == "2023-11-14T22:13:21.000000000Z"
         assert rows(opened, "select lost from runs") == [(3,)]
 
 

@@ -39,7 +39,7 @@ def test_what_leads_to_a_node(edges: list[tuple[int, int, str]], data: st.DataOb
     """With cycles, loops and several relations between two nodes."""
     found, graph = walked(edges, 5)
     goal = data.draw(st.sampled_from(found.nodes.tolist()))
-    part, far = leading_to(found, goal)
+    part, far = leading_to(found, [goal])
     lengths = nx.single_target_shortest_path_length(graph, goal)
     inside = {node: length for node, length in dict(lengths).items() if node in found.distance}
     assert dict(zip(part.nodes.tolist(), far.tolist(), strict=True)) == inside
