@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from braid_hpc.lineage.answer import Lineage
 from braid_hpc.lineage.ground import Ground, edges_by_refs
-from braid_hpc.lineage.shown import check_kinds, edges_among
+from braid_hpc.lineage.shown import check_kinds, check_known, edges_among
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def ask(
         raise InvalidInputError(f"a depth is a number from 0, or nothing for all: not {depth!r}")
     shown = check_kinds(kinds)
     ground = Ground.of(store, at=at, as_of=as_of, relations=relations)
+    if shown is not None:
+        check_known(store._connected, shown)
     root, others = ground.resolve(reference)
     # A step of an SPMD program at which ranks disagree has several versions: they are one answer.
     starts = ground.starts(root, others)

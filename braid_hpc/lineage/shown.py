@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from braid_hpc.queries.fields import near
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND, is_kind
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from braid_hpc.lineage.walk import Walk
 
-__all__ = ["INFLUENCED", "check_kinds", "edges_among"]
+__all__ = ["INFLUENCED", "check_kinds", "check_known", "edges_among"]
 
 #: The edge that stands for a way over nodes that are not shown: PROV-DM's relation that all others are cases of.
 INFLUENCED = "wasInfluencedBy"
@@ -45,6 +46,34 @@ def check_kinds(kinds: str | Iterable[str] | None) -> frozenset[str] | None:
         given = ", ".join(sorted(map(repr, wrong))) or "an empty list"
         raise InvalidInputError(f"{given} cannot be a kind to show: it is a word such as 'data' or 'activity'")
     return found
+
+
+#: Kinds that calls of their own record: they may be asked for where there are none yet.
+_ORDINARY = frozenset({ACTIVITY_KIND, "action", "data", "fact", "model", "statement"})
+
+
+def check_known(connection: Any, kinds: frozenset[str]) -> None:
+    """Make sure that each of some kinds may be there: a word that was mistyped would show nothing.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on a store.
+    kinds : frozenset of str
+        As from :func:`check_kinds`.
+
+    Raises
+    ------
+    InvalidInputError
+        If no record of the store, of whatever snapshot, is of one of them, and no call records such by its name.
+    """
+    for kind in sorted(kinds - _ORDINARY):
+        if connection.execute("select 1 from version_rows where kind = ? limit 1", [kind]).fetchall():
+            continue
+        rows = connection.execute("select distinct kind from version_rows").fetchall()
+        raise InvalidInputError(
+            f"this store has nothing of kind {kind!r}{near(kind, [*(there for (there,) in rows), ACTIVITY_KIND])}"
+        )
 
 
 def edges_among(found: Walk, shown: Collection[int], *, down: bool) -> list[tuple[int, int, str]]:

@@ -65,7 +65,8 @@ class Walking(Opened):
             If the reference names nothing, or nothing that was there at that time, or several things.
         InvalidInputError
             If the reference, the depth, a time, a kind or a relation is not one; if there is no such snapshot, or the
-            time is before the first event of the store or still to come.
+            time is before the first event of the store or still to come; if nothing in the store is of a kind that no
+            call records by its name.
         """
         from braid_hpc.lineage.ask import ask
 

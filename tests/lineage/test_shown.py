@@ -156,3 +156,28 @@ def test_what_is_shown_hangs_together(seed: int, down: bool) -> None:
 def test_what_cannot_be_a_kind(loop: Path, wrong: Any) -> None:
     with braid.open(loop) as store, pytest.raises(InvalidInputError, match="cannot be a kind to show"):
         store.lineage("model:unet/0", kinds=wrong)
+
+
+def test_a_kind_that_nothing_is_of(loop: Path) -> None:
+    """A word that was mistyped is told, with what is near it; what a call records may be asked for before it is there.
+
+    At a snapshot before the first of a kind, there are none of it.
+    """
+    with braid.open(loop) as store:
+        for ask in (store.lineage, store.impact):
+            with pytest.raises(InvalidInputError, match=r"nothing of kind 'maks': near it is mask$"):
+                ask("model:unet/0", kinds=["data", "maks"])
+        with pytest.raises(InvalidInputError, match="nothing of kind 'zzz': there are activity, data, "):
+            store.lineage("model:unet/0", kinds="zzz")
+        assert len(store.lineage("model:unet/0", kinds="statement").nodes) == 1
+
+
+def test_a_kind_of_later(tmp_path: Path) -> None:
+    store = tmp_path / "prov.duckdb"
+    for number, kind in enumerate(("data", "mask")):
+        with one(tmp_path / str(number)) as job:
+            job[0].record(kind, "x", digest="s:1", derived_from=job[0].fact("config", 1))
+        made(tmp_path / str(number), store).close()
+    with braid.open(store) as opened:
+        assert len(opened.impact("config", kinds="mask").nodes) == 2
+        assert len(opened.impact("config", kinds="mask", at=1).nodes) == 1
