@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import errno
@@ -9,13 +10,14 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from braid_hpc.vocabulary.errors import BraidError, StorageError
+from braid_hpc.vocabulary.errors import BraidError, BraidWarning, StorageError
 from braid_hpc.vocabulary.times import Moment
 
 if TYPE_CHECKING:
@@ -81,8 +83,29 @@ store_option = click.option(
 )
 
 
+@contextlib.contextmanager
+def _warnings_as_messages() -> Iterator[None]:
+    """Print warnings of this package as lines of text: for a command, where in our code they arose says nothing.
+
+    Which ones are shown, and how often, stays what the user's filters say.
+    """
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **given: Any) -> None:
+            if issubclass(category, BraidWarning):
+                messages.print_as_is(f"braid: {message}")
+            else:
+                usual(message, category, *where, **given)
+
+        warnings.showwarning = show
+        yield
+
+
 class Command(click.Command):
     """A command whose errors are one sentence and an exit code, with further diagnosis as notes below.
+
+    Warnings of this package are lines of text likewise.
 
     Parameters
     ----------
@@ -126,7 +149,8 @@ class Command(click.Command):
             What the command returns.
         """
         try:
-            return super().invoke(context)
+            with _warnings_as_messages():
+                return super().invoke(context)
         except BraidError as error:
             messages.print_as_is(f"braid: {error}")
             for note in getattr(error, "__notes__", ()):

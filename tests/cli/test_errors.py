@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from braid_hpc.cli.app import braid
+from braid_hpc.compaction.compact import compact
 from tests.cli.conftest import Braid
 
 ASKING = {
@@ -163,3 +165,21 @@ def test_a_reader_that_has_seen_enough() -> None:
         assert process.stdout.readline() == "range\n"
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+def test_a_warning_is_a_line_of_text(
+    program: Callable[..., subprocess.CompletedProcess[str]], logs: Path, tmp_path: Path
+) -> None:
+    """What is said of an index that was made again names no file of ours, and the answer comes all the same."""
+    store = tmp_path / "prov.duckdb"
+    compact(logs, store)
+    (index,) = store.with_name("prov.duckdb.d").glob("*.adjacency")
+    index.chmod(0o644)
+    index.write_bytes(b"x" * 100)
+    done = program("lineage", "model:net", "--store", store, "--format", "json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["root"] == "model:net@1"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("braid: ")
+    assert str(index) in line
+    assert "it was made again from the tables" in line
