@@ -136,6 +136,8 @@ def find_field(name: str, key: str | None = None) -> Field:
     InvalidInputError
         If there is none; names that are near it are told.
     """
+    if key is None and name in FAMILIES and name not in FIELDS and name != "value":
+        raise InvalidInputError(f"{name} has keys: name one, such as {name}.energy_keV")
     if key is None and name not in FIELDS and name != "value":
         raise InvalidInputError(f"there is no field {name!r:.80}{near(name, [*FIELDS, *FAMILIES])}")
     if key is not None and (name not in FAMILIES or not isinstance(key, str)):

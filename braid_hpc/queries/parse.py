@@ -78,6 +78,11 @@ def read_value(word: str) -> Scalar:
         return float(word)
 
 
+def _elsewhere(said: str) -> str:
+    shown = repr(said) if said.isalpha() else said
+    return f"{shown} is written {_ELSEWHERE[said]} here"
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
@@ -119,16 +124,21 @@ class _Parser:
     def any_of(self) -> Query:
         parts = [self.all_of()]
         while self.next.is_word("or") or self.next.is_sign("|"):
-            self.take()
+            self.once(self.take())
             parts.append(self.all_of())
         return self.joined(Or, parts)
 
     def all_of(self) -> Query:
         parts = [self.negated()]
         while self.next.is_word("and") or self.next.is_sign("&"):
-            self.take()
+            self.once(self.take())
             parts.append(self.negated())
         return self.joined(And, parts)
+
+    def once(self, word: Word) -> None:
+        """See that a sign between two searches does not stand twice, as elsewhere."""
+        if word.mark is Mark.SIGN and self._whole(self.at - 1) in _ELSEWHERE:
+            self.wrong(_elsewhere(self._whole(self.at - 1)), word)
 
     def joined(self, how: type[And | Or], parts: list[Query]) -> Query:
         return parts[0] if len(parts) == 1 else how(tuple(parts))
@@ -170,9 +180,10 @@ class _Parser:
         if field.holds is Holds.FLAG and not self._compares(word):
             return Condition(field, Operator.EQ, True)
         operator, negated = self.operator(start)
+        place = (self.text, self.next.start) if operator is Operator.MATCHES else None
         value, least = self.operand(field, operator)
         try:
-            found = Condition(field, operator, value, least)
+            found = Condition(field, operator, value, least, place)
         except InvalidInputError as error:
             # What is wrong with the value stands behind the operator; what is wrong with both, before it.
             fits = operator.value in str(error) and "is not compared with" in str(error)
@@ -211,23 +222,36 @@ class _Parser:
         if negated:
             self.take()
             word = self.next
+            if word.text.lower() == "like":
+                self.wrong(f"like is written ~ here, with not before it all: not {start.shown} ~ ...", word)
             if not word.is_word(*_WORDS):
                 self.wrong(self._instead("'in', 'contains', 'matches', 'similar' or 'exists' after 'not'"))
         if not self._compares(word):
             self.wrong(self._no_operator(start, word))
         self.take()
-        sign = word.text + (self.next.text if self.next.start == word.end and self.next.mark is Mark.SIGN else "")
-        if sign in _ELSEWHERE:
-            self.wrong(f"{sign} is written {_ELSEWHERE[sign]} here", word)
+        if self._whole(self.at - 1) in _ELSEWHERE:
+            self.wrong(_elsewhere(self._whole(self.at - 1)), word)
         return Operator(word.text.lower()), negated
 
+    def _whole(self, at: int) -> str:
+        """Return a sign with the sign that stands right behind it, which others write as one."""
+        word, after = self.words[at], self.words[min(at + 1, len(self.words) - 1)]
+        return word.text + (after.text if after.start == word.end and after.mark is Mark.SIGN else "")
+
     def _no_operator(self, start: Word, word: Word) -> str:
+        following = [each.text.lower() for each in self.words[self.at + 1 : self.at + 3]]
+        if word.is_word("is") and "null" in (following[0], "".join(following[:2]).removeprefix("not")):
+            said, meant = ("is not null", "exists") if following[0] == "not" else ("is null", "not exists")
+            return f"{said} is written {meant} here"
         if word.text.lower() in _ELSEWHERE:
-            return f"{word.shown} is written {_ELSEWHERE[word.text.lower()]} here"
+            return _elsewhere(word.text.lower())
+        shown = self._whole(self.at) if word.mark is Mark.SIGN else word.shown
         known = [*FIELDS, *FAMILIES, *sorted(KEYWORDS)]
-        hint = near(start.text, known) if start.mark is Mark.WORD and start.text not in known else ""
+        # Of one letter or two, everything is near.
+        asks = start.mark is Mark.WORD and start.text not in known and len(start.text) > 2
+        hint = near(start.text, known) if asks else ""
         close = f" ({start.text:.40}{hint})" if hint.startswith(": near") else ""
-        return f"a comparison was expected after {start.shown}, such as =, >, ~ or exists, and not {word.shown}{close}"
+        return f"a comparison was expected after {start.shown}, such as =, >, ~ or exists, and not {shown}{close}"
 
     def operand(self, field: Field, operator: Operator) -> tuple[Scalar | tuple[Scalar, ...] | None, float | None]:
         if operator is Operator.EXISTS:
@@ -289,6 +313,6 @@ class _Parser:
         hint = ""
         if word.mark in (Mark.WORD, Mark.QUOTED) and before is not None and self._ends_a_value(before):
             hint = ": a text with spaces stands in double quotes"
-        elif word.text in _ELSEWHERE or (word.is_sign("=") and before is not None and before.is_sign("=")):
+        elif word.is_sign("=") and before is not None and before.is_sign("="):
             hint = ": = is enough"
         return f"{wanted} was expected here, and not {word.shown}{hint}"

@@ -9,7 +9,7 @@ from typing import Any
 from braid_hpc.queries.fields import find_field
 from braid_hpc.queries.operators import Operator, Scalar
 from braid_hpc.queries.tree import And, Condition, Not, Or, Query
-from braid_hpc.queries.values import LONGEST
+from braid_hpc.queries.values import DIGITS, LONGEST
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 __all__ = ["from_json", "to_json"]
@@ -81,11 +81,23 @@ def from_json(text: str) -> Query:
     if not isinstance(text, (str, bytes)) or len(text) > 6 * LONGEST:
         raise InvalidInputError(f"a search in JSON is a text of {6 * LONGEST:,} characters at most")
     try:
-        return _read(json.loads(text))
+        return _read(json.loads(text, parse_int=_integer))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"the search is not JSON: {error}") from error
+    except _TooLong:
+        raise InvalidInputError(f"a number of more than {DIGITS} digits is too long to compare with") from None
     except RecursionError:
         raise InvalidInputError("the search in JSON is nested too deep: write it flatter") from None
+
+
+class _TooLong(Exception):
+    """A number of more digits than Python converts."""
+
+
+def _integer(text: str) -> int:
+    if len(text) > DIGITS + 1:
+        raise _TooLong
+    return int(text)
 
 
 def _read(found: Any) -> Query:
@@ -97,7 +109,9 @@ def _read(found: Any) -> Query:
             return Not(_read(parts))
     if not isinstance(found, dict) or not {"field", "operator"} <= found.keys() <= _MEMBERS:
         raise InvalidInputError(f"{json.dumps(found):.80} is no search: it has field and operator, or and, or, not")
-    if found["operator"] not in list(Operator) or not isinstance(found["field"], str):
+    if not isinstance(found["field"], str):
+        raise InvalidInputError(f"{json.dumps(found['field']):.40} is no field: that is a text")
+    if found["operator"] not in list(Operator):
         raise InvalidInputError(f"{found['operator']!r:.40} is no operator: there are {', '.join(Operator)}")
     value = found.get("value")
     given = tuple(_given(each) for each in value) if isinstance(value, list) else _given(value)

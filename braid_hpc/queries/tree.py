@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any, ClassVar
 
 from braid_hpc.queries.fields import Field, find_field
@@ -230,6 +231,9 @@ class Condition(Query):
         With what: a tuple for ``in``, None for ``exists``. A time is a text in ISO 8601, or nanoseconds since 1970.
     least : float or None
         For ``similar``: how similar at least, 0 to 1.
+    place : tuple of (str, int), or None
+        For ``matches``: the search it was read from, and where in it the expression stands. What is wrong with an
+        expression, only a store can tell.
 
     Raises
     ------
@@ -241,6 +245,7 @@ class Condition(Query):
     operator: Operator
     value: Scalar | tuple[Scalar, ...] | None = None
     least: float | None = None
+    place: tuple[str, int] | None = dataclass_field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Check it.

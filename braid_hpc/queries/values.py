@@ -13,7 +13,7 @@ from braid_hpc.vocabulary.codes import ACTIVITY_KIND, is_kind
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.times import nanoseconds
 
-__all__ = ["LONGEST", "checked_value"]
+__all__ = ["DIGITS", "LONGEST", "checked_value"]
 
 #: Characters of a search.
 LONGEST = 65_536

@@ -37,7 +37,7 @@ def noun(field: Field) -> str:
     key = field.key
     plain = WORD.fullmatch(key) is not None
     head = key.partition(".")[0]
-    if field.name == "tag" and plain and head not in FAMILIES and key not in FIELDS and key.lower() not in KEYWORDS:
+    if field.name == "tag" and plain and head not in FAMILIES and key.lower() not in (*FIELDS, *KEYWORDS):
         # What could be a misspelt field is said to be a tag.
         return f"tag.{key}" if field.meant else key
     return f"{field.name}.{key if plain else _quoted(key)}"

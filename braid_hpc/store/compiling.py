@@ -9,6 +9,7 @@ from braid_hpc.queries.fields import Holds
 from braid_hpc.queries.operators import Operator, Scalar
 from braid_hpc.queries.tree import And, Condition, Not, Query
 from braid_hpc.queries.values import LONGEST
+from braid_hpc.queries.words import mistake
 from braid_hpc.queries.written import noun
 from braid_hpc.store.comparing import (
     Bound,
@@ -293,7 +294,7 @@ class Compiler:
     def _compared(self, asked: Condition, column: str, value: Scalar) -> str:
         operator = Operator.EQ if asked.operator in (Operator.IN, Operator.NE) else asked.operator
         if operator is Operator.MATCHES:
-            check_expression(self.store._connected, str(value))
+            self._check(asked, str(value))
         holds = asked.field.holds
         if holds is Holds.TYPED:
             return f"({compared_typed(asked, value, self.bound)})"
@@ -308,6 +309,12 @@ class Compiler:
         if holds is Holds.URI and operator is Operator.EQ:
             return among_texts(column, self._spelled[str(value)], self.bound)
         return compared_text(column, asked, str(value), self.bound)
+
+    def _check(self, asked: Condition, expression: str) -> None:
+        try:
+            check_expression(self.store._connected, expression)
+        except InvalidInputError as error:
+            raise error if asked.place is None else mistake(str(error), *asked.place) from error
 
     def _spell(self, conditions: list[Condition]) -> None:
         """Find the spellings in the store that are the same, by the standard of their scheme, as those asked for."""

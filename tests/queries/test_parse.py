@@ -96,7 +96,15 @@ def test_a_search_has_one_meaning(text: str, meaning: Query) -> None:
         ('x = "a', "quotes that begin here are not closed", 4),
         ("x similar y at 7", "a number from 0 to 1", 15),
         ("Kind = x", "small letters: kind, or tag.Kind", 0),
-        ("x is 3", "is is written = here", 2),
+        ("x is 3", "'is' is written = here", 2),
+        ("x is null", "is null is written not exists here", 2),
+        ("x IS NOT NULL", "is not null is written exists here", 2),
+        ("x like y", "'like' is written ~ here", 2),
+        ("x not like y", "like is written ~ here, with not before it all: not x ~", 6),
+        ("x = 1 && y = 2", "^&& is written and here", 6),
+        ("x = 1 || y = 2", r"^\|\| is written or here", 6),
+        ("x && y", "expected after x, .* and not &&", 2),
+        ("x <> 3", "<> is written != here", 2),
         ("x not 3", "after 'not' was expected here", 6),
         ("tag. = 3", "a key was expected", 5),
         ("", "the search is empty", 0),
@@ -157,3 +165,8 @@ def test_what_is_as_deep_and_as_long_as_allowed_is_read() -> None:
 def test_what_is_no_text_is_refused(wrong: Any) -> None:
     with pytest.raises(InvalidInputError, match="is no search"):
         parse_query(wrong)
+
+
+@pytest.mark.parametrize("key", ["Time", "KIND", "Valid", "time", "Tag.x", "Value", "AND", "Run.job"])
+def test_a_tag_that_is_called_like_a_word_of_the_language_is_read_back(key: str) -> None:
+    assert repr(parse_query(str(tag(key, ">", 3)))) == repr(tag(key, ">", 3))

@@ -73,3 +73,16 @@ def test_what_is_no_search_is_refused_in_one_sentence(wrong: str) -> None:
         from_json(wrong)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ('{"field": "version", "operator": "=", "value": ' + "9" * 5_000 + "}", "a number of more than 4000 digits"),
+        ('{"field": "tag", "operator": "=", "value": 1}', "^tag has keys: name one"),
+        ('{"field": ["a"], "operator": "="}', "is no field: that is a text"),
+    ],
+)
+def test_a_mistake_is_named(wrong: str, says: str) -> None:
+    with pytest.raises(InvalidInputError, match=says):
+        from_json(wrong)

@@ -326,6 +326,16 @@ def test_what_cannot_be_asked_is_one_sentence(
     assert len(str(raised.value)) < 250
 
 
+def test_an_expression_that_is_none_is_pointed_at(asked: tuple[Store, dict[str, Any]]) -> None:
+    """Only the store can tell, and the text may be a part of a larger search by then."""
+    store, _ = asked
+    text = 'kind = data and name matches "(("'
+    for query in (text, parse_query(text), parse_query("k = 1") & parse_query(text)):
+        with pytest.raises(InvalidInputError, match="no regular expression") as raised:
+            store.find(query)
+        assert raised.value.__notes__ == [text, " " * text.index('"') + "^"]
+
+
 def test_names_of_sixty_four_kib_are_looked_for(asked: tuple[Store, dict[str, Any]]) -> None:
     store, _ = asked
     long = "🧵" * 60_000
