@@ -267,7 +267,7 @@ def status(search: str | None, store: str | None, form: str, ranks: bool, at: in
             states, _ = source("states", until=as_of is not None)
             given = {"runs": table["run"], "at": opened._at(at)}
             given |= {} if as_of is None else {"as_of": opened._as_of(as_of)}
-            table = opened.sql(_RANKS.format(states=states), given)
+            table = opened._asked(_RANKS.format(states=states), given)
     columns = _OF_RANKS if ranks else _OF_RUNS
     nothing = "there is no run in this store" if search is None else f"no run fits {search}"
     emit(columns, ([_short(name, row[name]) for name in columns] for row in table), form, nothing=nothing)

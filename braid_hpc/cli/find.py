@@ -118,7 +118,7 @@ def _hints(opened: Store, query: Query) -> list[str]:
     """Say of each key that no tag has which ones are near it, and of each field that a tag is called so too."""
     from braid_hpc.queries.fields import FIELDS, likely_fields
 
-    known = opened.sql("select distinct key from tags")["key"]
+    known = opened._asked("select distinct key from tags")["key"]
     found = []
     for name, key in dict.fromkeys((each.field.name, each.field.key) for each in query.conditions()):
         if name == "tag" and key is not None and key not in known:

@@ -32,7 +32,7 @@ def print_records(at: int | None, as_of: str | None, store: str | None, form: st
     """
     with open_chosen(store) as opened:
         then = opened._then(at, as_of)
-        versions = opened.sql(_VERSIONS, then)
+        versions = opened._asked(_VERSIONS, then)
         parents = _grouped(opened, _PARENTS, then)
         uris = _grouped(opened, _URIS, then)
         tags = tags_of(opened, versions["id"], at=at, as_of=as_of)
@@ -79,7 +79,7 @@ _URIS = """
 
 def _grouped(store: Store, query: str, then: dict[str, int]) -> dict[int, list[dict[str, Any]]]:
     found: dict[int, list[dict[str, Any]]] = {}
-    for row in store.sql(query, then):
+    for row in store._asked(query, then):
         found.setdefault(row["id"], []).append(row)
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.snapshots.answering import answering
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.snapshots.macros import MACROS
 from braid_hpc.snapshots.schema import FORMAT, MAJOR, MINOR, TABLES, VIEWS
@@ -153,7 +154,14 @@ def snapshot_number(connection: DuckDBPyConnection, path: Path) -> int:
         If the database is not a store.
     FormatTooNewError
         If it is of a newer format.
+    StorageError
+        If it does not answer as a store does.
     """
+    with answering(path):
+        return _snapshot_number(connection, path)
+
+
+def _snapshot_number(connection: DuckDBPyConnection, path: Path) -> int:
     try:
         # The catalog is not asked for the table: to list it takes DuckDB longer than all else that opens a store.
         columns = connection.execute("select * from main.meta limit 0").description
@@ -168,7 +176,10 @@ def snapshot_number(connection: DuckDBPyConnection, path: Path) -> int:
         raise FormatTooNewError(
             f"{path} is of store format {meta['major']}, this braid_hpc reads up to {MAJOR}: update braid_hpc"
         )
-    return int(connection.execute("select coalesce(max(snapshot), 0) from snapshots").fetchall()[0][0])
+    newest = int(connection.execute("select coalesce(max(snapshot), 0) from snapshots").fetchall()[0][0])
+    if not 0 <= newest < 1 << 31:
+        raise StorageError(f"{path} does not answer as a store does: it says that its newest snapshot is {newest}")
+    return newest
 
 
 def list_snapshots(file: Path, path: Path) -> dict[int, str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import operator
 import os
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
 from braid_hpc.snapshots.adjacency_layers import of_another_store
+from braid_hpc.snapshots.answering import answering
 from braid_hpc.snapshots.connect import connect_asking, refuse_two_stores, snapshot_number
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.digest import table_digests
@@ -60,6 +63,7 @@ class Opened:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._connection: Any = None
+        self._asking = threading.RLock()
         files = StoreFiles(path)
         self.path: Path = files.path
         self._files = files
@@ -72,8 +76,9 @@ class Opened:
                 raise
             raise StorageError(f"{self.path} cannot be opened: {error.strerror}") from error
         try:
-            self.snapshot = snapshot_number(self._connection, self.path)
-            refuse_two_stores(files, newest, self.snapshot)
+            with answering(self.path):
+                self.snapshot = snapshot_number(self._connection, self.path)
+                refuse_two_stores(files, newest, self.snapshot)
         except BaseException:
             self.close()
             raise
@@ -109,7 +114,7 @@ class Opened:
         # A connection of its own: what a statement begins or creates for the time being is gone with it.
         cursor = self._connected.cursor()
         try:
-            check_reading([statement.type.name for statement in cursor.extract_statements(query)])
+            check_reading(cursor.extract_statements(query))
             relation = cursor.sql(query, params=parameters)
             if relation is None:
                 raise InvalidInputError("the query is not one that answers with rows: ask with select")
@@ -118,6 +123,11 @@ class Opened:
             raise refusal(error) from error
         finally:
             cursor.close()
+
+    def _asked(self, query: str, parameters: Any = None) -> Table:
+        """Answer a statement of ours: what is wrong with it is the store's."""
+        with answering(self.path):
+            return self.sql(query, parameters)
 
     def table(self, stream: str, *, at: int | None = None, as_of: Any = None) -> Table:
         """Return all rows of a stream.
@@ -339,9 +349,14 @@ class Opened:
     def _at(self, at: int | None) -> int:
         if at is None:
             return self.snapshot
-        if isinstance(at, bool) or not isinstance(at, int) or not 1 <= at <= self.snapshot:
-            raise InvalidInputError(f"there is no snapshot {at}: this store has 1 to {self.snapshot}")
-        return at
+        if isinstance(at, (bool, str)) or not hasattr(at, "__index__"):
+            raise InvalidInputError(
+                f"{at!r:.40} is no snapshot: that is a number, from 1 to {self.snapshot} in this store"
+            )
+        number = operator.index(at)
+        if not 1 <= number <= self.snapshot:
+            raise InvalidInputError(f"there is no snapshot {number}: this store has 1 to {self.snapshot}")
+        return number
 
     def _then(self, at: int | None, as_of: Any) -> dict[str, int]:
         """Return the parameters ``$at`` and ``$as_of`` of a query."""

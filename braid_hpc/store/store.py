@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from braid_hpc.store.asking import Asking
+from braid_hpc.store.guarded import guarded
 from braid_hpc.store.questions import Questions
 from braid_hpc.store.stating import Stating
 from braid_hpc.store.versions import Versions
@@ -43,8 +44,11 @@ def open_store(path: str | os.PathLike[str] | None = None) -> Store:
     return Store(chosen)
 
 
+@guarded
 class Store(Asking, Versions, Questions, Stating):
     """A snapshot of a store, read-only; compactions that publish later ones do not disturb it.
+
+    A handle answers one thread at a time, and others wait: open one for each thread that is to ask at the same time.
 
     Parameters
     ----------

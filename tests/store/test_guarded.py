@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 
 import braid_hpc as braid
 from braid_hpc.store.store import Store
-from braid_hpc.vocabulary.errors import BraidError, InvalidInputError, ReadOnlyError, StorageError
+from braid_hpc.vocabulary.errors import BraidError, BraidWarning, InvalidInputError, ReadOnlyError, StorageError
 from tests.jobs import made, one
 
 
@@ -63,6 +67,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         "prepare x as select 1",
         "use memory",
         "vacuum",
+        "checkpoint",
+        "force checkpoint",
+        "call force_checkpoint()",
         "select 1; drop table meta",
         "select * from query('drop table meta')",
         "select getenv('HOME')",
@@ -147,3 +154,106 @@ def test_a_store_of_a_stranger_cannot_reach_a_file(store: Store, tmp_path: Path,
         assert type(found) in (StorageError, ReadOnlyError, InvalidInputError)
         assert "\n" not in str(found)
         assert "do not tell" not in str(found)
+
+
+def changed(store: Store, path: Path, *statements: str) -> Path:
+    """Copy a store and change the copy."""
+    shutil.copy(store.path.resolve(), path)
+    path.chmod(0o644)
+    with duckdb.connect(str(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+    return path
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update meta set value = 'x' where key = 'major'",
+        "delete from meta where key = 'major'",
+        "drop table snapshots",
+        "alter table snapshots rename to s; "
+        "create view snapshots as select * replace (1000000000000000000 as snapshot) from s",
+        "drop table meta; create view meta as select 'format' as key, error('boom') as value",
+    ],
+)
+def test_what_opens_as_no_store_does_is_one_error(store: Store, tmp_path: Path, statement: str) -> None:
+    path = changed(store, tmp_path / "other.duckdb", statement)
+    with pytest.raises(StorageError, match="does not answer as a store does: ") as raised:
+        braid.open(path)
+    assert "\n" not in str(raised.value)
+
+
+def other(table: str, column: str, value: str) -> str:
+    """Give a statement that puts a value into each row of a column, whatever it was bound to."""
+    return f"create or replace table {table} as select * replace ({value} as {column}) from {table}"
+
+
+@pytest.mark.parametrize(
+    ("statement", "question"),
+    [
+        (other("version_rows", "name", "null"), "graph"),
+        (other("writer_states", "state", "'weird'"), "lineage"),
+        (other("occurrences", "time", "null"), "as of"),
+        (other("version_rows", "placeholder", "'zz'"), "lineage"),
+        (other("writers", "header", "'{not json'"), "find_runs"),
+        ("create macro epoch_ns(x) as 'soon'", "as of"),
+        ("create or replace view versions as select 'x' as id, 'y' as uid", "same_content"),
+        ("create or replace view versions as select 'x' as id, 'y' as uid", "snapshots"),
+    ],
+)
+def test_whatever_a_stranger_put_into_a_store_is_one_error(
+    store: Store, tmp_path: Path, statement: str, question: str
+) -> None:
+    """Values that no store has, views that lack columns: neither a traceback, nor a fault of who asks."""
+    path = changed(store, tmp_path / "other.duckdb", statement)
+    asks: dict[str, Callable[[Store], object]] = {
+        "graph": lambda opened: opened.graph(),
+        "lineage": lambda opened: opened.lineage("data:a"),
+        "as of": lambda opened: opened.get("data:a", as_of=time.time_ns()),
+        "find_runs": lambda opened: opened.find_runs("host exists"),
+        "same_content": lambda opened: opened.same_content("data:a"),
+        "snapshots": lambda opened: opened.snapshots(),
+    }
+    with warnings.catch_warnings(), braid.open(path) as opened:
+        warnings.simplefilter("ignore", BraidWarning)
+        if question == "snapshots":
+            assert len(opened.snapshots()) == 1
+            return
+        with pytest.raises(StorageError, match="does not answer as a store does: ") as raised:
+            asks[question](opened)
+        assert "\n" not in str(raised.value)
+
+
+def test_a_call_that_is_wrong_is_the_fault_of_who_asks(store: Store) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        store.find("k = 1", whatever=1)  # type: ignore[call-arg]
+    with pytest.raises(InvalidInputError, match="DuckDB refuses the query"):
+        store.sql("select nothing from nowhere")
+    with pytest.raises(BraidError) as raised:
+        store.find({"k": "x"}, kind=object())  # type: ignore[arg-type]
+    assert not isinstance(raised.value, StorageError)
+
+
+def test_threads_with_one_handle_wait_for_each_other(store: Store) -> None:
+    """Each gets its own answer: the connection has one at a time."""
+    expected = [len(store.lineage("data:a").nodes), store.find("k = 1")["name"], len(store.find_runs())]
+
+    def ask(_: int) -> list[object]:
+        return [len(store.lineage("data:a").nodes), store.find("k = 1")["name"], len(store.find_runs())]
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(ask, range(12))) == [expected] * 12
+
+
+@pytest.mark.parametrize("at", ["1", True, 1.0, "x", np.float64(1)])
+def test_what_is_no_number_is_no_snapshot(store: Store, at: object) -> None:
+    with pytest.raises(InvalidInputError, match="is no snapshot: that is a number, from 1 to 1 in this store"):
+        store.get("data:a", at=at)  # type: ignore[arg-type]
+
+
+def test_a_number_of_numpy_is_a_snapshot(store: Store) -> None:
+    assert store.get("data:a", at=np.int64(1)) == store.get("data:a", at=1)  # type: ignore[arg-type]
+    assert store.find("k = 1", at=np.int32(1))["name"] == ["a"]  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="there is no snapshot 2: this store has 1 to 1"):
+        store.get("data:a", at=np.int64(2))  # type: ignore[arg-type]
