@@ -16,7 +16,9 @@ from braid_hpc.cli.moments import as_of_option, at_option, relation_option
 from braid_hpc.cli.output import Command, as_json, emit, format_option, messages, store_option
 from braid_hpc.snapshots.schema import RANKS
 from braid_hpc.store.sources import source
+from braid_hpc.vocabulary.encoding import to_jsonable
 from braid_hpc.vocabulary.errors import NotFoundError
+from braid_hpc.vocabulary.texts import visible
 
 if TYPE_CHECKING:
     from braid_hpc.store.store import Store
@@ -114,7 +116,7 @@ def show(reference: str, store: str | None, at: int | None, as_of: str | None, f
     with open_chosen(store) as opened:
         facts = opened.describe(reference, at=at, as_of=as_of)
     if form == "json":
-        click.echo(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
+        click.echo(json.dumps(to_jsonable(facts), ensure_ascii=False, indent=2, default=str))
         return
     rows = [(key, line) for key, value in facts.items() for line in _lines(value)]
     emit(("what", "value"), rows, "table")
@@ -199,7 +201,8 @@ def _walk(reference: str, *, down: bool, depth: int | str, store: str | None, fo
     else:
         from braid_hpc.lineage import render
 
-        click.echo({"tree": render.tree, "mermaid": render.mermaid, "dot": render.dot}[form](answer))
+        drawn = {"tree": render.tree, "mermaid": render.mermaid, "dot": render.dot}[form](answer)
+        click.echo(visible(drawn))
     if not answer.complete and form != "tree":
         messages.print(f"the answer is incomplete: {len(answer.missing)} logs are not whole", soft_wrap=True)
 

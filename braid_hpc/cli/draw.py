@@ -7,6 +7,7 @@ import click
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.moments import as_of_option, at_option
 from braid_hpc.cli.output import Command, as_json, messages, store_option
+from braid_hpc.vocabulary.texts import visible
 
 __all__ = ["graph"]
 
@@ -53,7 +54,7 @@ def graph(
     with open_chosen(store) as opened:
         found = opened.graph(reference, limit=None if everything else limit, at=at, as_of=as_of)
     text = {"json": lambda: as_json(found.to_dict()), "mermaid": found.mermaid, "dot": found.dot}[form]()
-    click.echo(text)
+    click.echo(visible(text))
     if found.left_out:
         messages.print(f"{found.note}: give a higher --limit, or --all", soft_wrap=True)
     if not found.complete:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from braid_hpc.vocabulary.errors import BraidError, BraidWarning, StorageError
+from braid_hpc.vocabulary.texts import visible
 from braid_hpc.vocabulary.times import Moment
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Messages:
         text : str
             The message.
         """
-        self._console.print(text, soft_wrap=True, markup=False, emoji=False)
+        self._console.print(visible(text), soft_wrap=True, markup=False, emoji=False)
 
 
 messages = Messages()

@@ -10,6 +10,7 @@ import click
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.moments import as_of_option, at_option, relation_option, text_format_option
 from braid_hpc.cli.output import Command, messages, store_option
+from braid_hpc.vocabulary.texts import visible
 
 __all__ = ["complete", "how", "stale", "where", "why"]
 
@@ -29,7 +30,7 @@ def show(answer: Any, form: str) -> None:
 
         click.echo(json.dumps(to_jsonable(answer.to_dict()), ensure_ascii=False, indent=2))
     else:
-        click.echo(str(answer))
+        click.echo(visible(str(answer)))
 
 
 def _warn(missing: list[Any], form: str) -> None:

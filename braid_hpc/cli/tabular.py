@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from braid_hpc.cli.output import as_text
+from braid_hpc.vocabulary.texts import visible
 
 __all__ = ["emit_table"]
 
@@ -35,18 +36,20 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str
     int
         How many rows were printed.
     """
+    names = [visible(name) for name in columns]
+    title = None if title is None else visible(title)
     numeric = [True] * len(columns)
     cells = []
     for row in rows:
-        cells.append([Text("" if value is None else as_text(value)) for value in row])
+        cells.append([Text("" if value is None else visible(as_text(value))) for value in row])
         for index, value in enumerate(row):
             numeric[index] = numeric[index] and (value is None or isinstance(value, (int, float)))
     # A pipe has no width: nothing is folded there.
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    if width is not None and _least_width(columns, cells) > width:
-        return _emit_blocks(columns, rows, title)
+    if width is not None and _least_width(names, cells) > width:
+        return _emit_blocks(names, rows, title)
     shown = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for name, right in zip(columns, numeric, strict=True):
+    for name, right in zip(names, numeric, strict=True):
         shown.add_column(Text(name), justify="right" if right else "left", overflow="fold")
     for line in cells:
         shown.add_row(*line)
@@ -74,7 +77,7 @@ def _emit_blocks(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: s
     for row in rows:
         for name, value in zip(columns, row, strict=True):
             parts = list(value) if isinstance(value, (list, tuple)) else [value]
-            texts = ["" if part is None else as_text(part) for part in parts] or [""]
+            texts = ["" if part is None else visible(as_text(part)) for part in parts] or [""]
             first = name + " " * (label - cell_len(name))
             lines.extend(((first if at == 0 else " " * label) + text).rstrip() for at, text in enumerate(texts))
         lines.append("")

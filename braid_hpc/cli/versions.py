@@ -13,6 +13,7 @@ from braid_hpc.cli.moments import as_of_option, at_option, text_format_option
 from braid_hpc.cli.output import Command, emit, format_option, store_option
 from braid_hpc.vocabulary.encoding import to_jsonable
 from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.texts import visible
 
 __all__ = ["checkout", "diff", "history"]
 
@@ -92,7 +93,7 @@ def diff(
     if form == "json":
         click.echo(json.dumps(to_jsonable(found.to_dict()), ensure_ascii=False, indent=2))
     else:
-        click.echo(str(found))
+        click.echo(visible(str(found)))
 
 
 @click.command(

@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.vocabulary.texts import visible
 from braid_hpc.vocabulary.times import Moment
 
 if TYPE_CHECKING:
@@ -209,5 +210,5 @@ def _as_numpy(scalar: pa.Scalar) -> Any:
 
 
 def _cell(value: Any) -> str:
-    text = "" if value is None else str(value)
+    text = "" if value is None else visible(str(value))
     return text.replace("\n", "\\n") if len(text) <= 60 else text[:57].replace("\n", "\\n") + "..."

@@ -235,17 +235,16 @@ def nanoseconds(time: Any) -> int | None:
             return operator.index(time)
         moment = datetime.fromisoformat(time) if isinstance(time, str) else time
         moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-        whole = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND
-        if whole != whole:
-            raise ValueError("NaT")
+        # NaT, the time that is none, ends here.
+        whole = int((moment - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND)
     except (TypeError, ValueError, AttributeError, OverflowError):
         raise InvalidInputError(
             f"{time!r:.80} is not a time: give one such as '2026-11-21T10:30:00', which is UTC if it names no zone"
         ) from None
     if not isinstance(time, str):
-        return int(whole) * 1000 + int(getattr(moment, "nanosecond", 0))
+        return whole * 1000 + int(getattr(moment, "nanosecond", 0))
     below = _NANOSECONDS.match(time)
-    return int(whole) * 1000 + (int(below[1].ljust(3, "0")) if below else 0)
+    return whole * 1000 + (int(below[1].ljust(3, "0")) if below else 0)
 
 
 def _from_numpy(time: Any) -> int:

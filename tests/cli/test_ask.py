@@ -422,3 +422,29 @@ def test_listings_of_nothing_say_so_in_one_line(cli: Braid, store: Path, tmp_pat
     ):
         done = cli(*words, "--store", of)
         assert (done.exit_code, done.stdout, done.stderr) == (0, "", f"{says}\n")
+
+
+EVIL = "a\x1b]0;title\x07\x9b2J\x00b"
+
+
+def test_what_stands_in_a_store_does_nothing_to_a_terminal(cli: Braid, tmp_path: Path) -> None:
+    """Control characters are shown as escapes where people read, and are what they are in data."""
+    with one(tmp_path / "logs") as job:
+        evil = job[0].data(EVIL, digest="x:1", tags={EVIL: EVIL})
+        job[0].data("later", digest="x:2", derived_from=evil)
+    compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    shown = EVIL.replace("\x1b", "\\x1b").replace("\x07", "\\x07").replace("\x9b", "\\x9b").replace("\x00", "\\x00")
+    for words in (
+        *(["find", "kind = data"], ["print"], ["show", EVIL], ["lineage", "later"], ["how", "later"], ["graph"]),
+        *(["where", EVIL], ["history", EVIL], ["show", EVIL + "?"], ["sql", 'select key as "a\x1bb" from tags']),
+        *(["lineage", "later", "--format", "dot"], ["lineage", "later", "--format", "mermaid"]),
+    ):
+        done = cli(*words, "--store", tmp_path / "prov.duckdb")
+        printed = done.stdout + done.stderr
+        assert done.exception is None or isinstance(done.exception, SystemExit), words
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", printed), (words, printed)
+    assert shown in cli("find", "kind = data", "--store", tmp_path / "prov.duckdb").stdout
+    data = cli("sql", "select name from versions order by name", "--format", "csv", "--store", tmp_path / "prov.duckdb")
+    assert EVIL in data.stdout
+    (row, _) = json.loads(cli("find", "kind = data", "--format", "json", "--store", tmp_path / "prov.duckdb").stdout)
+    assert row["ref"] == f"data:{EVIL}@1"
