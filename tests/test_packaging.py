@@ -191,7 +191,7 @@ def test_pins_agree_with_each_other_and_with_the_dependencies(archives: Archives
                 continue
             assert everything.setdefault(name, version) == version, f"{path.name}: {name}"
     assert {name for name in alone if everything.get(name, alone[name]) != alone[name]} == APART
-    run_pins = alone | pinned(ROOT / "requirements" / "run.txt")
+    run_pins = alone | pinned(ROOT / "requirements" / "hls4ml.txt")
     for line in metadata_of(archives.wheel).get_all("Requires-Dist", []):
         requirement = Requirement(line)
         if canonicalize_name(requirement.name) != "braid-hpc":
