@@ -22,7 +22,7 @@ GLOBUS_VENV := .venv-globus
 HLS4ML_VENV := .venv-hls4ml
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-mpich test-ranks test-openmpi test-globus test-hls4ml lint style typecheck bench bench-lineage docs faults clean
+.PHONY: help demo test test-mpich test-ranks test-openmpi test-globus test-hls lint style typecheck bench bench-lineage docs faults clean
 .PHONY: venv venv-openmpi clean-venv
 
 help: ## say what there is
@@ -135,7 +135,7 @@ test-openmpi: $(OPENMPI_VENV)/.test ## run the tests marked mpi_matrix with open
 test-globus: $(GLOBUS_VENV)/.test ## run the tests of remote steps with the packages of Globus Compute
 	$(GLOBUS_VENV)/bin/python -m pytest tests/remote
 
-test-hls4ml: $(HLS4ML_VENV)/.test ## run the test of firmware that hls4ml makes of a model, with hls4ml and g++
+test-hls: $(HLS4ML_VENV)/.test ## run the test of firmware that hls4ml makes of a model, with hls4ml and g++
 	$(HLS4ML_VENV)/bin/python -m pytest tests/collectors/test_hls.py tests/hardware
 
 lint: style typecheck ## check style and types

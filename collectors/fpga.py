@@ -200,7 +200,7 @@ class FPGACollector(Collecting):
             view = memoryview(data)
         except TypeError:
             raise InvalidInputError(f"an FPGA hands over bytes, not a {type(data).__name__}") from None
-        if not view.contiguous:
+        if not view.c_contiguous:
             view = memoryview(view.tobytes())
         if self._closed:
             raise InvalidInputError(f"the collector of {self.name} is closed")

@@ -258,6 +258,18 @@ def test_without_numba_and_with_it_the_same_is_recorded(tmp_path: Path) -> None:
             assert one == two
 
 
+def test_bytes_come_in_any_buffer(tmp_path: Path) -> None:
+    """Strided, of two dimensions, read-only, or none at all."""
+    data = np.frombuffer(frame(0, [1, 2]) + frame(1, [3, 4]), np.uint8)
+    with braid.job("adc") as run, FPGACollector(run, "adc", firmware=FIRMWARE) as fpga:
+        half = len(data) // 2
+        fpga.take(b"")
+        fpga.take(np.repeat(data[:half], 2)[::2])
+        fpga.take(memoryview(b""))
+        fpga.take(np.asfortranarray(data[half:].reshape(-1, 4)))
+        assert fpga.counts == {"bytes": len(data), "frames": 2, "words": 4, "aside": 0}
+
+
 def test_arguments_that_cannot_be_used_are_refused() -> None:
     with braid.job("adc") as run:
         with pytest.raises(InvalidInputError, match="name is a text"):

@@ -12,7 +12,7 @@ import pytest
 import braid_hpc as braid
 from braid_hpc.collectors.hls import EmulationCollector, project_firmware
 
-hls4ml: Any = pytest.importorskip("hls4ml", reason="hls4ml is installed by `make test-hls4ml` only")
+hls4ml: Any = pytest.importorskip("hls4ml", reason="hls4ml is installed by `make test-hls` only")
 
 pytestmark = [
     pytest.mark.slow,
