@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from braid_hpc.run.handles import Record
     from braid_hpc.run.recorder import Run
 
-__all__ = ["LEFT_OUT", "EmulationCollector", "project_files", "project_firmware"]
+__all__ = ["LEFT_OUT", "STAMPED", "EmulationCollector", "project_files", "project_firmware"]
 
 #: Files of a project that are no source of it: what was compiled of it here, and archives.
 LEFT_OUT = ("*.so", "*.o", "*.a", "*.tar.gz", "*.log", "__pycache__/*", "tb_data/*")
+
+#: Files that hls4ml writes with a new stamp each time: they are recorded, and do not make another firmware.
+STAMPED = ("hls4ml_config.yml", "build_lib.sh", "keras_model.keras")
 
 
 def project_files(folder: str | os.PathLike[str], *, left_out: Iterable[str] = LEFT_OUT) -> dict[str, str]:
@@ -54,7 +57,7 @@ def project_files(folder: str | os.PathLike[str], *, left_out: Iterable[str] = L
     found: dict[str, str] = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if not path.is_file() or any(fnmatch.fnmatch(part, one) for part in (name, path.name) for one in patterns):
+        if not path.is_file() or _matches(name, patterns):
             continue
         digest = blake3()
         with path.open("rb") as file:
@@ -74,8 +77,9 @@ def project_firmware(
     model: Any = None,
     registers: Mapping[str, Any] | None = None,
     left_out: Iterable[str] = LEFT_OUT,
+    stamped: Iterable[str] = STAMPED,
 ) -> Firmware:
-    """Make a firmware of a project: its digest is that of the paths and digests of all its files.
+    """Make a firmware of a project: its digest is that of the paths and digests of its files, but for stamped ones.
 
     Parameters
     ----------
@@ -91,6 +95,8 @@ def project_firmware(
         Values of its registers.
     left_out : iterable of str
         As for :func:`project_files`.
+    stamped : iterable of str
+        Patterns likewise, of files whose digests are kept and do not count.
 
     Returns
     -------
@@ -114,8 +120,9 @@ def project_firmware(
     """
     from blake3 import blake3
 
-    files = project_files(folder, left_out=left_out)
-    whole = blake3("".join(f"{path}\0{digest}\n" for path, digest in files.items()).encode())
+    files, apart = project_files(folder, left_out=left_out), tuple(stamped)
+    lasting = {path: digest for path, digest in files.items() if not _matches(path, apart)}
+    whole = blake3("".join(f"{path}\0{digest}\n" for path, digest in (lasting or files).items()).encode())
     return Firmware(
         id,
         name,
@@ -125,6 +132,11 @@ def project_firmware(
         files=files,
         tags={"project": Path(folder).absolute().as_uri()},
     )
+
+
+def _matches(path: str, patterns: tuple[str, ...]) -> bool:
+    name = path.rpartition("/")[2]
+    return any(fnmatch.fnmatchcase(part, one) for part in (path, name) for one in patterns)
 
 
 class EmulationCollector(Collecting):

@@ -53,6 +53,9 @@ def test_a_project_is_known_by_all_its_files(project: Path) -> None:
     first = project_firmware(project)
     (project / "firmware" / "top.so").write_bytes(b"compiled again")
     assert project_firmware(project).digest == first.digest
+    (project / "hls4ml_config.yml").write_text("Stamp: 1")
+    assert project_firmware(project).digest == first.digest
+    assert "hls4ml_config.yml" in project_firmware(project).files
     (project / "firmware" / "weights" / "w2.h").write_text("1, 3")
     second = project_firmware(project)
     assert second.digest != first.digest
