@@ -6,8 +6,9 @@ The layout of frames is in :mod:`braid_hpc.collectors.frames` and on the page ``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from braid_hpc.collectors.frames import DEFAULT, Aside, FrameDecoder, FrameForma
 from braid_hpc.collectors.losses import Collecting
 from braid_hpc.collectors.sequence import Missed, Order, Sequence
 from braid_hpc.collectors.sources import Gap, Source, source_of
-from braid_hpc.run.guard import passes, recording
+from braid_hpc.run.guard import passes, recording, shown, tell
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class FPGACollector(Collecting):
         Where events go.
     name : str
         Of the device.
-    firmware : Firmware or iterable of Firmware
+    firmware : Firmware or list of Firmware
         All that it may run. A frame of another one is recorded, and its firmware as unknown.
     layout : FrameFormat
         What its frames look like.
@@ -125,8 +126,7 @@ class FPGACollector(Collecting):
     Raises
     ------
     InvalidInputError
-        If there are two firmwares of one id, or something here is of the wrong type: this is the one call of a
-        collector that raises.
+        Only under ``BRAID_STRICT=1``: if there are two firmwares of one id, or something here is of the wrong type.
 
     Examples
     --------
@@ -143,24 +143,20 @@ class FPGACollector(Collecting):
         run: Run,
         name: str,
         *,
-        firmware: Firmware | Iterable[Firmware] = (),
+        firmware: Firmware | list[Firmware] | tuple[Firmware, ...] = (),
         layout: FrameFormat = DEFAULT,
         raw: Record | None = None,
         compiled: bool = False,
         reorder: int = 64,
         aside_bytes: int = ASIDE_BYTES,
     ) -> None:
-        if not isinstance(name, str) or not name:
-            raise InvalidInputError(f"a device's name is a text, not {name!r}")
-        super().__init__(run, "fpga", source=name)
-        known = [firmware] if isinstance(firmware, Firmware) else list(firmware)
-        if wrong := [one for one in known if not isinstance(one, Firmware)]:
-            raise InvalidInputError(f"firmware= takes Firmware, not {wrong[0]!r}")
-        self._known = {one.id: one for one in known}
-        if len(self._known) < len(known):
-            raise InvalidInputError("two firmwares have one id")
-        self.name = name
-        self.layout = layout
+        super().__init__(run, "fpga", source=name if isinstance(name, str) else shown(name))
+        self.name = name if self._accepts(_check_name, name) else "fpga"
+        self.layout = layout = layout if self._accepts(_check_layout, layout) else DEFAULT
+        self._known: dict[int, Firmware] = {}
+        for one in firmware if isinstance(firmware, (list, tuple)) else [firmware] if firmware else []:
+            if self._accepts(self._check_firmware, one):
+                self._known[one.id] = one
         #: Bytes taken, frames, words, and bytes that were no frame.
         self.counts = {"bytes": 0, "frames": 0, "words": 0, "aside": 0}
         self._raw = raw
@@ -171,7 +167,10 @@ class FPGACollector(Collecting):
         self._aside_left = aside_bytes
         self._stretch: _Stretch | None = None
         self._compiled = compiled
-        self._decoder = FrameDecoder(layout, compiled=compiled)
+        if compiled and find_spec("numba") is None:
+            tell(f"collector fpga of {self.name}: numba is not installed, so frames are decoded in Python")
+            self._compiled = False
+        self._decoder = FrameDecoder(layout, compiled=self._compiled)
         self._reorder = reorder
         self._sequence = self._new_sequence()
         self._columns = {key: kind for key, kind in layout.word.items() if not key.startswith("_")}
@@ -179,6 +178,23 @@ class FPGACollector(Collecting):
         self._fields = {key: kind for key, kind in fields.items() if not key.startswith("_") and key != "check"}
         self._streams: tuple[Any, Any] | None = None
         self._rooms: dict[str, NDArray[Any]] = {}
+
+    def _accepts(self, check: Callable[[Any], None], given: Any) -> bool:
+        """Whether an argument can be used; one that cannot is counted."""
+        try:
+            check(given)
+        except Exception as error:
+            if passes(error):
+                raise
+            self._refused(type(self).__name__, error, shown(given))
+            return False
+        return True
+
+    def _check_firmware(self, given: Any) -> None:
+        if not isinstance(given, Firmware):
+            raise InvalidInputError(f"firmware= takes Firmware, not {given!r}")
+        if given.id in self._known:
+            raise InvalidInputError(f"two firmwares have the id {given.id!r}")
 
     # ------------------------------------------------------------------ what comes in
 
@@ -453,6 +469,16 @@ class FPGACollector(Collecting):
             self._losses.count(
                 "not kept aside", stretch.unkept, unit="byte", first=stretch.end - stretch.unkept, last=stretch.end - 1
             )
+
+
+def _check_name(given: Any) -> None:
+    if not isinstance(given, str) or not given:
+        raise InvalidInputError(f"a device's name is a text, not {given!r}")
+
+
+def _check_layout(given: Any) -> None:
+    if not isinstance(given, FrameFormat):
+        raise InvalidInputError(f"layout= is a FrameFormat, not a {type(given).__name__}")
 
 
 #: Firmwares that nobody told of are told apart up to this number; a hostile device could send any.

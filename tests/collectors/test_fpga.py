@@ -276,8 +276,10 @@ def test_arguments_that_cannot_be_used_are_refused() -> None:
             FPGACollector(run, "")
         with pytest.raises(InvalidInputError, match="takes Firmware"):
             FPGACollector(run, "adc", firmware=["zs"])  # type: ignore[list-item]
-        with pytest.raises(InvalidInputError, match="one id"):
+        with pytest.raises(InvalidInputError, match="have the id 7"):
             FPGACollector(run, "adc", firmware=[FIRMWARE, FIRMWARE])
+        with pytest.raises(InvalidInputError, match="is a FrameFormat"):
+            FPGACollector(run, "adc", layout="default")  # type: ignore[arg-type]
         fpga = FPGACollector(run, "adc")
         with pytest.raises(InvalidInputError, match="mapping of name to value"):
             fpga.set(["threshold"])  # type: ignore[arg-type]
@@ -286,3 +288,23 @@ def test_arguments_that_cannot_be_used_are_refused() -> None:
         fpga.close()
         with pytest.raises(InvalidInputError, match="is closed"):
             fpga.take(b"late")
+
+
+def test_arguments_that_cannot_be_used_do_not_end_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be used is, and the rest is counted."""
+    monkeypatch.setenv("BRAID_STRICT", "0")
+    with braid.job("adc") as run:
+        wrong: Any = [FIRMWARE, "zs", FIRMWARE]
+        with FPGACollector(run, 7, firmware=wrong, layout=None) as fpga:  # type: ignore[arg-type]
+            assert fpga.losses.counts == {"refused": 4}
+            fpga.take(frame(0, [1]))
+            assert (fpga.name, fpga.counts["frames"], fpga.losses.total) == ("fpga", 1, 4)
+
+
+def test_without_numba_python_decodes(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Although numba was asked for; that is told."""
+    monkeypatch.setattr("braid_hpc.collectors.fpga.find_spec", lambda name: None)
+    with braid.job("adc") as run, FPGACollector(run, "adc", firmware=FIRMWARE, compiled=True) as fpga:
+        fpga.take(frame(0, [1]))
+        assert fpga.counts["frames"] == 1
+    assert "numba is not installed" in capfd.readouterr().err
