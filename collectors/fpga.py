@@ -254,10 +254,10 @@ class FPGACollector(Collecting):
                     self._skip(part)
                 else:
                     self.take(part)
-        except OSError as error:
+        except Exception as error:
             if passes(error):
                 raise
-            self._losses.count("source failed", note=f"{bytes_of.uri}: {error}")
+            self._losses.count("source failed", note=f"{bytes_of.uri}: {type(error).__name__}: {error}")
         self._end_source()
         self._losses.write()
 

@@ -161,8 +161,11 @@ class UdpSource:
         """
         buffer = bytearray(CHUNK)
         dropped = 0
+        # And not select(), which refuses the numbers of files beyond 1023.
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
         with memoryview(buffer) as view:
-            while select.select([self._socket], [], [], 0 if self._stopped else self.idle)[0]:
+            while poll.poll(0 if self._stopped else 1000 * self.idle):
                 filled = 0
                 gap: Gap | None = None
                 while gap is None and filled + _LARGEST_DATAGRAM <= CHUNK:

@@ -210,11 +210,21 @@ def test_a_source_that_fails_does_not_end_the_program(tmp_path: Path, monkeypatc
     with braid.job("adc") as run, FPGACollector(run, "adc", firmware=FIRMWARE) as fpga:
         fpga.collect(Failing())
         fpga.collect(tmp_path / "nothing")
+
+        class Broken:
+            uri = "test:broken"
+
+            def __iter__(self) -> Iterator[Any]:
+                yield 7
+                raise KeyError("of the driver")
+
+        fpga.collect(Broken())
         assert fpga.losses.counts == {
             "cut off": 1,
             "overwritten before it was read": 40,
             "datagrams dropped by the kernel": 3,
-            "source failed": 2,
+            "source failed": 3,
+            "refused": 1,
             "frames lost": 1,
         }
         assert fpga.counts["frames"] == 2
