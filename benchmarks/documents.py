@@ -252,7 +252,7 @@ def main() -> None:
     if options.inside:
         measure(options.inside, options.dir, options.count)
         return
-    count, repeat = (2_000, 1) if options.quick else (100_000, 5)
+    count, repeat = (2_000, 1) if options.quick else (50_000, 3)
     rounds: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for turn in range(repeat):
         for tail, names in (("compiled", OURS), ("python", OURS), ("peers", PEERS)):

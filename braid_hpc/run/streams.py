@@ -7,6 +7,7 @@ import struct
 import sys
 from _thread import get_ident
 from array import array
+from itertools import accumulate
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -437,13 +438,15 @@ def _variable(values: Any, kind: str) -> tuple[list[Any], int]:
     elif hasattr(values, "to_pylist"):
         values = values.to_pylist()
     wanted = str if kind == "text" else bytes
-    offsets, data = array("I", [0]), bytearray()
-    for value in values:
-        if not isinstance(value, wanted):
-            raise TypeError(f"{value!r} is not {kind}")
-        data += value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
-        offsets.append(len(data))
-    return [offsets.tobytes(), bytes(data)], len(offsets) - 1
+    values = list(values)
+    for each in set(map(type, values)):
+        if not issubclass(each, wanted):
+            wrong = next(value for value in values if type(value) is each)
+            raise TypeError(f"{wrong!r} is not {kind}")
+    parts = [value.encode("utf-8", "surrogatepass") for value in values] if kind == "text" else values
+    offsets = array("I", [0])
+    offsets.extend(accumulate(map(len, parts)))
+    return [offsets.tobytes(), b"".join(parts)], len(parts)
 
 
 def _fixed(values: Any, kind: str) -> Any:

@@ -10,6 +10,7 @@ from braid_hpc.collectors.documents.kinds import natural_kind, wider_kind
 from braid_hpc.vocabulary.event_rows import (
     HEAD,
     MOST_KEYS,
+    REST_DATA,
     REST_KEYS,
     REST_WHOLE_DATA,
     REST_WHOLE_TIMES,
@@ -185,18 +186,23 @@ class Layout:
     def _find_form(self, classes: tuple[type, ...]) -> Form | None:
         kinds = (*_HEAD_KINDS, *self.kinds, *("float64" for _ in self.keys))
         places: dict[str, list[int]] = {"wide": [], "whole": [], "texts": [], "packed": []}
+        nothing: list[str] = []
+        first, last = len(_HEAD_KINDS), len(_HEAD_KINDS) + len(self.keys)
         for place, (column, each) in enumerate(zip(kinds, classes, strict=True)):
             natural = natural_kind(each)
             if column == "bytes":
                 places["packed"].append(place)
             elif column == "float64" and natural == "int64" and place != 1:
                 places["whole"].append(place)
+            elif natural is None and first <= place < last:
+                nothing.append(self.keys[place - first])
             elif natural != column:
                 return None
             elif column in ("int64", "text"):
                 places["wide" if column == "int64" else "texts"].append(place)
         notes = self.notes()
-        first, last = len(_HEAD_KINDS), len(_HEAD_KINDS) + len(self.keys)
+        if nothing:
+            notes[REST_DATA] = dict.fromkeys(nothing)
         if values := [self.keys[place - first] for place in places["whole"] if place < last]:
             notes[REST_WHOLE_DATA] = values
         if times := [self.keys[place - last] for place in places["whole"] if place >= last]:
