@@ -8,7 +8,7 @@ the last call has returned: what the log then holds is counted, and has to be al
 - events: ten columns of float64, one call for each;
 - integers: ten columns, among them integers, a boolean and a text;
 - arrays: one column of 100 numbers in a list;
-- mixed: integers and floats change places in the same columns, and one value is missing: value by value;
+- mixed: integers stand among floats, and in a third of the events a value is missing;
 - unknown: events whose descriptor has not come;
 - pages: the same events, 1,000 a page;
 - scans: start, descriptor, one event, stop.
@@ -47,7 +47,7 @@ OURS = {
     "events": "an event of ten float64 columns",
     "integers": "an event of integers, floats, a boolean and a text",
     "arrays": "an event of one list of 100 numbers",
-    "mixed": "an event taken value by value",
+    "mixed": "an event with integers among floats, and a missing value",
     "unknown": "an event whose descriptor has not come",
     "pages": "an event in a page of 1,000",
     "scans": "a document of scans of one event",
@@ -177,7 +177,7 @@ def held(name: str, folder: Path) -> int:
     """Count the documents that a killed process has left."""
     if name not in OURS:
         path = next(folder.glob("*.jsonl"), None)
-        return len(path.read_bytes().splitlines()) if path is not None else 0
+        return path.read_bytes().count(b"\n") if path is not None else 0
     from braid_hpc.reading.directories import find_writers
     from braid_hpc.reading.survey import read_writer
     from braid_hpc.vocabulary.codes import Code
@@ -210,7 +210,8 @@ def summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     result = {
         "cpu_us": 1e6 * statistics.median(each["cpu"] for each in rounds),
         "wall_us": 1e6 * statistics.median(each["wall"] for each in rounds),
-        "held": rounds[-1]["held"] / rounds[-1]["given"],
+        "given": rounds[-1]["given"],
+        "lost": max(each["given"] - each["held"] for each in rounds),
         "rounds": len(rounds),
     }
     if calls:
@@ -221,12 +222,14 @@ def summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> str:
     """Return the figures as a Markdown table."""
-    lines = ["| what | tail | a second of CPU | a second | CPU (us) | held when killed |", "|---" * 6 + "|"]
+    lines = ["| what | tail | a second of CPU | a second | CPU (us) | lost when killed |", "|---" * 6 + "|"]
     for tail in ("compiled", "python", "peers"):
         for name, found in results[tail].items():
             title = {**OURS, **PEERS}[name]
             rates = f"{1e6 / found['cpu_us']:,.0f} | {1e6 / found['wall_us']:,.0f} | {found['cpu_us']:.1f}"
-            lines.append(f"| {title} | {tail if tail != 'peers' else '-'} | {rates} | {found['held']:.0%} |")
+            lines.append(
+                f"| {title} | {tail if tail != 'peers' else '-'} | {rates} | {found['lost']:,} of {found['given']:,} |"
+            )
     lines += [
         "",
         "One call with an event, microseconds:",

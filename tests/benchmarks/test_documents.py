@@ -24,8 +24,8 @@ def test_it_writes_its_figures_with_their_machine(tmp_path: Path) -> None:
         assert {"events", "integers", "arrays", "mixed", "unknown", "pages", "scans"} == results[tail].keys()
         for found in results[tail].values():
             assert found["cpu_us"] > 0
-            assert found["held"] == 1
-    assert results["peers"]["suitcase flushed"]["held"] == 1
+            assert found["lost"] == 0
+    assert results["peers"]["suitcase flushed"]["lost"] == 0
     table = (tmp_path / "documents.md").read_text()
     assert table.strip() == done.stdout.strip()
     assert table.count("ten float64") == 2

@@ -8,20 +8,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import bluesky.plan_stubs as bps
+import bluesky.plans as bp
+import bluesky.preprocessors as bpp
 import pytest
+import suitcase.utils.tests.conftest as suitcase
+from bluesky import RunEngine
 from event_model import DocumentNames, schema_validators
+from ophyd.sim import det, det1, direct_img, img, motor, motor1, motor2
 
 from braid_hpc.collectors.documents import DocumentCollector
 from braid_hpc.store.store import Store
 from tests.collectors.documents.instrument import Pair, check, folded
 from tests.jobs import made, one, rows
-
-bpp = pytest.importorskip("bluesky.preprocessors", reason="the tests of documents need Bluesky")
-import bluesky.plan_stubs as bps  # noqa: E402
-import bluesky.plans as bp  # noqa: E402
-import suitcase.utils.tests.conftest as suitcase  # noqa: E402
-from bluesky import RunEngine  # noqa: E402
-from ophyd.sim import det, det1, direct_img, img, motor, motor1, motor2  # noqa: E402
 
 Plan = Callable[[], Iterator[Any]]
 
