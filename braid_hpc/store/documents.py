@@ -41,7 +41,8 @@ class Documents:
         Name and uid of documents that came with different contents under one uid. The first of them by their bytes is
         given; of events this is known when they were read.
     writers : list of dict
-        ``run``, ``rank``, ``writer``, ``state`` of the logs that hold something of the run and are not complete.
+        ``run``, ``rank``, ``writer``, ``state`` of the logs of these jobs that are not complete; a rank whose log did
+        not come is ``absent``, and without a writer.
     """
 
     uid: str
@@ -304,8 +305,11 @@ def _incomplete(
         for table in tables
     ]
     rows = store.sql(
-        f"select run, rank, writer, state from ranks where run in ({' union '.join(parts)}) "
-        "and state not in ('closed', 'ended') order by run, rank, writer",
+        f"with mine as ({' union '.join(parts)}) "
+        "select run, rank, writer, state from ranks where run in (from mine) and state not in ('closed', 'ended') "
+        "union all select run, rank, null, 'absent' from "
+        "(select run, unnest(range(size))::integer as rank from runs where run in (from mine)) r "
+        "where not exists (select 1 from ranks k where k.run = r.run and k.rank = r.rank) order by run, rank, writer",
         {"uid": uid, **then, **({"descriptors": descriptors} if tables else {})},
     )
     return rows.to_pylist()

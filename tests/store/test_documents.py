@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -286,6 +287,20 @@ def test_an_earlier_snapshot_has_what_was_known_then(tmp_path: Path) -> None:
         for moment in ({"at": 1}, {"as_of": between}):
             then = store.documents(documents[0][1]["uid"], **moment)
             check(then, folded(documents[:4], documents[0][1]["uid"]))
+
+
+def test_ranks_whose_logs_did_not_come_are_named(tmp_path: Path) -> None:
+    """They may hold what is missing."""
+    documents = scan(6)
+    with Job(tmp_path / "logs", 3) as job:
+        for rank in range(3):
+            deliver(job, rank, documents[rank::3])
+        lost = job.folder(1)
+    shutil.rmtree(lost)
+    with made(tmp_path / "logs", tmp_path / "s.duckdb") as store:
+        found = store.documents(documents[0][1]["uid"])
+        assert [(each["rank"], each["writer"], each["state"]) for each in found.writers] == [(1, None, "absent")]
+        check(found, folded([*documents[0::3], *documents[2::3]], documents[0][1]["uid"]))
 
 
 def test_equal_uids_in_another_run_change_nothing(tmp_path: Path) -> None:
