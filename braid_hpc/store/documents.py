@@ -134,7 +134,7 @@ def read_documents(store: Opened, uid: str, *, then: dict[str, int]) -> Document
         documents.sort(key=lambda document: (*order_of({**document, "seq_num": 0}), canonical(document)))
     numbers = Numbers.read(store, tables, loose, found, then)
     found.missing = missing_of(found._held, numbers, wanted)
-    found.writers = _incomplete(store, place, tables, uid, list(described), then)
+    found.writers = _incomplete(store, place, tables, uid, _cleaned(list(described)), then)
     return found
 
 
@@ -177,7 +177,7 @@ class _Reader:
         return self._store.sql(
             f"select distinct document, uid, body from {self._place} where ({where}) and {THEN} "
             "order by document, uid, body",
-            {**values, **self._then},
+            {**{key: _cleaned(value) for key, value in values.items()}, **self._then},
         )
 
     def take(self, where: str, values: dict[str, Any], found: Documents) -> None:
@@ -202,13 +202,14 @@ class _Reader:
             "document in ('event', 'event_page') and about in (select unnest($uids::varchar[]))", {"uids": descriptors}
         ):
             found += [event for _, event in _apart(row["document"], decode_words(row["body"])) if type(event) is dict]
-        return found
+        # What is looked up by is escaped where UTF-8 cannot hold it.
+        return [event for event in found if event.get("descriptor") in descriptors]
 
     def take_resources(self, found: Documents, wanted: set[str]) -> None:
         """Add what the events and stream datums refer to: resources that do not name their run, and all datums."""
         held = [*found._held.get("resource", ()), *found._held.get("stream_resource", ())]
         known = {each["uid"] for each in held if type(each.get("uid")) is str}
-        ids = list(wanted)
+        ids = _cleaned(list(wanted))
         named = self._store.sql(
             f"select distinct about from {self._place} where document = 'datum' "
             f"and uid in (select unnest($ids::varchar[])) and {THEN}",
@@ -227,6 +228,11 @@ class _Reader:
             {"uids": sorted(known), "ids": ids},
             found,
         )
+
+
+def _cleaned(value: Any) -> Any:
+    """Return what is looked up as it stands in columns."""
+    return [clean(each) for each in value] if isinstance(value, list) else clean(value)
 
 
 def _apart(name: str, document: Any) -> Iterator[tuple[str, Any]]:
@@ -285,7 +291,7 @@ def _referred(
             rows = store.sql(
                 f"select distinct {name}::varchar as id from {table.place} "
                 f"where descriptor in (select unnest($uids::varchar[])) and {THEN} and typeof({name}) = 'VARCHAR'",
-                {"uids": list(described), **then},
+                {"uids": _cleaned(list(described)), **then},
             )
             found.update(each for each in rows["id"] if each is not None)
     for event in loose:

@@ -21,6 +21,7 @@ from braid_hpc.vocabulary.event_rows import (
     key_of,
     written_keys,
 )
+from braid_hpc.vocabulary.texts import clean
 from braid_hpc.vocabulary.verbatim import decode_words, encode_words
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def read_events(
     variants : int
         How many different ones have its uid; of these the first by their canonical bytes is yielded.
     """
-    ways = [_way(table, table.rows(connection(), list(described), then)) for table in tables]
+    ways = [_way(table, table.rows(connection(), [clean(uid) for uid in described], then)) for table in tables]
     loose = sorted(((order_of(event), None, event) for event in others), key=lambda item: item[0])
     group: list[Any] = []
     last: Order | None = None

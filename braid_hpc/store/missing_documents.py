@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.store.event_documents import THEN
+from braid_hpc.vocabulary.texts import clean
 
 if TYPE_CHECKING:
     from braid_hpc.store.documents import Documents
@@ -82,7 +83,7 @@ class Numbers:
         """
         names = {uid: str(each.get("name", "")) for each in found.descriptors if type(uid := each.get("uid")) is str}
         ranges: dict[str, list[Range]] = {name: [] for name in names.values()}
-        descriptors = list(names)
+        descriptors = [uid for uid in names if clean(uid) == uid]
         for table in tables:
             # Islands: a number less its place among the others is the same along a range without gaps.
             rows = store.sql(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.collectors.documents.events import append_event, append_exactly, is_event, kinds_of_value
+from braid_hpc.collectors.documents.events import LONGEST_NAME, append_event, append_exactly, is_event, kinds_of_value
 from braid_hpc.collectors.documents.kinds import DECLARED
 from braid_hpc.collectors.documents.layout import Layout
 from braid_hpc.collectors.documents.pages import events_of_page, extend_page, is_page, kinds_of_column
@@ -143,6 +143,9 @@ class DocumentCollector(Collecting):
                 self._keep("event", document)
                 return
             done = append_event(layout, document) or append_exactly(layout, document)
+            if done is None:
+                self._keep("event", document)
+                return
         rows, unkept = done
         if rows.count:
             self.taken += 1
@@ -292,6 +295,6 @@ class DocumentCollector(Collecting):
 
 def _text(value: Any) -> str:
     """Return what a document is looked up by: an empty text if it says nothing that can be."""
-    if type(value) is not str or len(value) > 4096:
+    if type(value) is not str or len(value) > LONGEST_NAME:
         return ""
     return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()

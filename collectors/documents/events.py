@@ -18,10 +18,13 @@ from braid_hpc.vocabulary.verbatim import LARGEST, Unkept, encode_words
 if TYPE_CHECKING:
     from braid_hpc.collectors.documents.layout import Layout
 
-__all__ = ["EVENT_MEMBERS", "append_event", "append_exactly", "is_event", "kinds_of_value"]
+__all__ = ["EVENT_MEMBERS", "LONGEST_NAME", "append_event", "append_exactly", "is_event", "kinds_of_value"]
 
 #: What every event of today has.
 EVENT_MEMBERS = frozenset({"seq_num", "time", "uid", "descriptor", "data", "timestamps", "filled"})
+
+#: Characters of a uid by which documents are found.
+LONGEST_NAME = 4096
 
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
 
@@ -100,7 +103,7 @@ def append_event(layout: Layout, document: dict[str, Any]) -> tuple[Any, list[Un
     return layout.append(*head, rest, *given[4:]), unkept
 
 
-def append_exactly(layout: Layout, document: dict[str, Any]) -> tuple[Any, list[Unkept]]:
+def append_exactly(layout: Layout, document: dict[str, Any]) -> tuple[Any, list[Unkept]] | None:
     """Append an event value by value: what does not fit its column goes into the rest.
 
     Parameters
@@ -112,11 +115,11 @@ def append_exactly(layout: Layout, document: dict[str, Any]) -> tuple[Any, list[
 
     Returns
     -------
-    rows : Rows
-        Its place.
-    unkept : list of Unkept
-        What could not be kept.
+    (Rows, list of Unkept) or None
+        Its place, and what could not be kept; None if no row could be found by the descriptor again.
     """
+    if len(document["descriptor"]) > LONGEST_NAME or not is_text(document["descriptor"]):
+        return None
     rest: dict[str, Any] = layout.notes()
     changed = {key: value for key, value in document.items() if key not in EVENT_MEMBERS}
     row: list[Any] = []

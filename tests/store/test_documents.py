@@ -303,6 +303,24 @@ def test_ranks_whose_logs_did_not_come_are_named(tmp_path: Path) -> None:
         check(found, folded([*documents[0::3], *documents[2::3]], documents[0][1]["uid"]))
 
 
+def test_uids_that_mean_something_elsewhere(tmp_path: Path) -> None:
+    """What UTF-8, a reference or SQL would take for something else names documents as any other text does."""
+    odd_ones = ["\udcff", "a\0b", "x@1", "id:ff", "model:y@2", "'q'", " ", "\n"]
+    documents: list[Pair] = []
+    for odd in odd_ones:
+        first = start(uid=odd)
+        of = descriptor(first, {"x": key(units=odd)}, f"primary {odd}", uid=f"of {odd}")
+        of[1]["configuration"] = {f"dev{odd}": {"data": {odd: odd}, "data_keys": {}, "timestamps": {}}}
+        events = [event(of, n, {"x": n / 2}, uid=f"{n}{odd}") for n in (1, 2)]
+        documents += [first, of, *events, page([event(of, 3, {"x": 1.5})]), stop(first, {f"primary {odd}": 3})]
+    with stored(tmp_path, documents) as store:
+        for odd in odd_ones:
+            found = store.documents(odd)
+            check(found, folded(documents, odd))
+            assert found.whole
+        assert not len(store.sql("select * from problems"))
+
+
 def test_equal_uids_in_another_run_change_nothing(tmp_path: Path) -> None:
     """Documents of runs that interleave stay apart."""
     one_run, other = scan(3), scan(5)
