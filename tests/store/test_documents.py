@@ -1,4 +1,4 @@
-"""The fold: whatever came, in pages, twice or not at all, a run is given back word for word, and says what is missing."""
+"""The fold: in pages, twice or not at all, a run is given back word for word, and what is missing is said."""
 
 from __future__ import annotations
 
