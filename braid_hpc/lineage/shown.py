@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.queries.fields import near
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND, is_kind
 from braid_hpc.vocabulary.errors import InvalidInputError
 
@@ -70,6 +69,9 @@ def check_known(connection: Any, kinds: frozenset[str]) -> None:
     for kind in sorted(kinds - _ORDINARY):
         if connection.execute("select 1 from version_rows where kind = ? limit 1", [kind]).fetchall():
             continue
+        # Here, because no question that is answered needs it.
+        from braid_hpc.queries.fields import near
+
         rows = connection.execute("select distinct kind from version_rows").fetchall()
         raise InvalidInputError(
             f"this store has nothing of kind {kind!r}{near(kind, [*(there for (there,) in rows), ACTIVITY_KIND])}"
