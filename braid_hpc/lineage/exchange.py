@@ -8,6 +8,7 @@ from braid_hpc.lineage.shown import INFLUENCED
 from braid_hpc.store.holding import FOREVER
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND, Relation
 from braid_hpc.vocabulary.errors import InvalidInputError, MissingExtraError, NotFoundError
+from braid_hpc.vocabulary.times import nanoseconds
 
 if TYPE_CHECKING:
     from braid_hpc.lineage.pictured import Pictured
@@ -179,11 +180,13 @@ def _facts(answer: Pictured) -> dict[str, dict[str, Any]]:
         if row is None:
             raise NotFoundError(f"{source.path} does not hold {node.ref} any more: it is another store")
         time = judged[row["id"]].time if row["id"] in judged else None
-        facts[node.ref] = {**row, "invalidated": None if time is None else _moment(time)}
+        times = {"time": nanoseconds(row["time"]), "end": nanoseconds(row["end"]), "invalidated": time}
+        facts[node.ref] = {**row, **{name: None if each is None else _moment(each) for name, each in times.items()}}
     return facts
 
 
 def _moment(time: int) -> Any:
+    """Return a time to the microsecond: prov's own reader takes no more."""
     import datetime
 
     return datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=time // 1000)
