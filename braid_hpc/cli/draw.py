@@ -53,8 +53,11 @@ def graph(
     """
     with open_chosen(store) as opened:
         found = opened.graph(reference, limit=None if everything else limit, at=at, as_of=as_of)
-    # JSON is not for a terminal, and has escapes of its own.
-    text = as_json(found.to_dict()) if form == "json" else visible(found.mermaid() if form == "mermaid" else found.dot())
+    if form == "json":
+        # Not for a terminal, and it has escapes of its own.
+        text = as_json(found.to_dict())
+    else:
+        text = visible(found.mermaid() if form == "mermaid" else found.dot())
     click.echo(text)
     if found.left_out:
         messages.print(f"{found.note}: give a higher --limit, or --all", soft_wrap=True)

@@ -47,8 +47,10 @@ def check_kinds(kinds: str | Iterable[str] | None) -> frozenset[str] | None:
     return found
 
 
-#: Kinds that calls of their own record: they may be asked for where there are none yet.
-_ORDINARY = frozenset({ACTIVITY_KIND, "action", "data", "fact", "model", "statement"})
+#: Kinds that calls of their own record, or that the pages name: they may be asked for where there are none yet.
+_ORDINARY = frozenset(
+    {ACTIVITY_KIND, "action", "checkpoint", "data", "dataset", "fact", "firmware", "model", "statement"}
+)
 
 
 def check_known(connection: Any, kinds: frozenset[str]) -> None:

@@ -36,7 +36,9 @@ COMMANDS_OF_NO_MOMENT = {
     "log": "as Store.snapshots",
     **dict.fromkeys(("actions list", "actions run"), "as Store.actions"),
     **dict.fromkeys(("invalidate", "revalidate", "retract"), "states something, which is of now"),
-    **dict.fromkeys(("compact", "rebuild", "create", "demo"), "makes a store"),
+    **dict.fromkeys(
+        ("compact", "rebuild", "create", "demo", "ingest bluesky"), "makes a store, or takes something into it"
+    ),
 }
 
 

@@ -92,7 +92,7 @@ def test_the_newest_as_of_a_snapshot(tmp_path: Path) -> None:
         with pytest.raises(InvalidInputError, match="there is no snapshot 3: this store has 1 to 2"):
             opened.get("model:net", at=3)
         for wrong in (0, -1, True, "1", 1.0):
-            with pytest.raises(InvalidInputError, match="there is no snapshot"):
+            with pytest.raises(InvalidInputError, match=r"is no snapshot|there is no snapshot"):
                 opened.get("model:net", at=wrong)  # type: ignore[arg-type]
 
 
