@@ -153,6 +153,7 @@ bench: $(VENV)/.test ## measure what recording, documents, compaction and lineag
 	$(BIN)/python benchmarks/compaction.py --out benchmarks/results
 	$(BIN)/python benchmarks/fpga.py --out benchmarks/results
 	$(BIN)/python benchmarks/documents.py --out benchmarks/results
+	$(BIN)/python benchmarks/mpi.py --out benchmarks/results
 	@$(MAKE) --no-print-directory bench-lineage
 
 bench-lineage: $(VENV)/.bench ## measure what questions about lineage cost, beside other engines (LINEAGE_EDGES=1000000)

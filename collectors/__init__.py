@@ -17,7 +17,7 @@ __all__ = ["modules"]
 
 #: The modules that are loaded as attributes, so that ``braid.collectors.fpga`` needs no import of its own.
 modules = (
-    *("documents", "losses", "protocol", "registry", "testing"),
+    *("documents", "losses", "mpi", "protocol", "registry", "testing"),
     *("decisions", "fpga", "frames", "hls", "sequence", "sources"),
 )
 

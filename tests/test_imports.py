@@ -31,11 +31,16 @@ print(json.dumps(new))
 # They are made of the compiled tail, so they cannot be imported where it was not built.
 COMPILED = ("braid_hpc.log.compiled", "braid_hpc.run.compiled") if compiled_module() is None else ()
 
+# They are made of mpi4py's classes, so importing them starts MPI; whoever traces a communicator has done that already.
+MADE_OF_MPI = tuple(
+    f"braid_hpc.collectors.mpi.{name}" for name in ("collectives", "communicators", "messages", "requests")
+)
+
 EVERYTHING = "\n".join(
     [
         "import braid_hpc, pkgutil, importlib",
         "for found in list(pkgutil.walk_packages(braid_hpc.__path__, 'braid_hpc.')):",
-        f"    if found.name.endswith('.__main__') or found.name in {COMPILED}: continue",
+        f"    if found.name.endswith('.__main__') or found.name in {COMPILED + MADE_OF_MPI}: continue",
         "    importlib.import_module(found.name)",
     ]
 )
@@ -90,7 +95,7 @@ def modules() -> list[str]:
             if file.endswith(".py") and file != "__main__.py":
                 path = Path(folder, file).relative_to(PACKAGE.parent).with_suffix("")
                 found.append(".".join(path.parts).removesuffix(".__init__"))
-    return sorted(set(found) - set(COMPILED))
+    return sorted(set(found) - {*COMPILED, *MADE_OF_MPI})
 
 
 def new_modules(run_ranks: RunRanks, statement: str) -> list[str]:

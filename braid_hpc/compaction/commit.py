@@ -19,6 +19,7 @@ from braid_hpc.compaction.graph import build_graph
 from braid_hpc.compaction.judgements import write_judgements
 from braid_hpc.compaction.known import Known
 from braid_hpc.compaction.ledger import Ledger, damage, write_writers
+from braid_hpc.compaction.messages import match_messages
 from braid_hpc.compaction.problems import Problem
 from braid_hpc.compaction.retractions import write_retractions
 from braid_hpc.compaction.same_content import link_same_content
@@ -168,6 +169,8 @@ def write_commit(
     out.write_problems([Problem("array", fault, run, writer) for writer, run, fault in commit.lost_arrays])
     out.write_problems([Problem("archive", fault) for fault in commit.damage])
     write_writers(out, commit.taken, ledger, digests)
+    # Last, because it depends on which logs are complete.
+    match_messages(out, sorted({facts.run for facts in commit.taken}))
     _close_commit(out, commit)
 
 

@@ -26,6 +26,7 @@ _RELATIONS = {
     str(Relation.USED): "used",
     str(Relation.GENERATED): "wasGeneratedBy",
     str(Relation.SAME_CONTENT): "alternateOf",
+    str(Relation.INFORMED): "wasInformedBy",
     INFLUENCED: "wasInfluencedBy",
 }
 

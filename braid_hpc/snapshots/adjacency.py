@@ -45,6 +45,7 @@ RELATIONS: dict[Relation, int] = {
     Relation.GENERATED: 3,
     Relation.SAME_CONTENT: 4,
     Relation.CALLED: 5,
+    Relation.INFORMED: 6,
 }
 
 #: The time of what is there always, and that of what was never retracted.

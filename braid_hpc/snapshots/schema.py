@@ -142,6 +142,15 @@ create table state_rows (
 
 create table content_rows (child bigint not null, parent bigint not null, snapshot integer not null);
 
+create table message_rows (
+    child bigint not null, parent bigint not null, messages bigint not null, bytes bigint not null,
+    snapshot integer not null);
+
+create table channel_rows (
+    run varchar not null, comm ubigint not null, source integer not null, dest integer not null, tag integer not null,
+    sent bigint not null, received bigint not null, matched bigint not null, cancelled bigint not null,
+    pending bigint not null, state varchar not null, snapshot integer not null);
+
 create schema stream;
 """
 
@@ -333,6 +342,16 @@ create view action_attempts as
     from attempt_rows t left join result_rows r on r.writer = t.writer and r.attempt = t.sequence
     left join nodes n on n.uid = t.record;
 
+create view messages as
+    select child, parent, sum(messages)::bigint as messages, sum(bytes)::bigint as bytes, min(snapshot) as snapshot
+    from message_rows group by child, parent;
+
+create view channels as
+    select * from (
+        from channel_rows qualify row_number() over (
+            partition by run, comm, source, dest, tag order by snapshot desc) = 1)
+    where sent + received + cancelled + pending > 0;
+
 create view streams as
     select stream, min(place) as place, arg_min(columns, (snapshot, writer, number)) as columns,
         arg_min(units, (snapshot, writer, number)) as units, count(distinct run) as runs,
@@ -344,7 +363,12 @@ create view problems as
     where code <> 'unresolved' or not exists (
         from edge_rows e where e.writer = p.writer and e.sequence = p.sequence and e.said = p.given)
         and not exists (
-        from attachment_rows a where a.writer = p.writer and a.sequence = p.sequence and a.id is not null);
+        from attachment_rows a where a.writer = p.writer and a.sequence = p.sequence and a.id is not null)
+    union all
+    select 'message', printf('of %d messages from rank %d to rank %d with tag %d on communicator %s, %d were received '
+            || 'and %d matched (%s)', sent, source, dest, tag, format('{:x}', comm), received, matched, state),
+        run, null, null, null, null, snapshot
+    from channels where state <> 'matched' and source >= 0 and tag >= 0;
 """
 )
 
@@ -370,6 +394,8 @@ PUBLIC_VIEWS = (
     "retractions",
     "actions",
     "action_attempts",
+    "messages",
+    "channels",
     "snapshots",
     "problems",
 )

@@ -44,6 +44,9 @@ _QUERIES = {
     "from attachment_rows a join nodes n using (id)",
     "attempts": "select statement, record, action, time, writer, sequence from attempt_rows",
     "results": "select attempt, ok, code, signal, error, output, cut, time, writer, sequence from result_rows",
+    "messages": "select c.uid, p.uid as parent, m.messages, m.bytes from messages m join nodes c on c.id = m.child "
+    "join nodes p on p.id = m.parent",
+    "channels": "select run, comm, source, dest, tag, sent, received, matched, cancelled, pending, state from channels",
     "problems": "select code, message, run, writer, sequence, given, place from problems",
 }
 

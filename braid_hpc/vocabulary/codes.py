@@ -98,6 +98,8 @@ class Relation(StrEnum):
     """From a source to a version of equal content that was made before; found when logs are merged."""
     CALLED = "wasStartedBy"
     """An activity that was begun inside another one."""
+    INFORMED = "wasInformedBy"
+    """An activity that received a message of another one; found when logs are merged."""
 
 
 class Outcome(IntEnum):

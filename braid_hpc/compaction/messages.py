@@ -1,0 +1,230 @@
+"""Messages between ranks: the half that a sender wrote down, and the half of the receiver, put together.
+
+Each half is in the log of one rank (``docs/mpi.md``). What MPI promises is that messages of one channel (communicator,
+source, destination, tag) are received in the order in which they were sent, by the receives that can take them in the
+order in which these were posted. So the k-th of the one side is the k-th of the other. A channel is followed only as
+far as that is certain, and what is certain of a part of the logs stays so when the rest comes: merging in one go and
+in many gives the same.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from braid_hpc.compaction.stream_store import quoted
+from braid_hpc.compaction.write import Writer
+from braid_hpc.vocabulary.codes import Relation
+
+__all__ = ["match_messages"]
+
+STREAM = "mpi_messages"
+#: As ``braid_hpc.collectors.mpi`` declares them; a stream of that name with others is somebody else's.
+COLUMNS = [
+    ("comm", "uint64"),
+    ("rank", "int32"),
+    ("what", "uint8"),
+    ("peer", "int32"),
+    ("tag", "int32"),
+    ("number", "int64"),
+    ("bytes", "int64"),
+    ("type", "text"),
+    ("thread", "uint32"),
+    ("activity", "int64"),
+    ("record", "text"),
+]
+
+# The rows of the runs that there is news of, as far as they are of that stream.
+_HALVES = """
+create or replace temp table mpi_halves as
+    select m._run as run, m._writer as writer, m.comm, m.rank, m.what, m.peer, m.tag, m.number, m.bytes, m.thread,
+        m.activity, m.record
+    from {place} m where m._run in (select unnest($runs)) and m._writer in (
+        select writer from stream_rows where stream = $stream and columns = $columns)
+"""
+
+# What became of each posted receive. One that any message could take is open until its message is known; so is one
+# that is about to be cancelled, and one that MPI refused.
+_RECEIVES = """
+create or replace temp table mpi_receives as
+    with each as (
+        select run, writer, comm, any_value(rank) as rank, number, bool_or(what = 3) as received,
+            bool_or(what = 5) as cancelled, bool_or(what in (4, 6)) as doubtful,
+            coalesce(any_value(peer) filter (where what = 3), any_value(peer)) as peer,
+            coalesce(any_value(tag) filter (where what = 3), any_value(tag)) as tag,
+            coalesce(max(bytes) filter (where what = 3), max(bytes)) as bytes,
+            coalesce(any_value(thread) filter (where what = 2), any_value(thread)) as thread,
+            coalesce(any_value(activity) filter (where what = 3), any_value(activity)) as activity
+        from mpi_halves where what between 2 and 6 group by run, writer, comm, number),
+    stated as (
+        select *, case when received then 'received' when cancelled then 'cancelled'
+                when doubtful or peer = -1 or tag = -1 then 'open' else 'posted' end as state,
+            row_number() over (partition by run, writer, comm order by number) - 1 = number as seen
+        from each),
+    open_from as (
+        select run, writer, comm, peer, tag, min(number) as number from stated where state = 'open'
+        group by run, writer, comm, peer, tag)
+    select s.* exclude (seen), s.seen and not exists (
+            from open_from o where o.run = s.run and o.writer = s.writer and o.comm = s.comm and o.number < s.number
+            and o.peer in (-1, s.peer) and o.tag in (-1, s.tag)) as certain
+    from stated s
+"""
+
+# Numbers within a channel; a receive that took no message has none.
+_PAIRS = """
+create or replace temp table mpi_pairs as
+    with unsent as (
+        select run, writer, comm, peer, tag, min(number) as number from mpi_halves where what = 7
+        group by run, writer, comm, peer, tag),
+    sends as (
+        select s.*, row_number() over channel - 1 = s.number
+            and s.number < coalesce(u.number, 9223372036854775807) as certain
+        from mpi_halves s left join unsent u using (run, writer, comm, peer, tag) where s.what = 1
+        window channel as (partition by s.run, s.writer, s.comm, s.peer, s.tag order by s.number)),
+    receives as (
+        select *, row_number() over (partition by run, writer, comm, peer, tag order by number) - 1 as place
+        from mpi_receives where state in ('received', 'posted')),
+    paired as (
+        select s.run, s.comm, s.rank as source, s.peer as dest, s.tag, s.number as place,
+            s.writer as sender, s.activity as sent_in, s.record, r.writer as receiver, r.activity as received_in,
+            greatest(s.bytes, r.bytes) as bytes, s.bytes = r.bytes or least(s.bytes, r.bytes) < 0 as equal,
+            s.thread as sending, r.thread as receiving
+        from sends s join receives r on r.run = s.run and r.comm = s.comm and r.peer = s.rank and r.rank = s.peer
+            and r.tag = s.tag and r.place = s.number
+        where s.certain and r.certain
+            and (r.state = 'received' or r.writer in (select unnest($complete)))),
+    followed as (
+        select *, row_number() over channel - 1 = place as reached, bool_and(equal) over channel as equal_so_far,
+            sending = first_value(sending) over channel
+                and receiving = first_value(receiving) over channel as one_thread
+        from paired
+        window channel as (partition by run, comm, source, dest, tag order by place rows unbounded preceding))
+    select * exclude (one_thread), bool_and(one_thread) over channel as one_thread_so_far from followed
+    window channel as (partition by run, comm, source, dest, tag order by place rows unbounded preceding)
+"""
+
+_MATCHED = "mpi_pairs where reached and equal_so_far and one_thread_so_far"
+
+# One edge between two activities, however many messages: what it says follows from the two, and not from the merge.
+_INFORMED = f"""
+create or replace temp table mpi_informed as
+    select c.id as child, p.id as parent, count(*) as messages, sum(m.bytes) filter (where m.bytes > 0) as bytes,
+        any_value(c.writer) as writer, any_value(c.sequence) as sequence,
+        any_value(greatest(c.begin_time, p.begin_time)) as time
+    from (select * from {_MATCHED}) m
+    join activity_rows c on c.writer = m.receiver and c.sequence = m.received_in
+    join activity_rows p on p.writer = m.sender and p.sequence = m.sent_in
+    where c.id <> p.id group by c.id, p.id
+"""
+
+_EDGES = f"""
+insert into edge_rows
+    select child, parent, '{Relation.INFORMED}', writer, sequence, null, time, $snapshot from mpi_informed i
+    where not exists (from edge_rows e where e.child = i.child and e.parent = i.parent
+        and e.relation = '{Relation.INFORMED}')
+"""
+
+_COUNTS = """
+insert into message_rows
+    select i.child, i.parent, i.messages - coalesce(k.messages, 0), coalesce(i.bytes, 0) - coalesce(k.bytes, 0),
+        $snapshot
+    from mpi_informed i left join (
+        select child, parent, sum(messages) as messages, sum(bytes) as bytes from message_rows group by child, parent) k
+        on k.child = i.child and k.parent = i.parent
+    where i.messages > coalesce(k.messages, 0)
+"""
+
+# What a message carried is used by the activity that received it, unless that one made it.
+_CARRIED = f"""
+insert into edge_rows
+    select distinct c.id, o.id, '{Relation.USED}', c.writer, c.sequence, null, greatest(c.begin_time, o.time), $snapshot
+    from (select distinct receiver, received_in, record from {_MATCHED} and record <> '') m
+    join activity_rows c on c.writer = m.receiver and c.sequence = m.received_in
+    join occurrences o on o.writer = m.record[:32]
+        and o.sequence = ('0x' || array_to_string(list_reverse(regexp_extract_all(m.record[33:], '..')), ''))::bigint
+    where not exists (from edge_rows e where e.child = c.id and e.parent = o.id and e.relation = '{Relation.USED}'
+            and e.writer = c.writer and e.sequence = c.sequence)
+        and not exists (from edge_rows e where e.child = o.id and e.parent = c.id
+            and e.relation = '{Relation.GENERATED}')
+"""
+
+# How far each channel is understood, where that has changed.
+_CHANNELS = """
+insert into channel_rows
+    with sent as (
+        select run, comm, rank as source, peer as dest, tag, count(*) as sent from mpi_halves where what = 1
+        group by all),
+    cancelled_sends as (
+        select run, comm, rank as source, peer as dest, tag, count(*) as unsent from mpi_halves where what = 7
+        group by all),
+    received as (
+        select run, comm, peer as source, rank as dest, tag, count(*) filter (where state = 'received') as received,
+            count(*) filter (where state = 'cancelled') as cancelled,
+            count(*) filter (where state in ('open', 'posted')) as pending
+        from mpi_receives group by all),
+    matched as (
+        select run, comm, source, dest, tag,
+            count(*) filter (where reached and equal_so_far and one_thread_so_far) as matched,
+            coalesce(bool_or(reached and not equal_so_far), false) as broken,
+            coalesce(bool_or(reached and equal_so_far and not one_thread_so_far), false) as ambiguous
+        from mpi_pairs group by all),
+    now as (
+        select run, comm, source, dest, tag, coalesce(sent, 0) as sent, coalesce(received, 0) as received,
+            coalesce(matched, 0) as matched, coalesce(cancelled, 0) + coalesce(unsent, 0) as cancelled,
+            coalesce(pending, 0) as pending,
+            case when broken then 'broken' when ambiguous then 'ambiguous'
+                when coalesce(matched, 0) = coalesce(sent, 0) and coalesce(matched, 0) >= coalesce(received, 0)
+                then 'matched' else 'unmatched' end as state
+        from sent full join received using (run, comm, source, dest, tag)
+        full join cancelled_sends using (run, comm, source, dest, tag)
+        full join matched using (run, comm, source, dest, tag)),
+    gone as (
+        -- Receives of any message that have one now.
+        select run, comm, source, dest, tag, 0, 0, 0, 0, 0, 'matched' from channels k
+        where run in (select run from mpi_halves) and not exists (
+            from now n where (k.run, k.comm, k.source, k.dest, k.tag) = (n.run, n.comm, n.source, n.dest, n.tag)))
+    select n.*, $snapshot from (from now union all from gone) n where not exists (
+        from channels k where (k.run, k.comm, k.source, k.dest, k.tag) = (n.run, n.comm, n.source, n.dest, n.tag)
+        and (k.sent, k.received, k.matched, k.cancelled, k.pending, k.state)
+            = (n.sent, n.received, n.matched, n.cancelled, n.pending, n.state))
+"""
+
+
+def match_messages(out: Writer, runs: list[str]) -> None:
+    """Put the halves of messages together, and write the edges that follow from them.
+
+    The rows of the runs are looked at as a whole by each commit that has news of one of them, in tables that DuckDB
+    puts on disk where memory is short.
+
+    Parameters
+    ----------
+    out : Writer
+        The commit, after everything else was written.
+    runs : list of str
+        Those that there is news of.
+    """
+    connection = out.connection
+    found = connection.execute(
+        "select distinct place from stream_rows where stream = ? and columns = ? and run in (select unnest(?))",
+        [STREAM, json.dumps(COLUMNS), runs],
+    ).fetchall()
+    if not found:
+        return
+    complete = connection.execute(
+        "select writer from ranks where state in ('closed', 'ended') and run in (select unnest(?))", [runs]
+    ).fetchall()
+    about = {"runs": runs, "stream": STREAM, "columns": json.dumps(COLUMNS)}
+    connection.execute(_HALVES.format(place=f"stream.{quoted(found[0][0])}"), about)
+    connection.execute(_RECEIVES)
+    connection.execute(_PAIRS, {"complete": [writer for (writer,) in complete]})
+    connection.execute(_INFORMED)
+    for query in (_EDGES, _CARRIED):
+        out.counts["edge_rows"] += _changed(connection.execute(query, {"snapshot": out.snapshot}))
+    for query in (_COUNTS, _CHANNELS):
+        connection.execute(query, {"snapshot": out.snapshot})
+    for table in ("halves", "receives", "pairs", "informed"):
+        connection.execute(f"drop table mpi_{table}")
+
+
+def _changed(result: Any) -> int:
+    return int(result.fetchall()[0][0])

@@ -1,0 +1,165 @@
+"""Traced communicators: subclasses of mpi4py's, and what they make of themselves."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from braid_hpc.collectors.mpi.collectives import Collectives
+from braid_hpc.collectors.mpi.journal import CALLS, MESSAGES, Journal, identify
+from braid_hpc.collectors.mpi.messages import Messages
+from braid_hpc.run.null import NullRun
+
+__all__ = ["trace"]
+
+MPI: Any = import_module("mpi4py.MPI")
+
+#: How many communicators of each group were traced, by the ranks of the group in the world.
+_COUNTS: dict[tuple[int, ...], int] = {}
+#: What is known of the world, which is one communicator however often it is traced.
+_WORLD: dict[Any, Journal] = {}
+
+
+class Traced(Messages, Collectives):
+    """What stands in front of each class of mpi4py."""
+
+    # Of those that nobody here has made, such as what a library makes of a type.
+    _journal = Journal([NullRun().stream("", {})] * 2, 0, (0, 0))
+
+    # ------------------------------------------------------------------ what is made of it
+
+    def Split(self, color: int = 0, key: int = 0) -> Any:
+        """Make a communicator of those that name the same color."""
+        return self._made("split", MPI.Comm.Split(self, color, key))
+
+    def Split_type(self, split_type: int, key: int = 0, info: Any = None) -> Any:
+        """Make a communicator of those that share something."""
+        return self._made("split", MPI.Comm.Split_type(self, split_type, key, info or MPI.INFO_NULL))
+
+    def Dup(self, info: Any = None) -> Any:
+        """Make one with the same ranks."""
+        return self._made("dup", MPI.Comm.Dup(self, info))
+
+    def Dup_with_info(self, info: Any) -> Any:
+        """Make one with the same ranks."""
+        return self._made("dup", MPI.Comm.Dup_with_info(self, info))
+
+    def Clone(self) -> Any:
+        """Make one with the same ranks."""
+        return self._made("dup", MPI.Comm.Clone(self))
+
+    def Idup(self, info: Any = None) -> Any:
+        """Begin to make one with the same ranks."""
+        made, request = MPI.Comm.Idup(self, info)
+        return self._made("dup", made), request
+
+    def Idup_with_info(self, info: Any) -> Any:
+        """Begin to make one with the same ranks."""
+        made, request = MPI.Comm.Idup_with_info(self, info)
+        return self._made("dup", made), request
+
+    def Create(self, group: Any) -> Any:
+        """Make one of a group of its ranks."""
+        return self._made("create", MPI.Comm.Create(self, group))
+
+    def Create_group(self, group: Any, tag: int = 0) -> Any:
+        """Make one of a group of its ranks, which call it alone."""
+        made = MPI.Intracomm.Create_group(self, group, tag)
+        # Not all ranks of this one count it, so that those of the group do it for themselves.
+        return made if made == MPI.COMM_NULL else self._made(("group", tag, _world_ranks(made)), made)
+
+    def Create_cart(self, dims: Any, periods: Any = None, reorder: bool = False) -> Any:
+        """Make one with the topology of a grid."""
+        return self._made("cart", MPI.Intracomm.Create_cart(self, dims, periods, reorder))
+
+    def Create_graph(self, index: Any, edges: Any, reorder: bool = False) -> Any:
+        """Make one with the topology of a graph."""
+        return self._made("graph", MPI.Intracomm.Create_graph(self, index, edges, reorder))
+
+    def Create_dist_graph(self, *given: Any, **named: Any) -> Any:
+        """Make one with the topology of a graph of which each rank knows a part."""
+        return self._made("graph", MPI.Intracomm.Create_dist_graph(self, *given, **named))
+
+    def Create_dist_graph_adjacent(self, *given: Any, **named: Any) -> Any:
+        """Make one with the topology of a graph of which each rank knows its neighbours."""
+        return self._made("graph", MPI.Intracomm.Create_dist_graph_adjacent(self, *given, **named))
+
+    def _made(self, kind: Any, made: Any) -> Any:
+        """Trace what was made; counted also by a rank that is not in it, so that all of them count alike."""
+        if made == MPI.COMM_NULL:
+            self._journal.child(kind, ())
+            return made
+        group = _world_ranks(made)
+        comm = self._journal.child(kind, group)
+        return _wrap(made, Journal(self._journal.streams, comm, (made.Get_rank(), made.Get_size())))
+
+
+class Intracomm(Traced, MPI.Intracomm):  # type: ignore[misc]
+    """A traced communicator."""
+
+
+class Cartcomm(Traced, MPI.Cartcomm):  # type: ignore[misc]
+    """A traced communicator with the topology of a grid."""
+
+    def Sub(self, remain_dims: Any) -> Any:
+        """Make communicators of the parts of the grid."""
+        return self._made("sub", MPI.Cartcomm.Sub(self, remain_dims))
+
+
+class Graphcomm(Traced, MPI.Graphcomm):  # type: ignore[misc]
+    """A traced communicator with the topology of a graph."""
+
+
+class Distgraphcomm(Traced, MPI.Distgraphcomm):  # type: ignore[misc]
+    """A traced communicator with the topology of a graph of which each rank knows a part."""
+
+
+def _world_ranks(comm: Any) -> tuple[int, ...]:
+    """Return who is in a communicator, by the ranks of the world; nobody else is asked for that."""
+    group, world = comm.Get_group(), MPI.COMM_WORLD.Get_group()
+    try:
+        return tuple(group.Translate_ranks(None, world))
+    finally:
+        group.Free()
+        world.Free()
+
+
+def _wrap(comm: Any, journal: Journal) -> Any:
+    for kind in (Cartcomm, Graphcomm, Distgraphcomm, Intracomm):
+        # The second of its bases is mpi4py's.
+        if isinstance(comm, kind.__bases__[1]):
+            wrapped = kind(comm)
+            wrapped._journal = journal
+            return wrapped
+    return comm
+
+
+def trace(comm: Any, run: Any) -> Any:
+    """Return a communicator that is traced.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm
+        Any.
+    run : Run
+        Where it is recorded.
+
+    Returns
+    -------
+    mpi4py.MPI.Comm
+        `comm` itself if it is no intracommunicator, or is traced already.
+    """
+    if isinstance(comm, Traced) or not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
+        return comm
+    is_world = comm == MPI.COMM_WORLD
+    if is_world and (known := _WORLD.get(run.writer)) is not None:
+        return _wrap(comm, known)
+    streams = [run.stream(name, columns) for name, columns in (MESSAGES, CALLS)]
+    group = _world_ranks(comm)
+    count = 0
+    if not is_world:
+        count = _COUNTS[group] = _COUNTS.get(group, 0) + 1
+    journal = Journal(streams, identify("traced", count, group), (comm.Get_rank(), comm.Get_size()))
+    if is_world:
+        _WORLD[run.writer] = journal
+    return _wrap(comm, journal)

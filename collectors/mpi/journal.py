@@ -1,0 +1,284 @@
+"""What one traced communicator writes down: its counters, and the rows of its streams."""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+from braid_hpc.run.activities import current_activity
+from braid_hpc.run.handles import record_of
+
+__all__ = [
+    "CALLS",
+    "CANCELLED",
+    "CANCELLING",
+    "FAILED",
+    "MESSAGES",
+    "POSTED",
+    "RECEIVED",
+    "SENT",
+    "UNSENT",
+    "Journal",
+    "identify",
+    "size_of",
+    "type_of",
+]
+
+#: What a row of the stream ``mpi_messages`` says. The numbers are in the logs: they never change their meaning.
+SENT, POSTED, RECEIVED, CANCELLING, CANCELLED, FAILED, UNSENT = range(1, 8)
+
+#: Name and columns of the stream of messages.
+MESSAGES = (
+    "mpi_messages",
+    {
+        "comm": "uint64",
+        "rank": "int32",
+        "what": "uint8",
+        "peer": "int32",
+        "tag": "int32",
+        "number": "int64",
+        "bytes": "int64",
+        "type": "text",
+        "thread": "uint32",
+        "activity": "int64",
+        "record": "text",
+    },
+)
+#: Name and columns of the stream of collective calls.
+CALLS = (
+    "mpi_collectives",
+    {
+        "comm": "uint64",
+        "rank": "int32",
+        "size": "int32",
+        "number": "int64",
+        "call": "text",
+        "root": "int32",
+        "bytes": "int64",
+        "thread": "uint32",
+        "activity": "int64",
+    },
+)
+
+
+def identify(*parts: Any) -> int:
+    """Return the id of a communicator, which is derived alike on all of its ranks.
+
+    Parameters
+    ----------
+    *parts : int, str or sequence of int
+        What tells it from others.
+
+    Returns
+    -------
+    int
+        64 bits.
+    """
+    return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
+
+
+def size_of(buffer: Any) -> int:
+    """Return how many bytes a buffer given to MPI has, as far as that can be told.
+
+    Parameters
+    ----------
+    buffer : object
+        A buffer, or a list of buffer, count and datatype as mpi4py takes it.
+
+    Returns
+    -------
+    int
+        Bytes; -1 if that cannot be told.
+    """
+    try:
+        if buffer.__class__ is bytes or buffer.__class__ is bytearray:
+            return len(buffer)
+        if hasattr(buffer, "nbytes"):
+            return int(buffer.nbytes)
+        if not isinstance(buffer, (list, tuple)):
+            return memoryview(buffer).nbytes
+        parts = list(buffer)
+        # mpi4py takes buffer, count, displacement and datatype, of which those in the middle may be left out.
+        kind = parts.pop() if len(parts) > 1 and hasattr(parts[-1], "Get_size") else None
+        count = parts[1] if len(parts) > 1 else None
+        if isinstance(count, int) and kind is not None:
+            return count * int(kind.Get_size())
+        # Without a count all of it is meant; with a type that has gaps, or one said by its letter, who knows.
+        if len(parts) == 1 and (kind is None or kind.Get_size() == kind.Get_extent()[1]):
+            return size_of(parts[0])
+    except (TypeError, ValueError, AttributeError, BufferError):
+        # Whatever it is, MPI is given it as it is, and says what is wrong with it.
+        return -1
+    return -1
+
+
+def type_of(buffer: Any) -> str:
+    """Return what a message consists of.
+
+    Parameters
+    ----------
+    buffer : object
+        As for :func:`size_of`.
+
+    Returns
+    -------
+    str
+        A letter of NumPy's, or the name of an MPI datatype; empty if it cannot be told.
+    """
+    kind = getattr(buffer, "dtype", None)
+    if kind is not None:
+        return str(getattr(kind, "char", kind))
+    if isinstance(buffer, (list, tuple)) and buffer:
+        last = buffer[-1]
+        if isinstance(last, str):
+            return last
+        return str(last.Get_name()) if hasattr(last, "Get_name") else type_of(buffer[0])
+    return "B" if isinstance(buffer, (bytes, bytearray)) else ""
+
+
+class Journal:
+    """The counters of a communicator on this rank, and where its rows go.
+
+    Attributes
+    ----------
+    comm : int
+        Its id.
+    rank, size : int
+        This rank in it, and how many it has.
+    record : str
+        Token of the record that messages carry now; empty if there is none.
+
+    Parameters
+    ----------
+    streams : sequence of Stream
+        Of messages and of collective calls.
+    comm : int
+        Id of the communicator.
+    place : (int, int)
+        Rank and size.
+    """
+
+    __slots__ = ("_calls", "_children", "_posted", "_rows", "_sent", "comm", "rank", "record", "size", "streams")
+
+    def __init__(self, streams: Sequence[Any], comm: int, place: tuple[int, int]) -> None:
+        self.streams = streams
+        self.comm = comm
+        self.rank, self.size = place
+        self.record = ""
+        self._rows = streams[0].append
+        self._sent: dict[tuple[int, int], int] = {}
+        self._posted = 0
+        self._calls = 0
+        self._children: dict[Any, int] = {}
+
+    # A counter is moved on before anything is called, so that a thread that comes in between takes the next number.
+
+    def sent(self, dest: int, tag: int, size: int, kind: str) -> int:
+        """Write down a message that is sent.
+
+        Parameters
+        ----------
+        dest, tag : int
+            Where it goes; not to ``PROC_NULL``.
+        size : int
+            Bytes.
+        kind : str
+            What it consists of.
+
+        Returns
+        -------
+        int
+            Its number in its channel.
+        """
+        channel = (dest, tag)
+        number = self._sent.get(channel, 0)
+        self._sent[channel] = number + 1
+        self._write(SENT, dest, tag, number, size, kind, self.record)
+        return number
+
+    def post(self) -> int:
+        """Return the number of a receive that is posted now."""
+        number = self._posted
+        self._posted = number + 1
+        return number
+
+    def note(self, what: int, peer: int, tag: int, number: int, size: int = -1, kind: str = "") -> None:
+        """Write down what became of a message.
+
+        Parameters
+        ----------
+        what : int
+            One of the numbers of this module.
+        peer, tag : int
+            The envelope; -1 where any will do.
+        number : int
+            That of its posting; of a send, that in its channel.
+        size : int
+            Bytes; -1 if that is not known yet.
+        kind : str
+            What it consists of.
+        """
+        self._write(what, peer, tag, number, size, kind, "")
+
+    def _write(self, what: int, peer: int, tag: int, number: int, size: int, kind: str, record: str) -> None:
+        inside = current_activity()
+        activity = inside.sequence if inside is not None else -1
+        thread = get_ident() & 0xFFFFFFFF
+        self._rows(self.comm, self.rank, what, peer, tag, number, size, kind, thread, activity, record)
+
+    def call(self, name: str, root: int, size: int) -> None:
+        """Write down a collective call.
+
+        Parameters
+        ----------
+        name : str
+            The call, in lower case.
+        root : int
+            Its root; -1 if it has none.
+        size : int
+            Bytes that this rank gives; -1 if that is not known.
+        """
+        number = self._calls
+        self._calls = number + 1
+        inside = current_activity()
+        activity = inside.sequence if inside is not None else -1
+        thread = get_ident() & 0xFFFFFFFF
+        self.streams[1].append(self.comm, self.rank, self.size, number, name, root, size, thread, activity)
+
+    def child(self, kind: Any, group: tuple[int, ...]) -> int:
+        """Return the id of a communicator that was made from this one.
+
+        Parameters
+        ----------
+        kind : object
+            What made it, with all that its ranks agree on.
+        group : tuple of int
+            Its ranks in the world.
+
+        Returns
+        -------
+        int
+            64 bits.
+        """
+        count = self._children.get(kind, 0)
+        self._children[kind] = count + 1
+        return identify(self.comm, kind, count, group)
+
+    def carry(self, record: Any) -> str:
+        """Have the messages from now on carry a record.
+
+        Parameters
+        ----------
+        record : Record or object
+            A handle, or what a record was made for; anything else says nothing.
+
+        Returns
+        -------
+        str
+            What they carried before, for :attr:`record`.
+        """
+        before, handle = self.record, record_of(record)
+        self.record = handle.token if handle else ""
+        return before

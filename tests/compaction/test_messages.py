@@ -1,0 +1,300 @@
+"""The halves of messages are put together as MPI delivered them, whatever came when, and never by guessing."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from braid_hpc.collectors.mpi.journal import (
+    CALLS,
+    CANCELLED,
+    CANCELLING,
+    FAILED,
+    MESSAGES,
+    POSTED,
+    RECEIVED,
+    UNSENT,
+    Journal,
+)
+from braid_hpc.compaction.compact import compact
+from braid_hpc.compaction.messages import COLUMNS
+from braid_hpc.compaction.rebuild import rebuild
+from braid_hpc.vocabulary.codes import Relation
+from tests.faults.campaign import seeds
+from tests.jobs import Job, deliver, digests, edges_of, made, rows
+
+ANY = -1
+
+
+class Ranks:
+    """Ranks that write down messages as a traced communicator does, and a network between them as MPI describes it."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.journals = [
+            Journal([run.stream(*MESSAGES), run.stream(*CALLS)], 7, (rank, job.size))
+            for rank, run in enumerate(job.runs)
+        ]
+        self.count = 0
+        #: On their way, in order, by source and destination.
+        self.under_way: dict[tuple[int, int], list[tuple[int, str]]] = {}
+        #: Arrived at a rank and not asked for: source, tag, activity that sent it.
+        self.arrived: list[list[tuple[int, int, str]]] = [[] for _ in job.runs]
+        #: Posted at a rank: number and what it takes; and those that have a message now.
+        self.posted: list[list[tuple[int, int, int]]] = [[] for _ in job.runs]
+        self.done: list[tuple[int, int, tuple[int, int, str]]] = []
+        self.truth: set[tuple[str, str]] = set()
+
+    def activity(self, rank: int) -> Any:
+        self.count += 1
+        return self.job[rank].activity(f"on-{rank}-{self.count}")
+
+    def send(self, source: int, dest: int, tag: int, size: int = 8) -> None:
+        with self.activity(source) as inside:
+            self.journals[source].sent(dest, tag, size, "d")
+        self.under_way.setdefault((source, dest), []).append((tag, inside.name))
+
+    def deliver(self, source: int, dest: int) -> None:
+        if waiting := self.under_way.get((source, dest)):
+            tag, sender = waiting.pop(0)
+            for one in self.posted[dest]:
+                if one[1] in (ANY, source) and one[2] in (ANY, tag):
+                    self.posted[dest].remove(one)
+                    self.done.append((dest, one[0], (source, tag, sender)))
+                    return
+            self.arrived[dest].append((source, tag, sender))
+
+    def post(self, rank: int, source: int, tag: int) -> None:
+        journal = self.journals[rank]
+        number = journal.post()
+        with self.activity(rank):
+            journal.note(POSTED, source, tag, number)
+        for message in self.arrived[rank]:
+            if source in (ANY, message[0]) and tag in (ANY, message[1]):
+                self.arrived[rank].remove(message)
+                self.done.append((rank, number, message))
+                return
+        self.posted[rank].append((number, source, tag))
+
+    def complete(self, which: int) -> None:
+        rank, number, (source, tag, sender) = self.done.pop(which)
+        with self.activity(rank) as inside:
+            self.journals[rank].note(RECEIVED, source, tag, number, 8, "d")
+        self.truth.add((f"activity:{inside.name}@1", f"activity:{sender}@1"))
+
+    def cancel(self, rank: int, which: int) -> None:
+        number, source, tag = self.posted[rank].pop(which)
+        self.journals[rank].note(CANCELLING, source, tag, number)
+        self.journals[rank].note(CANCELLED, source, tag, number)
+
+    def step(self, chance: random.Random) -> None:
+        """Do something that ranks and networks do."""
+        one, other = chance.randrange(self.job.size), chance.randrange(self.job.size)
+        match chance.randrange(6):
+            case 0 | 1:
+                self.send(one, other, chance.randrange(2))
+            case 2:
+                self.post(one, chance.choice([ANY, other]), chance.choice([ANY, 0, 1]))
+            case 3:
+                self.deliver(one, other)
+            case 4 if self.done:
+                self.complete(chance.randrange(len(self.done)))
+            case 5 if self.posted[one] and not chance.randrange(3):
+                self.cancel(one, chance.randrange(len(self.posted[one])))
+            case _:
+                pass
+
+    def finish(self) -> None:
+        for source, dest in list(self.under_way):
+            while self.under_way[source, dest]:
+                self.deliver(source, dest)
+        while self.done:
+            self.complete(0)
+
+
+def informed(store: Any) -> set[tuple[str, str]]:
+    return edges_of(store, str(Relation.INFORMED))
+
+
+def states(store: Any) -> list[tuple[Any, ...]]:
+    return rows(store, "select source, dest, tag, sent, received, matched, state from channels order by all")
+
+
+def test_columns_are_those_of_the_collector() -> None:
+    assert list(MESSAGES[1].items()) == COLUMNS
+
+
+def test_random_traffic_gives_its_edges_in_whatever_parts_it_comes(tmp_path: Path) -> None:
+    """Wildcards, cancelled receives, completion in another order; merged at once, in parts, and rebuilt."""
+    for seed in seeds(30, 1):
+        folder, chance = tmp_path / str(seed), random.Random(seed)
+        with Job(folder / "logs", 3) as job:
+            ranks = Ranks(job)
+            for turn in range(210):
+                ranks.step(chance)
+                if turn % 70 == 69:
+                    for rank in chance.sample(range(3), chance.randrange(1, 4)):
+                        deliver(job.folder(rank), folder / "copies")
+                    with made(folder / "copies", folder / "parts.duckdb") as store:
+                        assert informed(store) <= ranks.truth
+            ranks.finish()
+        for rank in range(3):
+            deliver(job.folder(rank), folder / "copies")
+        compact(folder / "copies", folder / "parts.duckdb")
+        with made(folder / "logs", folder / "whole.duckdb") as store:
+            assert informed(store) == ranks.truth
+            assert sum(number for (number,) in rows(store, "select messages from messages")) == len(ranks.truth)
+        whole = digests(folder / "whole.duckdb", numbers=False)
+        assert digests(folder / "parts.duckdb", numbers=False) == whole
+        rebuild(folder / "parts.duckdb", into=folder / "again.duckdb")
+        assert digests(folder / "again.duckdb", numbers=False) == whole
+
+
+def test_messages_between_two_activities_are_one_edge_with_a_count(tmp_path: Path) -> None:
+    """Walked only where it is named, and nothing cascades along it."""
+    with Job(tmp_path / "logs", 2) as job:
+        ranks = Ranks(job)
+        with job[0].activity("one"):
+            for _ in range(5):
+                ranks.journals[0].sent(1, 0, 100, "d")
+        with job[1].activity("two"):
+            for _ in range(5):
+                ranks.journals[1].note(RECEIVED, 0, 0, ranks.journals[1].post(), 100, "d")
+            job[1].data("result")
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert informed(store) == {("activity:two@1", "activity:one@1")}
+        assert rows(store, "select messages, bytes from messages") == [(5, 500)]
+        assert [node.ref for node in store.lineage("data:result").nodes] == ["data:result@1", "activity:two@1"]
+        named = store.lineage("data:result", relations=["wasGeneratedBy", "wasInformedBy"])
+        assert "activity:one@1" in [node.ref for node in named.nodes]
+        store.invalidate("activity:one", cause="wrong")
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert rows(store, "select count(*) from invalidations") == [(1,)]
+        assert all(node.valid == (node.name != "one") for node in store.lineage("data:result").nodes)
+
+
+def test_what_was_sent_with_a_record_is_used_by_the_activity_that_received_it(tmp_path: Path) -> None:
+    with Job(tmp_path / "logs", 2) as job:
+        ranks = Ranks(job)
+        with job[0].activity("one"):
+            peaks = job[0].data("peaks")
+            before = ranks.journals[0].carry(peaks)
+            ranks.journals[0].sent(1, 0, 100, "d")
+            ranks.journals[0].record = before
+            ranks.journals[0].sent(1, 1, 100, "d")
+        for tag, name in enumerate(("with", "without")):
+            with job[1].activity(name):
+                ranks.journals[1].note(RECEIVED, 0, tag, ranks.journals[1].post(), 100, "d")
+                job[1].data(f"made-{name}")
+    for part in (0, 1):
+        deliver(job.folder(1 - part), tmp_path / "copies")
+        compact(tmp_path / "copies", tmp_path / "parts.duckdb")
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert edges_of(store, "used") == {("activity:with@1", "data:peaks@1")}
+        assert "data:peaks@1" in [node.ref for node in store.lineage("data:made-with").nodes]
+        assert "data:peaks@1" not in [node.ref for node in store.lineage("data:made-without").nodes]
+    assert digests(tmp_path / "parts.duckdb", numbers=False) == digests(tmp_path / "prov.duckdb", numbers=False)
+
+
+def _pair(ranks: Ranks, number: int, *, sent: int = 8, received: int = 8) -> None:
+    with ranks.job[0].activity(f"s{number}"):
+        ranks.journals[0].sent(1, 0, sent, "d")
+    with ranks.job[1].activity(f"r{number}"):
+        ranks.journals[1].note(RECEIVED, 0, 0, ranks.journals[1].post(), received, "d")
+
+
+def test_a_channel_is_broken_from_the_pair_that_disagrees_in_bytes(tmp_path: Path) -> None:
+    with Job(tmp_path / "logs", 2) as job:
+        ranks = Ranks(job)
+        for number, received in enumerate((8, -1, 9, 8)):
+            _pair(ranks, number, received=received)
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert informed(store) == {(f"activity:r{n}@1", f"activity:s{n}@1") for n in (0, 1)}
+        assert states(store) == [(0, 1, 0, 4, 4, 2, "broken")]
+        ((message,),) = rows(store, "select message from problems where code = 'message'")
+        assert message == (
+            "of 4 messages from rank 0 to rank 1 with tag 0 on communicator 7, 4 were received and 2 matched (broken)"
+        )
+
+
+@pytest.mark.parametrize("what", [FAILED, CANCELLING, POSTED])
+def test_after_a_receive_of_which_nobody_knows_nothing_is_matched(tmp_path: Path, what: int) -> None:
+    """It may have taken a message of any channel that it could take."""
+    with Job(tmp_path / "logs", 2) as job:
+        ranks = Ranks(job)
+        _pair(ranks, 0)
+        journal = ranks.journals[1]
+        journal.note(what, ANY, 0, journal.post())
+        _pair(ranks, 1)
+        with job[0].activity("other"):
+            ranks.journals[0].sent(1, 5, 8, "d")
+        with job[1].activity("unharmed"):
+            journal.note(RECEIVED, 0, 5, journal.post(), 8, "d")
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        expected = {("activity:r0@1", "activity:s0@1"), ("activity:unharmed@1", "activity:other@1")}
+        assert informed(store) == expected
+        assert (0, 1, 0, 2, 2, 1, "unmatched") in states(store)
+
+
+def test_messages_of_a_missing_log_are_unmatched(tmp_path: Path) -> None:
+    with Job(tmp_path / "logs", 2) as job:
+        _pair(Ranks(job), 0)
+    for rank, expected in ((0, (0, 1, 0, 1, 0, 0, "unmatched")), (1, (0, 1, 0, 0, 1, 0, "unmatched"))):
+        deliver(job.folder(rank), tmp_path / f"only-{rank}")
+        with made(tmp_path / f"only-{rank}", tmp_path / f"{rank}.duckdb") as store:
+            assert states(store) == [expected]
+            assert rows(store, "select count(*) from problems where code = 'message'") == [(1,)]
+
+
+def test_a_receive_that_was_completed_unseen_is_matched_when_its_log_is_complete(tmp_path: Path) -> None:
+    """Its envelope is known since it was posted, and the ones behind it show that it took its message."""
+    with Job(tmp_path / "logs", 2) as job:
+        ranks = Ranks(job)
+        with job[0].activity("sender"):
+            ranks.journals[0].sent(1, 0, 8, "d")
+        with job[1].activity("receiver"):
+            ranks.journals[1].note(POSTED, 0, 0, ranks.journals[1].post())
+        deliver(job.folder(1), tmp_path / "copies")
+        deliver(job.folder(0), tmp_path / "copies")
+        with made(tmp_path / "copies", tmp_path / "early.duckdb") as store:
+            assert informed(store) == set()
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert informed(store) == {("activity:receiver@1", "activity:sender@1")}
+
+
+def test_a_send_that_may_be_cancelled_ends_its_channel(tmp_path: Path) -> None:
+    with Job(tmp_path / "logs", 2) as job:
+        ranks = Ranks(job)
+        _pair(ranks, 0)
+        number = ranks.journals[0].sent(1, 0, 8, "d")
+        ranks.journals[0].note(UNSENT, 1, 0, number)
+        _pair(ranks, 1)
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert informed(store) == {("activity:r0@1", "activity:s0@1")}
+        assert states(store) == [(0, 1, 0, 3, 2, 1, "unmatched")]
+
+
+def test_threads_on_one_channel_are_ambiguous(tmp_path: Path) -> None:
+    from threading import Thread
+
+    with Job(tmp_path / "logs", 2) as job:
+        ranks = Ranks(job)
+        _pair(ranks, 0)
+        other = Thread(target=_pair, args=(ranks, 1))
+        other.start()
+        other.join()
+        _pair(ranks, 2)
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert informed(store) == {("activity:r0@1", "activity:s0@1")}
+        assert states(store) == [(0, 1, 0, 3, 3, 1, "ambiguous")]
+
+
+def test_a_stream_of_that_name_with_other_columns_is_left_alone(tmp_path: Path) -> None:
+    with Job(tmp_path / "logs", 1) as job:
+        job[0].stream("mpi_messages", {"comm": "text"}).append("mine")
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert rows(store, "select comm from stream.mpi_messages") == [("mine",)]
+        assert informed(store) == set()
