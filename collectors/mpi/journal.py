@@ -21,6 +21,7 @@ __all__ = [
     "SENT",
     "UNSENT",
     "Journal",
+    "describe",
     "identify",
     "size_of",
     "type_of",
@@ -77,6 +78,28 @@ def identify(*parts: Any) -> int:
         64 bits.
     """
     return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
+
+
+def describe(buffer: Any) -> tuple[int, str]:
+    """Return size and type of a buffer given to MPI.
+
+    Parameters
+    ----------
+    buffer : object
+        As for :func:`size_of`.
+
+    Returns
+    -------
+    size : int
+        As from :func:`size_of`.
+    kind : str
+        As from :func:`type_of`.
+    """
+    try:
+        return buffer.nbytes, buffer.dtype.char
+    except AttributeError:
+        # No array of NumPy's.
+        return size_of(buffer), type_of(buffer)
 
 
 def size_of(buffer: Any) -> int:
@@ -195,7 +218,7 @@ class Journal:
         channel = (dest, tag)
         number = self._sent.get(channel, 0)
         self._sent[channel] = number + 1
-        self._write(SENT, dest, tag, number, size, kind, self.record)
+        self.note(SENT, dest, tag, number, size, kind, self.record)
         return number
 
     def post(self) -> int:
@@ -204,7 +227,9 @@ class Journal:
         self._posted = number + 1
         return number
 
-    def note(self, what: int, peer: int, tag: int, number: int, size: int = -1, kind: str = "") -> None:
+    def note(
+        self, what: int, peer: int, tag: int, number: int, size: int = -1, kind: str = "", record: str = ""
+    ) -> None:
         """Write down what became of a message.
 
         Parameters
@@ -219,10 +244,9 @@ class Journal:
             Bytes; -1 if that is not known yet.
         kind : str
             What it consists of.
+        record : str
+            Token of the record that it carries.
         """
-        self._write(what, peer, tag, number, size, kind, "")
-
-    def _write(self, what: int, peer: int, tag: int, number: int, size: int, kind: str, record: str) -> None:
         inside = current_activity()
         activity = inside.sequence if inside is not None else -1
         thread = get_ident() & 0xFFFFFFFF

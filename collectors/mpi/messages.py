@@ -6,17 +6,16 @@ import contextlib
 import functools
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any, TypeAlias
+from typing import Any
 
-from braid_hpc.collectors.mpi.journal import FAILED, POSTED, UNSENT, Journal, size_of, type_of
-from braid_hpc.collectors.mpi.requests import Message, Pending, Prequest, Receiving, Request, Sending, received
+from braid_hpc.collectors.mpi.journal import FAILED, POSTED, UNSENT, Journal, describe, type_of
+from braid_hpc.collectors.mpi.requests import Message, Receiving, Sending, received, repeated, watched
 
 __all__ = ["Messages"]
 
 MPI: Any = import_module("mpi4py.MPI")
 _Comm, _Status, _BYTE = MPI.Comm, MPI.Status, MPI.BYTE
 _ANY_SOURCE, _ANY_TAG, _PROC_NULL = MPI.ANY_SOURCE, MPI.ANY_TAG, MPI.PROC_NULL
-_Ends: TypeAlias = "tuple[Sending | None, Receiving | None]"
 
 
 def _dumps(thing: Any) -> bytes:
@@ -29,15 +28,16 @@ def _sender(name: str) -> Any:
     plain = getattr(_Comm, name)
 
     @functools.wraps(plain)
-    def send(self: Messages, buf: Any, dest: int, tag: int = 0) -> None:
-        if dest != _PROC_NULL:
-            number = self._journal.sent(dest, tag, size_of(buf), type_of(buf))
-            try:
-                return plain(self, buf, dest, tag)  # type: ignore[no-any-return]
-            except BaseException:
-                self._journal.note(UNSENT, dest, tag, number)
-                raise
-        return plain(self, buf, dest, tag)  # type: ignore[no-any-return]
+    def send(self: Messages, buf: Any, dest: int, tag: int = 0) -> Any:
+        if dest == _PROC_NULL:
+            return plain(self, buf, dest, tag)
+        size, kind = describe(buf)
+        number = self._journal.sent(dest, tag, size, kind)
+        try:
+            return plain(self, buf, dest, tag)
+        except BaseException:
+            self._journal.note(UNSENT, dest, tag, number)
+            raise
 
     return send
 
@@ -67,8 +67,15 @@ def _beginner(name: str) -> Any:
 
     @functools.wraps(plain)
     def send(self: Messages, buf: Any, dest: int, tag: int = 0) -> Any:
-        pending = None if dest == _PROC_NULL else self._sending(buf, dest, tag)
-        return self._request(pending, plain, buf, dest, tag)
+        if dest == _PROC_NULL:
+            return watched(plain(self, buf, dest, tag), None)
+        pending = Sending(self._journal, dest, tag, *describe(buf))
+        pending.begin()
+        try:
+            return watched(plain(self, buf, dest, tag), pending)
+        except BaseException:
+            pending.fail()
+            raise
 
     return send
 
@@ -81,10 +88,15 @@ def _pickling_beginner(name: str) -> Any:
     @functools.wraps(null)
     def send(self: Messages, obj: Any, dest: int, tag: int = 0) -> Any:
         if dest == _PROC_NULL:
-            return Request(null(self, obj, dest, tag))
+            return watched(null(self, obj, dest, tag), None)
         data = _dumps(obj)
-        pending = Sending(self._journal, dest, tag, "pickle", size=len(data))
-        return self._request(pending, plain, (data, _BYTE), dest, tag)
+        pending = Sending(self._journal, dest, tag, len(data), "pickle")
+        pending.begin()
+        try:
+            return watched(plain(self, (data, _BYTE), dest, tag), pending)
+        except BaseException:
+            pending.fail()
+            raise
 
     return send
 
@@ -96,7 +108,7 @@ def _initiator(name: str) -> Any:
     @functools.wraps(plain)
     def init(self: Messages, buf: Any, dest: int, tag: int = 0) -> Any:
         request = plain(self, buf, dest, tag)
-        return Prequest(request, None if dest == _PROC_NULL else self._sending(buf, dest, tag))
+        return repeated(request, None if dest == _PROC_NULL else Sending(self._journal, dest, tag, *describe(buf)))
 
     return init
 
@@ -146,7 +158,8 @@ class Messages:
         """Receive into a buffer."""
         if source == _PROC_NULL:
             return _Comm.Recv(self, buf, source, tag, status)  # type: ignore[no-any-return]
-        status = _Status() if status is None else status
+        if status is None:
+            status = _Status()
         number = self._journal.post()
         try:
             _Comm.Recv(self, buf, source, tag, status)
@@ -159,7 +172,8 @@ class Messages:
         """Receive an object."""
         if source == _PROC_NULL:
             return _Comm.recv(self, buf, source, tag, status)
-        status = _Status() if status is None else status
+        if status is None:
+            status = _Status()
         number = self._journal.post()
         try:
             message = _Comm.recv(self, buf, source, tag, status)
@@ -178,18 +192,12 @@ class Messages:
         return self._begun(_Comm.irecv, buf, source, tag, "pickle")
 
     def _begun(self, begin: Any, buf: Any, source: int, tag: int, kind: str) -> Any:
-        pending = None if source == _PROC_NULL else Receiving(self._journal, source, tag, kind)
-        return self._request(pending, begin, buf, source, tag)
-
-    def _sending(self, buf: Any, dest: int, tag: int) -> Sending:
-        return Sending(self._journal, dest, tag, type_of(buf), size=size_of(buf))
-
-    def _request(self, pending: Pending | None, begin: Any, *given: Any) -> Any:
-        if pending is None:
-            return Request(begin(self, *given))
+        if source == _PROC_NULL:
+            return watched(begin(self, buf, source, tag), None)
+        pending = Receiving(self._journal, source, tag, kind)
         pending.begin()
         try:
-            return Request(begin(self, *given), pending)
+            return watched(begin(self, buf, source, tag), pending)
         except BaseException:
             pending.fail()
             raise
@@ -197,7 +205,7 @@ class Messages:
     def Recv_init(self, buf: Any, source: int = _ANY_SOURCE, tag: int = _ANY_TAG) -> Any:
         """Make a request that receives each time it is started."""
         request = _Comm.Recv_init(self, buf, source, tag)
-        return Prequest(request, None if source == _PROC_NULL else Receiving(self._journal, source, tag, type_of(buf)))
+        return repeated(request, None if source == _PROC_NULL else Receiving(self._journal, source, tag, type_of(buf)))
 
     # ------------------------------------------------------------------ probes
 
@@ -243,10 +251,14 @@ class Messages:
     ) -> None:
         """Send a buffer and receive another one."""
         status = _Status() if status is None else status
-        ends = self._both(sendbuf, dest, sendtag, recvbuf, source, recvtag)
-        with _together(ends):
+        begun = self._both(sendbuf, dest, sendtag, source, recvtag)
+        try:
             _Comm.Sendrecv(self, sendbuf, dest, sendtag, recvbuf, source, recvtag, status)
-        _end(ends, status)
+        except BaseException:
+            self._refused(begun, dest, sendtag, source, recvtag)
+            raise
+        if begun[1] >= 0:
+            received(self._journal, begun[1], status, type_of(recvbuf))
 
     def Sendrecv_replace(
         self,
@@ -259,10 +271,25 @@ class Messages:
     ) -> None:
         """Send a buffer and receive into it."""
         status = _Status() if status is None else status
-        ends = self._both(buf, dest, sendtag, buf, source, recvtag)
-        with _together(ends):
+        begun = self._both(buf, dest, sendtag, source, recvtag)
+        try:
             _Comm.Sendrecv_replace(self, buf, dest, sendtag, source, recvtag, status)
-        _end(ends, status)
+        except BaseException:
+            self._refused(begun, dest, sendtag, source, recvtag)
+            raise
+        if begun[1] >= 0:
+            received(self._journal, begun[1], status, type_of(buf))
+
+    def _both(self, buf: Any, dest: int, sendtag: int, source: int, recvtag: int) -> tuple[int, int]:
+        """Write down a send; return its number and that of a receive, -1 for what goes nowhere."""
+        sent = -1 if dest == _PROC_NULL else self._journal.sent(dest, sendtag, *describe(buf))
+        return sent, -1 if source == _PROC_NULL else self._journal.post()
+
+    def _refused(self, begun: tuple[int, int], dest: int, sendtag: int, source: int, recvtag: int) -> None:
+        if begun[0] >= 0:
+            self._journal.note(UNSENT, dest, sendtag, begun[0])
+        if begun[1] >= 0:
+            self._failed(source, recvtag, begun[1])
 
     def Isendrecv(
         self,
@@ -274,19 +301,26 @@ class Messages:
         recvtag: int = _ANY_TAG,
     ) -> Any:
         """Begin to send a buffer and to receive another one."""
-        ends = self._both(sendbuf, dest, sendtag, recvbuf, source, recvtag)
-        with _together(ends):
+        send, receive = self._ends(sendbuf, dest, sendtag, recvbuf, source, recvtag)
+        with _together(send, receive):
             request = _Comm.Isendrecv(self, sendbuf, dest, sendtag, recvbuf, source, recvtag)
-        return Request(request, ends[1])
+        return watched(request, receive)
 
     def Isendrecv_replace(
         self, buf: Any, dest: int, sendtag: int = 0, source: int = _ANY_SOURCE, recvtag: int = _ANY_TAG
     ) -> Any:
         """Begin to send a buffer and to receive into it."""
-        ends = self._both(buf, dest, sendtag, buf, source, recvtag)
-        with _together(ends):
+        send, receive = self._ends(buf, dest, sendtag, buf, source, recvtag)
+        with _together(send, receive):
             request = _Comm.Isendrecv_replace(self, buf, dest, sendtag, source, recvtag)
-        return Request(request, ends[1])
+        return watched(request, receive)
+
+    def _ends(
+        self, sendbuf: Any, dest: int, sendtag: int, recvbuf: Any, source: int, recvtag: int
+    ) -> tuple[Sending | None, Receiving | None]:
+        send = None if dest == _PROC_NULL else Sending(self._journal, dest, sendtag, *describe(sendbuf))
+        receive = None if source == _PROC_NULL else Receiving(self._journal, source, recvtag, type_of(recvbuf))
+        return send, receive
 
     def sendrecv(
         self,
@@ -304,14 +338,9 @@ class Messages:
         request.Wait()
         return message
 
-    def _both(self, sendbuf: Any, dest: int, sendtag: int, recvbuf: Any, source: int, recvtag: int) -> _Ends:
-        send = None if dest == _PROC_NULL else self._sending(sendbuf, dest, sendtag)
-        receive = None if source == _PROC_NULL else Receiving(self._journal, source, recvtag, type_of(recvbuf))
-        return send, receive
-
 
 @contextlib.contextmanager
-def _together(ends: _Ends) -> Iterator[None]:
+def _together(*ends: Sending | Receiving | None) -> Iterator[None]:
     """Begin both ends of an exchange; should MPI refuse it, nobody knows what became of them."""
     for pending in ends:
         if pending is not None:
@@ -323,8 +352,3 @@ def _together(ends: _Ends) -> Iterator[None]:
             if pending is not None:
                 pending.fail()
         raise
-
-
-def _end(ends: _Ends, status: Any) -> None:
-    if ends[1] is not None:
-        ends[1].end(status)

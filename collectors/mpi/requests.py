@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
 from braid_hpc.collectors.mpi.journal import (
     CANCELLED,
@@ -16,11 +16,11 @@ from braid_hpc.collectors.mpi.journal import (
     type_of,
 )
 
-__all__ = ["Message", "Pending", "Prequest", "Receiving", "Request", "Sending", "received"]
+__all__ = ["Message", "Prequest", "Receiving", "Request", "Sending", "received", "repeated", "watched"]
 
 MPI: Any = import_module("mpi4py.MPI")
-_ANY_SOURCE, _ANY_TAG, _PROC_NULL, _BYTE = MPI.ANY_SOURCE, MPI.ANY_TAG, MPI.PROC_NULL, MPI.BYTE
-_Status = MPI.Status
+_ANY_SOURCE, _ANY_TAG, _BYTE = MPI.ANY_SOURCE, MPI.ANY_TAG, MPI.BYTE
+_Status, _Wait, _wait = MPI.Status, MPI.Request.Wait, MPI.Request.wait
 
 
 def received(journal: Journal, number: int, status: Any, kind: str) -> None:
@@ -40,8 +40,8 @@ def received(journal: Journal, number: int, status: Any, kind: str) -> None:
     journal.note(RECEIVED, status.source, status.tag, number, status.Get_count(_BYTE), kind)
 
 
-class Pending:
-    """What is known of a message that is under way.
+class Receiving:
+    """A receive that is under way.
 
     Parameters
     ----------
@@ -53,10 +53,10 @@ class Pending:
         What it consists of.
     """
 
-    __slots__ = ("journal", "kind", "number", "peer", "tag")
+    __slots__ = ("_journal", "kind", "number", "peer", "tag")
 
     def __init__(self, journal: Journal, peer: int, tag: int, kind: str) -> None:
-        self.journal = journal
+        self._journal = journal
         self.peer = -1 if peer == _ANY_SOURCE else peer
         self.tag = -1 if tag == _ANY_TAG else tag
         self.kind = kind
@@ -64,75 +64,71 @@ class Pending:
 
     def begin(self) -> None:
         """Write down that it is posted, before MPI is told so."""
+        self.number = self._journal.post()
+        self._journal.note(POSTED, self.peer, self.tag, self.number, -1, self.kind)
 
     def cancel(self) -> None:
         """Write down that it may be cancelled."""
+        self._journal.note(CANCELLING, self.peer, self.tag, self.number, -1, self.kind)
 
     def fail(self) -> None:
-        """Write down that MPI refused it, so that nobody knows what became of it."""
-
-    def end(self, status: Any) -> None:
-        """Write down how it ended."""
-
-
-class Receiving(Pending):
-    """A receive that is under way."""
-
-    __slots__ = ()
-
-    def begin(self) -> None:
-        """Write down that it is posted, before MPI is told so."""
-        self.number = self.journal.post()
-        self.journal.note(POSTED, self.peer, self.tag, self.number, kind=self.kind)
-
-    def cancel(self) -> None:
-        """Write down that it may be cancelled."""
-        self.journal.note(CANCELLING, self.peer, self.tag, self.number, kind=self.kind)
+        """Write down that MPI refused it, so that nobody knows which message it took."""
+        self._journal.note(FAILED, self.peer, self.tag, self.number, -1, self.kind)
 
     def end(self, status: Any) -> None:
         """Write down its message, or that it was cancelled."""
         if status.Is_cancelled():
-            self.journal.note(CANCELLED, self.peer, self.tag, self.number, kind=self.kind)
+            self._journal.note(CANCELLED, self.peer, self.tag, self.number, -1, self.kind)
         else:
-            received(self.journal, self.number, status, self.kind)
-
-    def fail(self) -> None:
-        """Write down that nobody knows which message it took."""
-        self.journal.note(FAILED, self.peer, self.tag, self.number, kind=self.kind)
+            received(self._journal, self.number, status, self.kind)
 
 
-class Sending(Pending):
+class Sending:
     """A send that is under way.
 
     Parameters
     ----------
-    journal, peer, tag, kind
-        As of :class:`Pending`.
+    journal, peer, tag
+        As of :class:`Receiving`.
     size : int
         Bytes.
+    kind : str
+        What it consists of.
     """
 
-    __slots__ = ("size",)
+    __slots__ = ("_journal", "kind", "number", "peer", "size", "tag")
 
-    def __init__(self, journal: Journal, peer: int, tag: int, kind: str, *, size: int) -> None:
-        super().__init__(journal, peer, tag, kind)
+    def __init__(self, journal: Journal, peer: int, tag: int, size: int, kind: str) -> None:
+        self._journal = journal
+        self.peer = peer
+        self.tag = tag
         self.size = size
+        self.kind = kind
+        self.number = -1
 
     def begin(self) -> None:
-        """Write down that it is sent."""
-        self.number = self.journal.sent(self.peer, self.tag, self.size, self.kind)
+        """Write down that it is sent, before MPI is told so."""
+        self.number = self._journal.sent(self.peer, self.tag, self.size, self.kind)
 
     def cancel(self) -> None:
         """Write down that it may not be sent after all."""
-        self.journal.note(UNSENT, self.peer, self.tag, self.number, kind=self.kind)
+        self._journal.note(UNSENT, self.peer, self.tag, self.number, -1, self.kind)
 
     fail = cancel
+
+    def end(self, status: Any) -> None:
+        """Nothing is to be said of a send that is complete."""
+
+
+Pending: TypeAlias = "Sending | Receiving"
 
 
 class _Watched:
     """A request of which it is known what it is for; in front of a class of mpi4py."""
 
-    _pending: Pending | None = None
+    __slots__ = ()
+
+    _pending: Pending | None
 
     def Cancel(self) -> None:
         """Mark it for cancellation."""
@@ -147,26 +143,36 @@ class _Watched:
     def _ended(self, status: Any) -> None:
         pending = self._pending
         if pending is not None:
-            self._pending = None
+            # In the slots of each class that has this one in front.
+            self._pending = None  # type: ignore[misc]
             pending.end(status)
 
     def Wait(self, status: Any = None) -> Any:
         """Wait for it."""
-        status = _Status() if status is None else status
-        done = MPI.Request.Wait(self, status)
+        pending = self._pending
+        if pending.__class__ is not Receiving:
+            return _Wait(self, status)
+        if status is None:
+            status = _Status()
+        done = _Wait(self, status)
         self._ended(status)
         return done
 
     def wait(self, status: Any = None) -> Any:
         """Wait for it, and return what came."""
-        status = _Status() if status is None else status
-        message = MPI.Request.wait(self, status)
+        pending = self._pending
+        if pending.__class__ is not Receiving:
+            return _wait(self, status)
+        if status is None:
+            status = _Status()
+        message = _wait(self, status)
         self._ended(status)
         return message
 
     def Test(self, status: Any = None) -> Any:
         """Test it."""
-        status = _Status() if status is None else status
+        if status is None:
+            status = _Status()
         flag = MPI.Request.Test(self, status)
         if flag:
             self._ended(status)
@@ -174,7 +180,8 @@ class _Watched:
 
     def test(self, status: Any = None) -> Any:
         """Test it, and return what came."""
-        status = _Status() if status is None else status
+        if status is None:
+            status = _Status()
         flag, message = MPI.Request.test(self, status)
         if flag:
             self._ended(status)
@@ -303,25 +310,37 @@ def _some_ended(requests: Any, indices: Any, statuses: list[Any]) -> None:
 
 
 class Request(_Watched, MPI.Request):  # type: ignore[misc]
-    """A request of a traced communicator."""
+    """A request of a traced communicator; :func:`watched` makes it."""
 
-    def __new__(cls, request: Any, pending: Pending | None = None) -> Request:
-        """Take over what mpi4py made."""
-        new: Request = MPI.Request.__new__(cls, request)
-        new._pending = pending
-        return new
+    __slots__ = ("_pending",)
+
+
+def watched(request: Any, pending: Pending | None) -> Request:
+    """Return a request that says how it ends.
+
+    Parameters
+    ----------
+    request : mpi4py.MPI.Request
+        What mpi4py made.
+    pending : Sending, Receiving or None
+        What it is for.
+
+    Returns
+    -------
+    Request
+        In its place.
+    """
+    new = Request(request)
+    new._pending = pending
+    return new
 
 
 class Prequest(_Watched, MPI.Prequest):  # type: ignore[misc]
-    """A persistent request of a traced communicator."""
+    """A persistent request of a traced communicator; :func:`repeated` makes it."""
 
-    _each: Pending | None = None
+    __slots__ = ("_each", "_pending")
 
-    def __new__(cls, request: Any, each: Pending | None = None) -> Prequest:
-        """Take over what mpi4py made; `each` is what every start of it begins."""
-        new: Prequest = MPI.Prequest.__new__(cls, request)
-        new._each = each
-        return new
+    _each: Pending | None
 
     def _begin(self) -> None:
         if self._each is not None:
@@ -340,6 +359,26 @@ class Prequest(_Watched, MPI.Prequest):  # type: ignore[misc]
             if isinstance(request, Prequest):
                 request._begin()
         MPI.Prequest.Startall(requests)
+
+
+def repeated(request: Any, each: Pending | None) -> Prequest:
+    """Return a persistent request that says what each of its starts begins.
+
+    Parameters
+    ----------
+    request : mpi4py.MPI.Prequest
+        What mpi4py made.
+    each : Sending, Receiving or None
+        What it is for.
+
+    Returns
+    -------
+    Prequest
+        In its place.
+    """
+    new = Prequest(request)
+    new._each, new._pending = each, None
+    return new
 
 
 class Message(MPI.Message):  # type: ignore[misc]
@@ -379,9 +418,9 @@ class Message(MPI.Message):  # type: ignore[misc]
     def Irecv(self, buf: Any) -> Any:
         """Begin to receive it."""
         pending = self._taken(type_of(buf))
-        return Request(MPI.Message.Irecv(self, buf), pending)
+        return watched(MPI.Message.Irecv(self, buf), pending)
 
     def irecv(self) -> Any:
         """Begin to receive it."""
         pending = self._taken("pickle")
-        return Request(MPI.Message.irecv(self), pending)
+        return watched(MPI.Message.irecv(self), pending)
