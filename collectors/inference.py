@@ -1,0 +1,362 @@
+"""What a model infers, batch by batch: which weights, of what input, which outputs, how long it took.
+
+:func:`record_inference` wraps any callable on arrays. :mod:`braid_hpc.collectors.models` has what knows ONNX Runtime,
+PyTorch and estimators as scikit-learn has them, and :mod:`braid_hpc.collectors.weights` looks at what was loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from braid_hpc.collectors.losses import Collecting
+from braid_hpc.collectors.outputs import Threshold, columns_of, digest_of_input, ids_of, rows_of
+from braid_hpc.collectors.weights import Loaded, loaded_model
+from braid_hpc.run.guard import passes, recording, shown
+from braid_hpc.run.handles import Record, record_of
+from braid_hpc.vocabulary.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from braid_hpc.run.recorder import Run
+
+__all__ = ["BATCHES", "FORMS", "SOURCES", "Inference", "Threshold", "record_inference"]
+
+#: Columns of the stream ``<name>_batches``.
+BATCHES = {
+    "batch": "uint64",
+    "rows": "uint64",
+    "row": "int64",
+    "latency_ns": "uint64",
+    "input_digest": "text",
+    "source": "text",
+    "outputs": "uint64",
+    "precision": "text",
+    "device": "text",
+    "error": "text",
+}
+#: Sets of columns that are told apart; outputs of any further one are lost, and counted.
+FORMS = 64
+#: Sources that are remembered as said already; beyond that an edge may be said twice, which is harmless.
+SOURCES = 1024
+
+
+class Inference(Collecting):
+    """A callable that gives what `predict` gives, and records it; made by :func:`record_inference`.
+
+    Attributes
+    ----------
+    name : str
+        Of what is inferred: rows are in the streams ``<name>_outputs`` and ``<name>_batches``.
+    loaded : Loaded
+        Which version of the model it is, and whether the weights were looked at.
+    batches : int
+        How many it has seen.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        predict: Callable[..., Any],
+        *,
+        model: Any,
+        name: str = "inference",
+        weights: Any = None,
+        digest: str | None = None,
+        outputs: Any = None,
+        units: Mapping[str, str] | None = None,
+        extra: Callable[[Any, Any], Mapping[str, Any]] | None = None,
+        thresholds: Any = (),
+        source: Any = None,
+        precision: str = "",
+        device: str = "",
+        digest_inputs: bool = True,
+    ) -> None:
+        super().__init__(run, "inference", source=name)
+        self._predict = predict
+        self.name = name
+        self.batches = self._samples = 0
+        self._outputs, self._extra, self._units = outputs, extra, dict(units or {})
+        self._thresholds = [thresholds] if isinstance(thresholds, Threshold) else list(thresholds)
+        self._precision, self._device, self._digests = str(precision), str(device), bool(digest_inputs)
+        self._source, self._ids = source, None
+        self._said: set[bytes] = set()
+        self._forms: dict[Any, Any] = {}
+        self._record: Any = None
+        self._about: Any = None
+        self.loaded = Loaded(model)
+        self._look(model, weights, digest)
+
+    @recording
+    def _look(self, model: Any, weights: Any, digest: str | None) -> None:
+        """Find out which version was loaded."""
+        self.loaded = loaded_model(self._run, model, weights=weights, digest=digest)
+        if self.loaded.verdict == "mismatch":
+            self._losses.count("weights of another version", note=self.loaded.note)
+            self._losses.write()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what `predict` returns, the object itself, or raise what it raises.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Given to `predict`; the first of them is the batch.
+
+        Returns
+        -------
+        object
+            The result.
+        """
+        batch = self._batch_of(args, kwargs)
+        digest = self.seen(batch)
+        began = time.perf_counter_ns()
+        try:
+            result = self._predict(*args, **kwargs)
+        except BaseException as error:
+            self.failed(error, time.perf_counter_ns() - began, digest=digest, batch=batch)
+            raise
+        self.take(batch, result, time.perf_counter_ns() - began, digest=digest)
+        return result
+
+    def _batch_of(self, args: Any, kwargs: Any) -> Any:
+        """Return the batch among the arguments of a call."""
+        return args[0] if args else next(iter(kwargs.values()), None)
+
+    def _refused(self, call: str, error: Exception, given: str) -> Any:
+        super()._refused(call, error, given)
+        return ""
+
+    @contextlib.contextmanager
+    def about(self, *, ids: Any = None, source: Any = None) -> Iterator[Inference]:
+        """Say what the batches of a ``with`` block are.
+
+        Parameters
+        ----------
+        ids : sequence of int or str, optional
+            Of the samples of the next batch, in its order.
+        source : Record or str, optional
+            The record that the batches are, or were taken from.
+
+        Yields
+        ------
+        Inference
+            Itself.
+        """
+        before = self._ids, self._source
+        self._ids, self._source = ids, source if source is not None else self._source
+        try:
+            yield self
+        finally:
+            self._ids, self._source = before
+
+    @recording
+    def seen(self, batch: Any) -> str:
+        """Digest a batch before it is given to a model, which may change it.
+
+        Parameters
+        ----------
+        batch : array, mapping or sequence of arrays
+            The input.
+
+        Returns
+        -------
+        str
+            As that of a record with ``array=batch``; empty if there is none, or nothing is recorded.
+        """
+        if not self._digests or not self._run or self._closed:
+            return ""
+        found = digest_of_input(batch)
+        if not found:
+            self._losses.count("input without a digest", unit="batch", first=self.batches, note=type(batch).__name__)
+        return found
+
+    @recording
+    def take(self, batch: Any, result: Any, latency_ns: int, *, digest: str = "") -> None:
+        """Record a batch that was inferred by other means than calling this.
+
+        Parameters
+        ----------
+        batch : array, mapping or sequence of arrays
+            The input.
+        result : array, mapping or sequence of arrays
+            The outputs: one row for each sample.
+        latency_ns : int
+            How long it took, nanoseconds.
+        digest : str
+            What :meth:`seen` gave for the batch.
+
+        Raises
+        ------
+        InvalidInputError
+            Only under ``BRAID_STRICT=1``: if the time is no number.
+        """
+        if not self._run or self._closed:
+            return
+        latency = _duration(latency_ns)
+        number = self.batches
+        self.batches += 1
+        ids, self._ids = self._ids, None
+        try:
+            columns = columns_of(result, self._outputs)
+            if self._extra is not None:
+                columns.update(columns_of(self._extra(batch, result), None))
+            rows = rows_of(columns)
+            for threshold in self._thresholds:
+                columns[threshold.name] = threshold.passed(columns)
+            samples, first = ids_of(ids, rows, self._samples)
+        except Exception as error:
+            # The program's own functions may raise anything here, and so may what only looks like an array.
+            if passes(error) and not isinstance(error, InvalidInputError):
+                raise
+            note = f"{error}" if isinstance(error, InvalidInputError) else f"{type(error).__name__}: {error}"
+            self._losses.count("outputs are no rows", unit="batch", first=number, note=note)
+            self._write_batch(number, 0, -1, latency, digest, batch, note)
+            self._losses.write()
+            return
+        self._samples += rows if first is not None else 0
+        record = self._record_of_outputs()
+        place = self._append(number, samples, columns, rows)
+        self._write_batch(number, rows, place, latency, digest, batch, "")
+        for threshold in self._thresholds:
+            threshold.state(self._run, record, number, columns[threshold.name], samples)
+
+    @recording
+    def failed(self, error: BaseException, latency_ns: int, *, digest: str = "", batch: Any = None) -> None:
+        """Record that a batch was given to the model, which raised.
+
+        Parameters
+        ----------
+        error : BaseException
+            What it raised.
+        latency_ns : int
+            How long it took, nanoseconds.
+        digest : str
+            What :meth:`seen` gave for the batch.
+        batch : array, optional
+            The input.
+        """
+        if not self._run or self._closed:
+            return
+        number = self.batches
+        self.batches += 1
+        self._ids = None
+        self._write_batch(number, 0, -1, _duration(latency_ns), digest, batch, _told(error))
+
+    # ------------------------------------------------------------------ what is written
+
+    def _append(self, number: int, samples: Any, columns: dict[str, Any], rows: int) -> int:
+        if not rows:
+            return -1
+        form = (samples[0], *((name, kind) for name, (kind, _) in columns.items()))
+        stream = self._forms.get(form)
+        if stream is None:
+            if len(self._forms) >= FORMS:
+                self._losses.count("too many kinds of outputs", unit="batch", first=number)
+                return -1
+            kinds = {"batch": "uint64", "sample": samples[0], **{name: kind for name, (kind, _) in columns.items()}}
+            units = {name: unit for name, unit in self._units.items() if name in kinds}
+            stream = self._run.stream(f"{self.name}_outputs", kinds, units=units, derived_from=self._record)
+            self._forms[form] = stream
+        import numpy as np
+
+        values = {name: values for name, (_, values) in columns.items()}
+        return int(
+            stream.extend({"batch": np.full(rows, number, np.uint64), "sample": samples[1], **values}).first or 0
+        )
+
+    def _write_batch(
+        self, number: int, rows: int, place: int, latency: int, digest: str, batch: Any, error: str
+    ) -> None:
+        record = self._record_of_outputs()
+        source = self._derive(batch)
+        self._about.append(
+            *(number, rows, place, latency, digest, source, record.sequence, self._precision, self._device, error[:300])
+        )
+
+    def _record_of_outputs(self) -> Record:
+        """Return the record that all outputs are rows of, which descends from what they were made with."""
+        if self._record is None:
+            settings = {
+                "precision": self._precision,
+                "device": self._device,
+                "thresholds": [threshold.described for threshold in self._thresholds],
+            }
+            parents = [self.loaded.link, self._run.fact(f"{self.name}/settings", settings)]
+            self._record = self._run.data(
+                f"{self.name}/outputs", derived_from=parents, tags={"weights": self.loaded.verdict}
+            )
+            self._about = self._run.stream(f"{self.name}_batches", BATCHES, derived_from=self._record)
+        return self._record  # type: ignore[no-any-return]
+
+    def _derive(self, batch: Any) -> str:
+        """Say once that the outputs come from what a batch is of; return how a row names it."""
+        source = self._source if self._source is not None else record_of(batch)
+        if source is None:
+            return ""
+        record = None if isinstance(source, str) else record_of(source)
+        key = record.token if record is not None else shown(source) if not isinstance(source, str) else source
+        said = key.encode("utf-8", "replace")
+        if said not in self._said:
+            if len(self._said) >= SOURCES:
+                self._said.clear()
+            self._said.add(said)
+            self._run.derive(self._record, source)
+        return key
+
+
+def record_inference(run: Run, predict: Callable[..., Any], *, model: Any, **about: Any) -> Inference:
+    """Wrap a callable on arrays, so that each call of it is recorded.
+
+    Parameters
+    ----------
+    run : Run
+        Where it is recorded.
+    predict : callable
+        Takes a batch (an array of shape (samples, ...), or a mapping or sequence of such), and whatever else; returns
+        an array of shape (samples,) or (samples, outputs), a structured array, or a mapping or sequence of arrays.
+    model : Record or str
+        The version of the model that should be loaded.
+    name : str
+        Of what is inferred.
+    weights : mapping of str to array, bytes, or path, optional
+        What is loaded really: its digest is taken as that of ``run.model(state=...)``, and compared with that of
+        `model`. See :func:`braid_hpc.collectors.weights.loaded_model`.
+    digest : str, optional
+        That of `model`, where this process did not declare it.
+    outputs : sequence of str or callable, optional
+        Names of the columns; or a function of the result that gives a mapping of name to array.
+    units : mapping of str to str, optional
+        Unit symbols of columns.
+    extra : callable, optional
+        A function of batch and result that gives further columns: uncertainties, scores.
+    thresholds : Threshold or list of Threshold
+        Decisions that are columns and statements.
+    source : Record or str, optional
+        What the batches are of, where it is always the same; see :meth:`Inference.about`. Without it a batch that a
+        record stands for is its own source.
+    precision, device : str
+        With what, and where.
+    digest_inputs : bool
+        Whether the batches are digested.
+
+    Returns
+    -------
+    Inference
+        Call it as `predict`.
+    """
+    return Inference(run, predict, model=model, **about)
+
+
+def _duration(nanoseconds: Any) -> int:
+    if isinstance(nanoseconds, bool) or not hasattr(nanoseconds, "__index__"):
+        raise InvalidInputError(f"a time is a number of nanoseconds, not {shown(nanoseconds)}")
+    return max(0, min(int(nanoseconds), 2**64 - 1))
+
+
+def _told(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
