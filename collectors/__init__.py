@@ -19,6 +19,7 @@ __all__ = ["modules"]
 modules = (
     *("documents", "losses", "mpi", "protocol", "registry", "testing"),
     *("decisions", "fpga", "frames", "hls", "sequence", "sources"),
+    *("attempts", "files"),
     *("inference", "models", "outputs", "weights"),
 )
 

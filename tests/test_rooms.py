@@ -39,6 +39,7 @@ EXCEPTIONS = {
         ("store.questions", f"lineage.{module}"): "so is each further question"
         for module in ("compared", "completeness", "how", "stale", "where", "why")
     },
+    ("run.job", "collectors.files"): "files='auto' of a job is that collector, imported when it is asked for",
     ("cli.collectors", "collectors.registry"): "which collectors there are is asked of what is installed",
     ("cli.doctor", "collectors.registry"): "so it is here",
     ("cli.ingesting", "collectors.documents"): "what a file holds goes the way of what an instrument says",

@@ -177,6 +177,16 @@ class Activity:
         """Declare a version of a model that this activity generated; see :meth:`braid_hpc.Run.model`."""
         return self.run._store_model(name, state, keep, about, activity=self)
 
+    @recording
+    def input(self, path: Any, /, **about: Any) -> Record:
+        """Declare a file that this activity used; see :meth:`braid_hpc.Run.input`."""
+        return self.run._input(path, self, **about)  # type: ignore[attr-defined, no-any-return]
+
+    @recording
+    def output(self, path: Any, /, **about: Any) -> Record:
+        """Declare a file that this activity generated; see :meth:`braid_hpc.Run.output`."""
+        return self.run._output(path, self, **about)  # type: ignore[attr-defined, no-any-return]
+
     def array(self, name: str, array: Any, *, kind: str = "data", **about: Any) -> Record:
         """Store an array that this activity generated; see :meth:`braid_hpc.Run.array`."""
         return self.run._store_array(kind, name, array, about, activity=self)

@@ -14,7 +14,7 @@ from braid_hpc.run.ending import how_it_ended, watch_ending
 from braid_hpc.run.guard import disabled, named, passes, tell
 from braid_hpc.run.null import NullRun
 from braid_hpc.vocabulary.codes import Outcome
-from braid_hpc.vocabulary.errors import BraidError
+from braid_hpc.vocabulary.errors import BraidError, InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,6 +147,9 @@ class job:
         Name of the job; without it the name of the decorated function.
     log_dir, store, comm
         As for :func:`start`.
+    files : str or mapping, optional
+        ``"auto"``: every file that the program opens is recorded, see
+        :class:`braid_hpc.collectors.files.FileCollector`; a mapping is what is given to it: ``include``, ``exclude``.
 
     Examples
     --------
@@ -157,11 +160,13 @@ class job:
     'fact'
     """
 
-    def __init__(self, name: Any = None, *, log_dir: Any = None, store: Any = None, comm: Any = None) -> None:
+    def __init__(
+        self, name: Any = None, *, log_dir: Any = None, store: Any = None, comm: Any = None, files: Any = None
+    ) -> None:
         self._function = name if callable(name) else None
         self._name: str | None = None if callable(name) or name is None else named(name)
-        self._log_dir, self._store = log_dir, store
-        self._runs: list[Run] = []
+        self._about = {"log_dir": log_dir, "store": store, "files": files}
+        self._runs: list[tuple[Run, Any]] = []
         if self._function is not None:
             functools.update_wrapper(self, self._function)
 
@@ -174,7 +179,7 @@ class job:
             If it is called with anything but one function to decorate.
         """
         if self._function is not None:
-            with job(self._name or self._function.__name__, log_dir=self._log_dir, store=self._store):
+            with job(self._name or self._function.__name__, **self._about):
                 return self._function(*args, **kwargs)
         if len(args) != 1 or kwargs or not callable(args[0]):
             raise TypeError("braid.job(...) decorates a function, or stands in a with statement")
@@ -192,7 +197,7 @@ class job:
 
         @functools.wraps(function)
         def recorded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-            with job(name, log_dir=self._log_dir, store=self._store):
+            with job(name, **self._about):
                 return function(*args, **kwargs)
 
         return recorded
@@ -202,7 +207,7 @@ class job:
 
         @functools.wraps(function)
         async def recorded(*args: Any, **kwargs: Any) -> Any:
-            with job(name, log_dir=self._log_dir, store=self._store):
+            with job(name, **self._about):
                 return await function(*args, **kwargs)
 
         return recorded
@@ -214,26 +219,45 @@ class job:
 
             @functools.wraps(function)
             def recorded(*args: Any, **kwargs: Any) -> Any:
-                block = job(name, log_dir=self._log_dir, store=self._store)
+                block = job(name, **self._about)
                 return within(block, lambda: function(*args, **kwargs))
 
         else:
 
             @functools.wraps(function)
             def recorded(*args: Any, **kwargs: Any) -> Any:
-                with job(name, log_dir=self._log_dir, store=self._store):
+                with job(name, **self._about):
                     return (yield from function(*args, **kwargs))
 
         return recorded
 
     def __enter__(self) -> Run:
         """Begin the run and return it."""
-        run = _open_run(self._name or "job", self._log_dir, self._store)
-        self._runs.append(run)
+        run = _open_run(self._name or "job", self._about["log_dir"], self._about["store"])
+        self._runs.append((run, _watch_files(run, self._about["files"])))
         return run
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Record how the run ended; an exception goes on unchanged."""
-        _close_run(self._runs.pop(), error)
+        run, files = self._runs.pop()
+        if files is not None:
+            files.close()
+        _close_run(run, error)
+
+
+def _watch_files(run: Run, files: Any) -> Any:
+    if not run or files is None:
+        return None
+    try:
+        if files != "auto" and not hasattr(files, "keys"):
+            raise InvalidInputError(f"files= is 'auto' or a mapping, not {files!r}")
+        from braid_hpc.collectors.files import FileCollector
+
+        return FileCollector(run, **({} if files == "auto" else files))
+    except Exception as error:
+        if passes(error):
+            raise
+        tell(f"files of job {run.name!r} are not recorded: {type(error).__name__}: {error}")
+        return None

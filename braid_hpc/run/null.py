@@ -71,6 +71,14 @@ class NullActivity:
         """Return a false handle."""
         return self.run.record("model", name)
 
+    def input(self, path: Any, **about: Any) -> Any:
+        """Return a false handle."""
+        return self.record("data", str(path))
+
+    def output(self, path: Any, **about: Any) -> Any:
+        """Return a false handle."""
+        return self.record("data", str(path))
+
     def array(self, name: str, array: Any, *, kind: str = "data", **about: Any) -> Any:
         """Return a false handle."""
         return self.run.record(kind, name)
@@ -115,6 +123,14 @@ class NullRun(_Base):
     def model(self, name: str, **about: Any) -> Any:
         """Return a false handle."""
         return self.record("model", name)
+
+    def input(self, path: Any, **about: Any) -> Any:
+        """Return a false handle."""
+        return self.record("data", str(path))
+
+    def output(self, path: Any, **about: Any) -> Any:
+        """Return a false handle."""
+        return self.record("data", str(path))
 
     def array(self, name: str, array: Any, *, kind: str = "data", **about: Any) -> Any:
         """Return a false handle."""
