@@ -20,6 +20,7 @@ modules = (
     *("documents", "losses", "mpi", "protocol", "registry", "testing"),
     *("decisions", "fpga", "frames", "hls", "sequence", "sources"),
     *("attempts", "files"),
+    *("environment", "machine", "repository"),
     *("inference", "models", "outputs", "weights"),
 )
 

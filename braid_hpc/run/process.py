@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from braid_hpc.vocabulary.identity import content_of_file
+from braid_hpc.vocabulary.redaction import redact_arguments
 
 __all__ = ["describe_process", "git_commit", "imported_packages", "mpi_library", "world_size"]
 
@@ -23,7 +24,7 @@ def describe_process() -> dict[str, Any]:
         (the commit of the repository that the script, or else the directory, lies in), each only where it is known.
     """
     facts: dict[str, Any] = {
-        "argv": list(getattr(sys, "orig_argv", sys.argv)),
+        "argv": redact_arguments(getattr(sys, "orig_argv", sys.argv)),
         "executable": sys.executable,
         "python": sys.version.split()[0],
     }

@@ -1,0 +1,141 @@
+"""Taking secrets out of texts before they come into a log: it is copied, archived and read by others."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+__all__ = ["REDACTED", "redact", "redact_arguments", "redact_values", "sounds_secret"]
+
+#: What stands in the place of a secret.
+REDACTED = "<redacted>"
+
+_WORDS = (
+    r"token|secret|passw|passphrase|passwd|pwd(?=$|_)|api_?-?key|access_?-?key|private_?-?key|credential|"
+    r"cookie|auth(?!or)|signature|bearer"
+)
+_NAME = re.compile(_WORDS, re.IGNORECASE)
+#: Values that are secrets wherever they stand, by their form; the group is what remains.
+_FORMS = tuple(
+    re.compile(pattern, flags)
+    for pattern, flags in (
+        # Without an end, everything after it: what follows of a key may be cut.
+        (r"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+        (r"(\b[a-z][a-z0-9+.-]*://)[^\s/@'\"]+@", re.IGNORECASE),
+        (r"()\beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?", 0),
+        (r"()\b(?:gh[opusr]_|github_pat_|glpat-|hf_|npm_|pypi-|xox[abeoprs]-|sk-|AIza|ya29\.)[\w.-]{12,}", 0),
+        (r"()\b(?:AKIA|ASIA)[0-9A-Z]{16}\b", 0),
+        (r"(\b(?:Bearer|Basic)\s+)[\w.~+/=-]{8,}", re.IGNORECASE),
+        (rf"((?:{_WORDS})[\w-]*[\"']?\s*(?:=>|:=|[=:])\s*)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'&;,]+)", re.IGNORECASE),
+    )
+)
+#: Values of variables that sound secret are looked for everywhere, if they are as long as this.
+_LONG = 6
+
+
+def sounds_secret(name: str) -> bool:
+    """Return whether what has this name is a secret, by its name.
+
+    Parameters
+    ----------
+    name : str
+        Of a variable, an option, a key.
+
+    Returns
+    -------
+    bool
+        Of ``GITHUB_TOKEN``, ``--password`` and the like.
+
+    Examples
+    --------
+    >>> sounds_secret("AWS_SECRET_ACCESS_KEY"), sounds_secret("OMP_NUM_THREADS")
+    (True, False)
+    """
+    return _NAME.search(name) is not None
+
+
+def redact(text: str) -> str:
+    """Return a text without what looks like a secret, and without the values of variables that sound secret.
+
+    Parameters
+    ----------
+    text : str
+        Anything.
+
+    Returns
+    -------
+    str
+        With :data:`REDACTED` in the place of each.
+
+    Examples
+    --------
+    >>> redact("git clone https://me:hunter2@host/x --api-key=abc")
+    'git clone https://<redacted>@host/x --api-key=<redacted>'
+    """
+    for value in _known_secrets():
+        if value in text:
+            text = text.replace(value, REDACTED)
+    for form in _FORMS:
+        text = form.sub(lambda found: f"{found[1]}{REDACTED}{'@' if found[0].endswith('@') else ''}", text)
+    return text
+
+
+def _known_secrets() -> list[str]:
+    values = {value for name, value in os.environ.items() if len(value) >= _LONG and sounds_secret(name)}
+    # A path is no secret, though the file that it names may hold one.
+    return sorted((value for value in values if not value.startswith("/")), key=len, reverse=True)
+
+
+def redact_arguments(arguments: Iterable[str]) -> list[str]:
+    """Return a command line without secrets.
+
+    Parameters
+    ----------
+    arguments : iterable of str
+        As given to a program.
+
+    Returns
+    -------
+    list of str
+        The value after an option that sounds secret is redacted too.
+
+    Examples
+    --------
+    >>> redact_arguments(["fit.py", "--password", "hunter2", "--steps", "3"])
+    ['fit.py', '--password', '<redacted>', '--steps', '3']
+    """
+    found: list[str] = []
+    secret = False
+    for argument in arguments:
+        found.append(REDACTED if secret and not argument.startswith("-") else redact(argument))
+        secret = argument.startswith("-") and "=" not in argument and sounds_secret(argument)
+    return found
+
+
+def redact_values(value: Any) -> Any:
+    """Return a value in which each text is redacted, and each value of a key that sounds secret.
+
+    Parameters
+    ----------
+    value : object
+        Mappings and lists of plain values.
+
+    Returns
+    -------
+    object
+        Of the same form; a tuple becomes a list.
+    """
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {
+            redact(key) if isinstance(key, str) else key: REDACTED
+            if isinstance(key, str) and sounds_secret(key) and isinstance(item, (str, bytes, int, float))
+            else redact_values(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [redact_values(item) for item in value]
+    return value
