@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from braid_hpc.compaction.stream_store import quoted
+from braid_hpc.compaction.collective_calls import CALL_STREAM, find_transfers, rows_of
 from braid_hpc.compaction.write import Writer
 from braid_hpc.vocabulary.codes import Relation
 
@@ -111,7 +111,8 @@ create or replace temp table mpi_informed as
     select c.id as child, p.id as parent, count(*) as messages, sum(m.bytes) filter (where m.bytes > 0) as bytes,
         any_value(c.writer) as writer, any_value(c.sequence) as sequence,
         any_value(greatest(c.begin_time, p.begin_time)) as time
-    from (select * from {_MATCHED}) m
+    from (
+        select receiver, received_in, sender, sent_in, bytes from {_MATCHED} union all from mpi_transfers) m
     join activity_rows c on c.writer = m.receiver and c.sequence = m.received_in
     join activity_rows p on p.writer = m.sender and p.sequence = m.sent_in
     where c.id <> p.id group by c.id, p.id
@@ -204,25 +205,26 @@ def match_messages(out: Writer, runs: list[str]) -> None:
         Those that there is news of.
     """
     connection = out.connection
-    found = connection.execute(
-        "select distinct place from stream_rows where stream = ? and columns = ? and run in (select unnest(?))",
-        [STREAM, json.dumps(COLUMNS), runs],
+    declared = connection.execute(
+        "select 1 from stream_rows where stream in (?, ?) and run in (select unnest(?)) limit 1",
+        [STREAM, CALL_STREAM, runs],
     ).fetchall()
-    if not found:
+    if not declared:
         return
     complete = connection.execute(
         "select writer from ranks where state in ('closed', 'ended') and run in (select unnest(?))", [runs]
     ).fetchall()
     about = {"runs": runs, "stream": STREAM, "columns": json.dumps(COLUMNS)}
-    connection.execute(_HALVES.format(place=f"stream.{quoted(found[0][0])}"), about)
+    connection.execute(_HALVES.format(place=rows_of(connection, STREAM, COLUMNS, runs)), about)
     connection.execute(_RECEIVES)
     connection.execute(_PAIRS, {"complete": [writer for (writer,) in complete]})
+    find_transfers(connection, runs)
     connection.execute(_INFORMED)
     for query in (_EDGES, _CARRIED):
         out.counts["edge_rows"] += _changed(connection.execute(query, {"snapshot": out.snapshot}))
     for query in (_COUNTS, _CHANNELS):
         connection.execute(query, {"snapshot": out.snapshot})
-    for table in ("halves", "receives", "pairs", "informed"):
+    for table in ("halves", "receives", "pairs", "transfers", "informed"):
         connection.execute(f"drop table mpi_{table}")
 
 

@@ -18,8 +18,9 @@ from braid_hpc.collectors.mpi.journal import (
     UNSENT,
     Journal,
 )
+from braid_hpc.compaction.collective_calls import CALL_COLUMNS, CALL_STREAM
 from braid_hpc.compaction.compact import compact
-from braid_hpc.compaction.messages import COLUMNS
+from braid_hpc.compaction.messages import COLUMNS, STREAM
 from braid_hpc.compaction.rebuild import rebuild
 from braid_hpc.vocabulary.codes import Relation
 from tests.faults.campaign import seeds
@@ -123,7 +124,8 @@ def states(store: Any) -> list[tuple[Any, ...]]:
 
 
 def test_columns_are_those_of_the_collector() -> None:
-    assert list(MESSAGES[1].items()) == COLUMNS
+    assert (STREAM, dict(COLUMNS)) == MESSAGES
+    assert (CALL_STREAM, dict(CALL_COLUMNS)) == CALLS
 
 
 def test_random_traffic_gives_its_edges_in_whatever_parts_it_comes(tmp_path: Path) -> None:
@@ -286,6 +288,26 @@ def test_a_receive_that_was_completed_unseen_is_matched_when_its_log_is_complete
             assert informed(store) == set()
     with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
         assert informed(store) == {("activity:receiver@1", "activity:sender@1")}
+
+
+def test_collective_calls_with_a_root_inform(tmp_path: Path) -> None:
+    """The root all others, or all others the root; as far as all ranks made the calls, and agree."""
+    calls = [("bcast", 1), ("barrier", -1), ("reduce", 0), ("bcast", 2), ("gather", 0)]
+    with Job(tmp_path / "logs", 3) as job:
+        for rank, journal in enumerate(Ranks(job).journals):
+            for number, (call, root) in enumerate(calls):
+                with job[rank].activity(f"{call}-{rank}-{number}"):
+                    # They do not agree on the last but one, so that nothing behind it is certain.
+                    journal.call(call, root if number < 3 else rank, 10)
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        outwards = {(f"activity:bcast-{rank}-0@1", "activity:bcast-1-0@1") for rank in (0, 2)}
+        inwards = {("activity:reduce-0-2@1", f"activity:reduce-{rank}-2@1") for rank in (1, 2)}
+        assert informed(store) == outwards | inwards
+        assert rows(store, "select distinct messages, bytes from messages") == [(1, 10)]
+    for rank in (2, 0, 1):
+        deliver(job.folder(rank), tmp_path / "copies")
+        compact(tmp_path / "copies", tmp_path / "parts.duckdb")
+    assert digests(tmp_path / "parts.duckdb", numbers=False) == digests(tmp_path / "prov.duckdb", numbers=False)
 
 
 def test_a_stream_of_that_name_with_other_columns_is_left_alone(tmp_path: Path) -> None:
