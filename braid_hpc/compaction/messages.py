@@ -34,73 +34,89 @@ COLUMNS = [
     ("record", "text"),
 ]
 
-# The rows of the runs that there is news of, as far as they are of that stream.
+# The sides: what one writer says of one communicator. All that follows is told apart by their small numbers.
+_SIDES = """
+create or replace temp table mpi_sides as
+    select row_number() over (order by run, writer, comm) as side, dense_rank() over (order by run, comm) as world, *
+    from (
+        select distinct m._run as run, m._writer as writer, m.comm, m._writer in (select unnest($complete)) as complete
+        from {place} m where m._run in (select unnest($runs)) and m._writer in (
+            select writer from stream_rows where stream = $stream and columns = $columns))
+"""
+
 _HALVES = """
 create or replace temp table mpi_halves as
-    select m._run as run, m._writer as writer, m.comm, m.rank, m.what, m.peer, m.tag, m.number, m.bytes, m.thread,
-        m.activity, m.record
-    from {place} m where m._run in (select unnest($runs)) and m._writer in (
-        select writer from stream_rows where stream = $stream and columns = $columns)
+    select s.side, s.world, m.rank, m.what, m.peer, m.tag, m.number, m.bytes, m.thread, m.activity, m.record
+    from {place} m join mpi_sides s on s.writer = m._writer and s.comm = m.comm
 """
 
 # What became of each posted receive. One that any message could take is open until its message is known; so is one
-# that is about to be cancelled, and one that MPI refused.
+# that is about to be cancelled, and one that MPI refused. What is behind a posting that is missing is not certain.
 _RECEIVES = """
 create or replace temp table mpi_receives as
     with each as (
-        select run, writer, comm, any_value(rank) as rank, number, bool_or(what = 3) as received,
+        select side, any_value(world) as world, any_value(rank) as rank, number, bool_or(what = 3) as received,
             bool_or(what = 5) as cancelled, bool_or(what in (4, 6)) as doubtful,
             coalesce(any_value(peer) filter (where what = 3), any_value(peer)) as peer,
             coalesce(any_value(tag) filter (where what = 3), any_value(tag)) as tag,
             coalesce(max(bytes) filter (where what = 3), max(bytes)) as bytes,
             coalesce(any_value(thread) filter (where what = 2), any_value(thread)) as thread,
             coalesce(any_value(activity) filter (where what = 3), any_value(activity)) as activity
-        from mpi_halves where what between 2 and 6 group by run, writer, comm, number),
+        from mpi_halves where what between 2 and 6 group by side, number),
     stated as (
         select *, case when received then 'received' when cancelled then 'cancelled'
-                when doubtful or peer = -1 or tag = -1 then 'open' else 'posted' end as state,
-            row_number() over (partition by run, writer, comm order by number) - 1 = number as seen
+                when doubtful or peer = -1 or tag = -1 then 'open' else 'posted' end as state
         from each),
+    with_gaps as (select side from each group by side having count(*) <> max(number) + 1),
+    gaps as (
+        select side, min(place) as number from (
+            select side, number, row_number() over (partition by side order by number) - 1 as place
+            from each where side in (from with_gaps))
+        where place <> number group by side),
     open_from as (
-        select run, writer, comm, peer, tag, min(number) as number from stated where state = 'open'
-        group by run, writer, comm, peer, tag)
-    select s.* exclude (seen), s.seen and not exists (
-            from open_from o where o.run = s.run and o.writer = s.writer and o.comm = s.comm and o.number < s.number
+        select side, peer, tag, min(number) as number from stated where state = 'open' group by side, peer, tag)
+    select s.*, s.number < coalesce(g.number, 9223372036854775807) and not exists (
+            from open_from o where o.side = s.side and o.number < s.number
             and o.peer in (-1, s.peer) and o.tag in (-1, s.tag)) as certain
-    from stated s
+    from stated s left join gaps g using (side)
 """
 
-# Numbers within a channel; a receive that took no message has none.
+# Pairs of one number within a channel; a receive that took no message has no number.
+_TOGETHER = """
+create or replace temp table mpi_together as
+    with unsent as (
+        select side, peer, tag, min(number) as number from mpi_halves where what = 7 group by side, peer, tag),
+    receives as (
+        select *, row_number() over (partition by side, peer, tag order by number) - 1 as place
+        from mpi_receives where state in ('received', 'posted'))
+    select s.world, s.rank as source, s.peer as dest, s.tag, s.number as place, s.side as sender,
+        s.activity as sent_in, s.record, r.side as receiver, r.activity as received_in,
+        greatest(s.bytes, r.bytes) as bytes, s.bytes = r.bytes or least(s.bytes, r.bytes) < 0 as equal,
+        s.thread as sending, r.thread as receiving,
+        row_number() over (partition by s.world, s.rank, s.peer, s.tag order by s.number) - 1 as reached
+    from mpi_halves s join receives r on r.world = s.world and r.peer = s.rank and r.rank = s.peer
+        and r.tag = s.tag and r.place = s.number
+    where s.what = 1 and r.certain
+        and (r.state = 'received' or r.side in (select side from mpi_sides where complete))
+        and not exists (from unsent u where (u.side, u.peer, u.tag) = (s.side, s.peer, s.tag) and s.number >= u.number)
+"""
+
+# Of each channel, from where on it cannot be followed: a pair is missing, does not agree, or is another thread's.
 _PAIRS = """
 create or replace temp table mpi_pairs as
-    with unsent as (
-        select run, writer, comm, peer, tag, min(number) as number from mpi_halves where what = 7
-        group by run, writer, comm, peer, tag),
-    sends as (
-        select s.*, row_number() over channel - 1 = s.number
-            and s.number < coalesce(u.number, 9223372036854775807) as certain
-        from mpi_halves s left join unsent u using (run, writer, comm, peer, tag) where s.what = 1
-        window channel as (partition by s.run, s.writer, s.comm, s.peer, s.tag order by s.number)),
-    receives as (
-        select *, row_number() over (partition by run, writer, comm, peer, tag order by number) - 1 as place
-        from mpi_receives where state in ('received', 'posted')),
-    paired as (
-        select s.run, s.comm, s.rank as source, s.peer as dest, s.tag, s.number as place,
-            s.writer as sender, s.activity as sent_in, s.record, r.writer as receiver, r.activity as received_in,
-            greatest(s.bytes, r.bytes) as bytes, s.bytes = r.bytes or least(s.bytes, r.bytes) < 0 as equal,
-            s.thread as sending, r.thread as receiving
-        from sends s join receives r on r.run = s.run and r.comm = s.comm and r.peer = s.rank and r.rank = s.peer
-            and r.tag = s.tag and r.place = s.number
-        where s.certain and r.certain
-            and (r.state = 'received' or r.writer in (select unnest($complete)))),
-    followed as (
-        select *, row_number() over channel - 1 = place as reached, bool_and(equal) over channel as equal_so_far,
-            sending = first_value(sending) over channel
-                and receiving = first_value(receiving) over channel as one_thread
-        from paired
-        window channel as (partition by run, comm, source, dest, tag order by place rows unbounded preceding))
-    select * exclude (one_thread), bool_and(one_thread) over channel as one_thread_so_far from followed
-    window channel as (partition by run, comm, source, dest, tag order by place rows unbounded preceding)
+    with first as (
+        select world, source, dest, tag, arg_min(sending, place) as sending, arg_min(receiving, place) as receiving
+        from mpi_together group by all),
+    ends as (
+        select t.world, t.source, t.dest, t.tag, min(t.place) filter (where t.reached <> t.place) as missing,
+            min(t.place) filter (where not t.equal) as broken,
+            min(t.place) filter (where t.sending <> f.sending or t.receiving <> f.receiving) as ambiguous
+        from mpi_together t join first f using (world, source, dest, tag) group by all)
+    select t.* exclude (reached, equal, sending, receiving),
+        t.place < coalesce(e.missing, 9223372036854775807) as reached,
+        t.place < coalesce(e.broken, 9223372036854775807) as equal_so_far,
+        t.place < coalesce(e.ambiguous, 9223372036854775807) as one_thread_so_far
+    from mpi_together t join ends e using (world, source, dest, tag)
 """
 
 _MATCHED = "mpi_pairs where reached and equal_so_far and one_thread_so_far"
@@ -112,7 +128,9 @@ create or replace temp table mpi_informed as
         any_value(c.writer) as writer, any_value(c.sequence) as sequence,
         any_value(greatest(c.begin_time, p.begin_time)) as time
     from (
-        select receiver, received_in, sender, sent_in, bytes from {_MATCHED} union all from mpi_transfers) m
+        select r.writer as receiver, received_in, s.writer as sender, sent_in, bytes
+        from (from {_MATCHED}) join mpi_sides r on r.side = receiver join mpi_sides s on s.side = sender
+        union all from mpi_transfers) m
     join activity_rows c on c.writer = m.receiver and c.sequence = m.received_in
     join activity_rows p on p.writer = m.sender and p.sequence = m.sent_in
     where c.id <> p.id group by c.id, p.id
@@ -140,7 +158,8 @@ _CARRIED = f"""
 insert into edge_rows
     select distinct c.id, o.id, '{Relation.USED}', c.writer, c.sequence, null, greatest(c.begin_time, o.time), $snapshot
     from (select distinct receiver, received_in, record from {_MATCHED} and record <> '') m
-    join activity_rows c on c.writer = m.receiver and c.sequence = m.received_in
+    join mpi_sides r on r.side = m.receiver
+    join activity_rows c on c.writer = r.writer and c.sequence = m.received_in
     join occurrences o on o.writer = m.record[:32]
         and o.sequence = ('0x' || array_to_string(list_reverse(regexp_extract_all(m.record[33:], '..')), ''))::bigint
     where not exists (from edge_rows e where e.child = c.id and e.parent = o.id and e.relation = '{Relation.USED}'
@@ -153,22 +172,21 @@ insert into edge_rows
 _CHANNELS = """
 insert into channel_rows
     with sent as (
-        select run, comm, rank as source, peer as dest, tag, count(*) as sent from mpi_halves where what = 1
-        group by all),
-    cancelled_sends as (
-        select run, comm, rank as source, peer as dest, tag, count(*) as unsent from mpi_halves where what = 7
-        group by all),
+        select world, rank as source, peer as dest, tag, count(*) filter (where what = 1) as sent,
+            count(*) filter (where what = 7) as unsent
+        from mpi_halves where what in (1, 7) group by all),
     received as (
-        select run, comm, peer as source, rank as dest, tag, count(*) filter (where state = 'received') as received,
+        select world, peer as source, rank as dest, tag, count(*) filter (where state = 'received') as received,
             count(*) filter (where state = 'cancelled') as cancelled,
             count(*) filter (where state in ('open', 'posted')) as pending
         from mpi_receives group by all),
     matched as (
-        select run, comm, source, dest, tag,
+        select world, source, dest, tag,
             count(*) filter (where reached and equal_so_far and one_thread_so_far) as matched,
             coalesce(bool_or(reached and not equal_so_far), false) as broken,
             coalesce(bool_or(reached and equal_so_far and not one_thread_so_far), false) as ambiguous
         from mpi_pairs group by all),
+    worlds as (select distinct world, run, comm from mpi_sides),
     now as (
         select run, comm, source, dest, tag, coalesce(sent, 0) as sent, coalesce(received, 0) as received,
             coalesce(matched, 0) as matched, coalesce(cancelled, 0) + coalesce(unsent, 0) as cancelled,
@@ -176,13 +194,12 @@ insert into channel_rows
             case when broken then 'broken' when ambiguous then 'ambiguous'
                 when coalesce(matched, 0) = coalesce(sent, 0) and coalesce(matched, 0) >= coalesce(received, 0)
                 then 'matched' else 'unmatched' end as state
-        from sent full join received using (run, comm, source, dest, tag)
-        full join cancelled_sends using (run, comm, source, dest, tag)
-        full join matched using (run, comm, source, dest, tag)),
+        from sent full join received using (world, source, dest, tag)
+        full join matched using (world, source, dest, tag) join worlds using (world)),
     gone as (
         -- Receives of any message that have one now.
         select run, comm, source, dest, tag, 0, 0, 0, 0, 0, 'matched' from channels k
-        where run in (select run from mpi_halves) and not exists (
+        where run in (select run from mpi_sides) and not exists (
             from now n where (k.run, k.comm, k.source, k.dest, k.tag) = (n.run, n.comm, n.source, n.dest, n.tag)))
     select n.*, $snapshot from (from now union all from gone) n where not exists (
         from channels k where (k.run, k.comm, k.source, k.dest, k.tag) = (n.run, n.comm, n.source, n.dest, n.tag)
@@ -214,17 +231,19 @@ def match_messages(out: Writer, runs: list[str]) -> None:
     complete = connection.execute(
         "select writer from ranks where state in ('closed', 'ended') and run in (select unnest(?))", [runs]
     ).fetchall()
+    place = rows_of(connection, STREAM, COLUMNS, runs)
     about = {"runs": runs, "stream": STREAM, "columns": json.dumps(COLUMNS)}
-    connection.execute(_HALVES.format(place=rows_of(connection, STREAM, COLUMNS, runs)), about)
-    connection.execute(_RECEIVES)
-    connection.execute(_PAIRS, {"complete": [writer for (writer,) in complete]})
+    connection.execute(_SIDES.format(place=place), about | {"complete": [writer for (writer,) in complete]})
+    connection.execute(_HALVES.format(place=place))
+    for query in (_RECEIVES, _TOGETHER, _PAIRS):
+        connection.execute(query)
     find_transfers(connection, runs)
     connection.execute(_INFORMED)
     for query in (_EDGES, _CARRIED):
         out.counts["edge_rows"] += _changed(connection.execute(query, {"snapshot": out.snapshot}))
     for query in (_COUNTS, _CHANNELS):
         connection.execute(query, {"snapshot": out.snapshot})
-    for table in ("halves", "receives", "pairs", "transfers", "informed"):
+    for table in ("sides", "halves", "receives", "together", "pairs", "transfers", "informed"):
         connection.execute(f"drop table mpi_{table}")
 
 
