@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 __all__ = ["REDACTED", "redact", "redact_arguments", "redact_values", "sounds_secret"]
@@ -16,11 +17,27 @@ _WORDS = (
     r"token|secret|passw|passphrase|passwd|pwd(?=$|_)|api_?-?key|access_?-?key|private_?-?key|credential|"
     r"cookie|auth(?!or)|signature|bearer"
 )
-_NAME = re.compile(_WORDS, re.IGNORECASE)
-#: Values that are secrets wherever they stand, by their form; the group is what remains.
-_FORMS = tuple(
-    re.compile(pattern, flags)
-    for pattern, flags in (
+#: What a text has in small letters, if one of the words above is in it.
+_HINTS = ("token", "secret", "pass", "pwd", "key", "credential", "cookie", "auth", "signature", "bearer")
+#: What a text has in small letters, if it has one of the forms below.
+_MORE_HINTS = (
+    *(*_HINTS, "://", "eyj", "gho_", "ghp_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "hf_", "npm_", "pypi-"),
+    *("xox", "sk-", "aiza", "ya29.", "akia", "asia", "basic"),
+)
+
+
+@cache
+def _name() -> re.Pattern[str]:
+    return re.compile(_WORDS, re.IGNORECASE)
+
+
+@cache
+def _forms() -> tuple[re.Pattern[str], ...]:
+    """Return what secrets look like wherever they stand; the group is what remains.
+
+    Made when a text looks as if it had one: compiling them takes longer than a rank's log to begin.
+    """
+    patterns = (
         # Without an end, everything after it: what follows of a key may be cut.
         (r"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
         (r"(\b[a-z][a-z0-9+.-]*://)[^\s/@'\"]+@", re.IGNORECASE),
@@ -28,9 +45,14 @@ _FORMS = tuple(
         (r"()\b(?:gh[opusr]_|github_pat_|glpat-|hf_|npm_|pypi-|xox[abeoprs]-|sk-|AIza|ya29\.)[\w.-]{12,}", 0),
         (r"()\b(?:AKIA|ASIA)[0-9A-Z]{16}\b", 0),
         (r"(\b(?:Bearer|Basic)\s+)[\w.~+/=-]{8,}", re.IGNORECASE),
-        (rf"((?:{_WORDS})[\w-]*[\"']?\s*(?:=>|:=|[=:])\s*)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'&;,]+)", re.IGNORECASE),
+        (
+            rf"((?:{_WORDS})[\w-]*[\"']?\s*(?:=>|:=|[=:])\s*)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'&;,]+)",
+            re.IGNORECASE,
+        ),
     )
-)
+    return tuple(re.compile(pattern, flags) for pattern, flags in patterns)
+
+
 #: Values of variables that sound secret are looked for everywhere, if they are as long as this.
 _LONG = 6
 
@@ -53,7 +75,8 @@ def sounds_secret(name: str) -> bool:
     >>> sounds_secret("AWS_SECRET_ACCESS_KEY"), sounds_secret("OMP_NUM_THREADS")
     (True, False)
     """
-    return _NAME.search(name) is not None
+    low = name.lower()
+    return any(hint in low for hint in _HINTS) and _name().search(name) is not None
 
 
 def redact(text: str) -> str:
@@ -77,7 +100,10 @@ def redact(text: str) -> str:
     for value in _known_secrets():
         if value in text:
             text = text.replace(value, REDACTED)
-    for form in _FORMS:
+    low = text.lower()
+    if not any(hint in low for hint in _MORE_HINTS):
+        return text
+    for form in _forms():
         text = form.sub(lambda found: f"{found[1]}{REDACTED}{'@' if found[0].endswith('@') else ''}", text)
     return text
 
