@@ -201,7 +201,8 @@ class FileCollector(Collecting):
         except OSError:
             return
         digest = self._limit is None or stat.st_size <= self._limit
-        wrote = place.written and stat.st_mtime >= self._began - 60 and os.access(path, os.W_OK)
+        # A copy may keep the time of what it is a copy of; when the file itself was changed last, nobody can set.
+        wrote = place.written and stat.st_ctime >= self._began - 60 and os.access(path, os.W_OK)
         if place.read:
             if wrote:
                 # What was read is gone: the file is the one that was written.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -92,6 +93,17 @@ def test_uses_and_generations_with_no_code(tmp_path: Path, monkeypatch: pytest.M
         assert set(store.sql("select path from stream.files where state = 'verified'")["path"]) == {
             str(tmp_path / name) for name in ("result.txt", "linked.txt", "sub/below.txt", "old.txt")
         }
+
+
+def test_a_copy_that_keeps_an_old_time_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("old").write_text("old")
+    os.utime("old", (1, 1))
+    with braid.job("copy", log_dir="logs", files="auto"):
+        shutil.copy2("old", "new")
+    braid.compact("logs", "prov.duckdb")
+    with braid.open("prov.duckdb") as store:
+        assert {node.ref for node in store.lineage("data:new", kinds="data").nodes} == {"data:new@1", "data:old@1"}
 
 
 def test_an_activity_has_the_files_of_its_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
