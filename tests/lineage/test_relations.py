@@ -21,5 +21,5 @@ def test_those_that_carry_provenance_unless_others_are_named() -> None:
 def test_what_is_not_known_is_refused_with_what_is(wrong: object) -> None:
     with pytest.raises(InvalidInputError, match="relations are wasDerivedFrom, used") as refused:
         check_relations(wrong)  # type: ignore[arg-type]
-    assert "wasStartedBy, followed only when named" in str(refused.value)
+    assert "wasStartedBy, wasInformedBy, followed only when named" in str(refused.value)
     assert "\n" not in str(refused.value)
