@@ -181,8 +181,9 @@ def test_collective_calls_with_a_root_inform(tmp_path: Path) -> None:
         inwards = {("activity:reduce-0-2@1", f"activity:reduce-{rank}-2@1") for rank in (1, 2)}
         assert informed(store) == outwards | inwards
         assert rows(store, "select distinct messages, bytes from messages") == [(1, 10)]
-    for rank in (2, 0, 1):
-        deliver(job.folder(rank), tmp_path / "copies")
+    for part in ((2, 0), (1,)):
+        for rank in part:
+            deliver(job.folder(rank), tmp_path / "copies")
         compact(tmp_path / "copies", tmp_path / "parts.duckdb")
     assert digests(tmp_path / "parts.duckdb", numbers=False) == digests(tmp_path / "prov.duckdb", numbers=False)
 
