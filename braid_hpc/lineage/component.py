@@ -16,7 +16,7 @@ from braid_hpc.lineage.missing import Missing
 from braid_hpc.lineage.pictured import Pictured, Source
 from braid_hpc.lineage.render import dot, mermaid, on_one_line
 from braid_hpc.lineage.walk import FOLLOWED, followed, moment_of
-from braid_hpc.snapshots.adjacency import Adjacency
+from braid_hpc.snapshots.adjacency import Adjacency, each_once
 from braid_hpc.store.holding import FOREVER, HOLDING, LATER, absent_nodes
 from braid_hpc.store.resolve import Node
 from braid_hpc.vocabulary.errors import InvalidInputError
@@ -208,7 +208,7 @@ def _over_index(index: Adjacency, start: int, moment: tuple[int, int | None], cl
         for half, allowed, when in ways:
             edges = half.edges_of(frontier)
             ahead.append(edges.far[followed(half, edges, allowed, when)])
-        found = np.unique(np.concatenate(ahead)).astype(np.int64)
+        found = each_once(np.concatenate(ahead))
         frontier = found[~seen[found]]
         seen[frontier] = True
         distance.update(dict.fromkeys(frontier.tolist(), level))

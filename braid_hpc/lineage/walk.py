@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braid_hpc.kernels.closure import Stated, When
-from braid_hpc.snapshots.adjacency import RELATIONS, Adjacency, Edges, Half
+from braid_hpc.snapshots.adjacency import RELATIONS, Adjacency, Edges, Half, each_once
 from braid_hpc.store.holding import FOREVER, HOLDING, absent_nodes, filled_nodes
 from braid_hpc.vocabulary.codes import Relation
 
@@ -248,7 +248,7 @@ def closure_by_level(
     while len(frontier := found[-1]) and len(found) <= depth:
         edges = half.edges_of(frontier)
         edges = edges.only(np.flatnonzero(seen[edges.far] == 0))
-        ahead = np.unique(edges.far[followed(half, edges, allowed, when)]).astype(np.int64)
+        ahead = each_once(edges.far[followed(half, edges, allowed, when)])
         seen[ahead] = 1
         found.append(ahead)
     levels = np.repeat(np.arange(len(found), dtype=np.int32), [len(level) for level in found])

@@ -32,6 +32,7 @@ __all__ = [
     "Half",
     "Timed",
     "Times",
+    "each_once",
     "open_adjacency",
     "spread",
 ]
@@ -216,11 +217,11 @@ class Half:
             gone = hit.copy()
             gone[hit] = over.instead[row[hit] + begin] != 0
             lower = lower[~gone]
-        touched = np.unique(np.concatenate([hit for hit, _ in found]))
+        touched = each_once(np.concatenate([hit for hit, _ in found]))
         if not len(touched):
             return self._lowest(nodes)
         # Only what has rows in several files needs to be put in order.
-        plain = np.isin(lower, touched, invert=True)
+        plain = touched[np.minimum(np.searchsorted(touched, lower), len(touched) - 1)] != lower
         pieces = [*(edges for _, edges in found), self._lowest(lower[~plain])]
         mixed = Edges(*(np.concatenate([getattr(each, name) for each in pieces]) for name in Edges.__slots__))
         mixed = mixed.only(np.lexsort((mixed.place, mixed.far, mixed.near)))
@@ -257,6 +258,25 @@ class Half:
         else:
             says[(dead > 0) & (dead <= at)] = 0
         return says
+
+
+def each_once(nodes: NDArray[Any]) -> NDArray[np.int64]:
+    """Return each of some nodes once, in ascending order.
+
+    :func:`numpy.unique` does the same, and imports what takes longer than most walks.
+
+    Parameters
+    ----------
+    nodes : ndarray of integers
+        Dense ids.
+
+    Returns
+    -------
+    ndarray of int64
+        Dense ids.
+    """
+    ordered = np.sort(nodes).astype(np.int64)
+    return ordered[np.flatnonzero(np.diff(ordered, prepend=-1))]
 
 
 def spread(offsets: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
