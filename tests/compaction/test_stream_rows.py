@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from braid_hpc.compaction.stream_rows import ARROW_TYPES
 from braid_hpc.vocabulary.columns import FIXED, VARIABLE
+from braid_hpc.vocabulary.times import Moment
 from tests.jobs import Job, count, made, one, rows
 
 ALL = {f"c_{kind}": kind for kind in (*FIXED, *VARIABLE)}
@@ -113,7 +114,7 @@ def test_timestamps_are_nanoseconds_utc(tmp_path: Path) -> None:
     table = read(tmp_path / "prov.duckdb", tmp_path / "logs", "s")
     assert table.column("t").to_pylist() == [int(moment.astype("int64")), None, int(moment.astype("int64"))]
     with made(tmp_path / "logs", tmp_path / "prov.duckdb") as opened:
-        assert opened.table("s")["t"][0] == datetime(2026, 3, 1, 12, 0, 0, 123456)
+        assert opened.table("s")["t"][0] == Moment(2026, 3, 1, 12, 0, 0, 123456, nanosecond=789)
 
 
 def test_rows_carry_where_and_when_they_come_from(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ def say_much(job: Job, turn: int) -> None:
     for run in job.runs:
         for number in range(70):
             run.data(f"d{turn}/{number}")
+        # Too large for a tail.
+        run.stream("long", {"label": "text"}).extend({"label": ["text" * 40] * 300})
 
 
 def flip(path: Path, at: int) -> None:
