@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from braid_hpc.collectors.repository import git_state
 from tests.collectors.test_environment import git
+
+
+@pytest.fixture(autouse=True)
+def _without_mpi(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier test of this process may have begun MPI, and git is not started then."""
+    monkeypatch.delitem(sys.modules, "mpi4py.MPI", raising=False)
 
 
 def test_outside_of_a_repository_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
