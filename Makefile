@@ -23,7 +23,7 @@ HLS4ML_VENV := .venv-hls4ml
 MODELS_VENV := .venv-models
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-mpich test-ranks test-openmpi test-globus test-hls test-models lint style typecheck bench bench-lineage docs faults clean
+.PHONY: help demo test test-mpich test-ranks test-openmpi test-globus test-hls test-models test-slow lint style typecheck bench bench-lineage docs faults clean
 .PHONY: venv venv-openmpi clean-venv
 
 help: ## say what there is
@@ -127,7 +127,10 @@ test: $(VENV)/.test $(OPENMPI_VENV)/.test ## run all tests: with mpich, inside r
 
 # Files side by side: most of their time they wait, for processes and disks.
 test-mpich: $(VENV)/.test ## run the tests that start their own ranks, or none, with mpich
-	$(BIN)/python -m pytest -m "not mpi" -n $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m "not mpi and not slow" -n $(TEST_WORKERS) --dist loadfile
+
+test-slow: $(VENV)/.test ## run the tests that take longest, benchmarks in small among them
+	$(BIN)/python -m pytest -m "slow and not mpi" -n $(TEST_WORKERS) --dist loadfile
 
 # A rank that waits in MPI for ever takes no Python signal, hence the timeout by thread and the one around it all.
 test-ranks: $(VENV)/.test ## run the tests that are themselves ranks

@@ -247,7 +247,6 @@ def test_several_at_once_and_nothing_is_doubled(logs: Path, store: Path, tmp_pat
     assert {path.name for path in StoreFiles(store).archive.iterdir()} == named
 
 
-@pytest.mark.slow
 def test_killed_at_any_time_and_run_again(logs: Path, store: Path, tmp_path: Path) -> None:
     """SIGKILL at eight random moments; then the store is what an uninterrupted compaction makes."""
     record(logs, size=3, epochs=10)

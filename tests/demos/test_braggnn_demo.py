@@ -99,7 +99,6 @@ def check_question(store: Store, folder: Path, ranks: int) -> None:
     assert all((f"checkpoint:braggnn@{number}", f"model:braggnn@{number + 1}") in edges for number in (1, 2, 3))
 
 
-@pytest.mark.slow
 def test_the_whole_demo(tmp_path: Path) -> None:
     """`braid demo braggnn -n 4`: it ends well, the model beats the plain centre of mass, and the store answers.
 
