@@ -202,7 +202,10 @@ def _closure(
     when: When,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     at_snapshot, as_of, times, more_times = when.at, when.as_of, when.times, when.more_times
-    over, layers = rows.over, rows.over.pages.shape[0]
+    offsets, far, mark = rows.offsets, rows.far, rows.mark
+    pages, near, instead = rows.over.pages, rows.over.near, rows.over.instead
+    over_offsets, over_far, over_mark = rows.over.offsets, rows.over.far, rows.over.mark
+    layers = pages.shape[0]
 
     def holds(edge: int, about: Stated) -> bool:
         # The first row of this edge, then its statements one by one: one that holds is enough.
@@ -225,34 +228,6 @@ def _closure(
                 low += 1
         return found
 
-    def expand(
-        begin: np.int64,
-        end: np.int64,
-        far: NDArray[Any],
-        mark: NDArray[Any],
-        about: Stated,
-        nodes: NDArray[np.int64],
-        count: int,
-    ) -> int:
-        # There is room for all of these among the nodes.
-        for edge in range(begin, end):
-            there = far[edge]
-            # Asked first: where most of a graph is reached, most edges lead to what was seen.
-            byte, bit = there >> 3, np.uint8(1 << (there & 7))
-            if seen[byte] & bit:
-                continue
-            follow = allowed[mark[edge]]
-            if follow:
-                if timed:
-                    if (times[there] if there < times.size else more_times[there - times.size]) > as_of:
-                        continue
-                    if follow == 2 and not holds(edge, about):
-                        continue
-                nodes[count] = there
-                seen[byte] |= bit
-                count += 1
-        return count
-
     nodes = np.empty(max(1024, 2 * starts.size), np.int64)
     distance = np.empty(nodes.size, np.int32)
     count = starts.size
@@ -263,33 +238,47 @@ def _closure(
     while at < count and distance[at] < depth:
         node, level = nodes[at], distance[at] + 1
         at += 1
-        known, below = count, True
-        for layer in range(layers - 1, -1, -1):
-            page = node >> PAGE_BITS
-            low, end = np.int64(over.pages[layer, page]), np.int64(over.pages[layer, page + 1])
-            high = end
-            while low < high:
-                middle = (low + high) // 2
-                if over.near[middle] < node:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low < end and over.near[low] == node:
-                begin, after = np.int64(over.offsets[low]), np.int64(over.offsets[low + 1])
-                while count + after - begin > nodes.size:
-                    nodes = np.concatenate((nodes, np.empty_like(nodes)))
-                    distance = np.concatenate((distance, np.empty_like(distance)))
-                count = expand(begin, after, over.far, over.mark, when.over, nodes, count)
-                if over.instead[low]:
-                    below = False
-                    break
-        if below and node < rows.offsets.size - 1:
-            begin, after = np.int64(rows.offsets[node]), np.int64(rows.offsets[node + 1])
-            while count + after - begin > nodes.size:
-                nodes = np.concatenate((nodes, np.empty_like(nodes)))
-                distance = np.concatenate((distance, np.empty_like(distance)))
-            count = expand(begin, after, rows.far, rows.mark, when.stated, nodes, count)
-        distance[known:count] = level
+        # The layers from the uppermost on, then what they are laid over. Which of the two it is, is asked for each
+        # edge: a function for both, or arrays that stand for either, cost as much as the walk.
+        for layer in range(layers - 1, -2, -1):
+            upper = layer >= 0
+            begin, end, last = np.int64(0), np.int64(0), not upper
+            if upper:
+                page = node >> PAGE_BITS
+                low, after = np.int64(pages[layer, page]), np.int64(pages[layer, page + 1])
+                high = after
+                while low < high:
+                    middle = (low + high) // 2
+                    if near[middle] < node:
+                        low = middle + 1
+                    else:
+                        high = middle
+                if low < after and near[low] == node:
+                    begin, end, last = np.int64(over_offsets[low]), np.int64(over_offsets[low + 1]), instead[low] != 0
+            elif node < offsets.size - 1:
+                begin, end = np.int64(offsets[node]), np.int64(offsets[node + 1])
+            for edge in range(begin, end):
+                there = over_far[edge] if upper else far[edge]
+                # Asked first: where most of a graph is reached, most edges lead to what was seen.
+                byte, bit = there >> 3, np.uint8(1 << (there & 7))
+                if seen[byte] & bit:
+                    continue
+                follow = allowed[over_mark[edge]] if upper else allowed[mark[edge]]
+                if follow:
+                    if timed:
+                        if (times[there] if there < times.size else more_times[there - times.size]) > as_of:
+                            continue
+                        if follow == 2 and not (holds(edge, when.over) if upper else holds(edge, when.stated)):
+                            continue
+                    if count == nodes.size:
+                        more, further = np.empty(2 * count, np.int64), np.empty(2 * count, np.int32)
+                        more[:count], further[:count] = nodes, distance
+                        nodes, distance = more, further
+                    nodes[count], distance[count] = there, level
+                    seen[byte] |= bit
+                    count += 1
+            if last:
+                break
     return nodes[:count], distance[:count]
 
 
