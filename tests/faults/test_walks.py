@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from braid_hpc.lineage.walk import FOLLOWED, Walk, walk
-from braid_hpc.snapshots import adjacency_layers, adjacency_times
+from braid_hpc.snapshots import adjacency_layers, adjacency_rows, adjacency_times
 from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
 from braid_hpc.snapshots.adjacency_write import adjacency_in_memory, write_adjacency
 from braid_hpc.snapshots.schema import TABLES, VIEWS
@@ -107,11 +107,17 @@ def shut(graph: Drawn, at: int) -> set[int]:
     }
 
 
-def layered(connection: duckdb.DuckDBPyConnection, graph: Drawn, folder: Path, over: list[int]) -> Adjacency:
-    """The index as merges leave it: a file for each snapshot, laid over that of an earlier one (0: a whole one)."""
+def layered(
+    connection: duckdb.DuckDBPyConnection, graph: Drawn, folder: Path, over: list[int], at_once: int = 1 << 21
+) -> Adjacency:
+    """The index as merges leave it: a file for each snapshot, laid over that of an earlier one (0: a whole one).
+
+    Of more than `at_once` edges, those of a file are read and sorted in parts.
+    """
     with pytest.MonkeyPatch.context() as patch:
         # However much is no longer as it was.
         patch.setattr(adjacency_layers, "FACTOR", 0)
+        patch.setattr(adjacency_rows, "EDGES_AT_ONCE", at_once)
         for number, under in enumerate(over, 1):
             held, before = until(graph, number), highest(until(graph, number - 1))
             fill(connection, held, NODES if number == SNAPSHOTS else highest(held))
@@ -133,15 +139,19 @@ def layered(connection: duckdb.DuckDBPyConnection, graph: Drawn, folder: Path, o
     database=None,
     phases=[Phase.generate],
 )
-@given(graph=GRAPHS, over=st.sampled_from([[0, 1, 2], [0, 1, 1], [0, 0, 2]]))
+@given(graph=GRAPHS, over=st.sampled_from([[0, 1, 2], [0, 1, 1], [0, 0, 2]]), at_once=st.sampled_from([1 << 21, 2]))
 @pytest.mark.timeout(12 * 3600)
 def test_all_walks_find_what_the_definition_says(
-    connection: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempPathFactory, graph: Drawn, over: list[int]
+    connection: duckdb.DuckDBPyConnection,
+    tmp_path_factory: pytest.TempPathFactory,
+    graph: Drawn,
+    over: list[int],
+    at_once: int,
 ) -> None:
     """Nodes, distances and edges; over a whole index, and over one of several files."""
     folder = tmp_path_factory.getbasetemp() / "layers"
     folder.mkdir(exist_ok=True)
-    index = layered(connection, graph, folder, over)
+    index = layered(connection, graph, folder, over, at_once)
     hold(connection, graph, index)
     whole = adjacency_in_memory(connection, SNAPSHOTS)
     assert whole is not None
@@ -174,7 +184,8 @@ def test_a_graph_with_all_of_it(connection: duckdb.DuckDBPyConnection, tmp_path:
     assert rows == [(5,)]
     for over in ([0, 1, 2], [0, 1, 1], [0, 0, 2]):
         (folder := tmp_path / str(over)).mkdir()
-        hold(connection, TELLING, layered(connection, TELLING, folder, over))
+        for at_once in (1 << 21, 2):
+            hold(connection, TELLING, layered(connection, TELLING, folder, over, at_once))
 
 
 @pytest.mark.parametrize("broken", ["times", "retractions", "earlier times"])
