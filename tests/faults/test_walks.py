@@ -119,9 +119,12 @@ def layered(
         patch.setattr(adjacency_layers, "FACTOR", 0)
         patch.setattr(adjacency_rows, "EDGES_AT_ONCE", at_once)
         for number, under in enumerate(over, 1):
-            held, before = until(graph, number), highest(until(graph, number - 1))
+            held = until(graph, number)
             fill(connection, held, NODES if number == SNAPSHOTS else highest(held))
-            connection.execute("update version_rows set snapshot = ? where id > ?", [number, before])
+            for later in range(2, number + 1):
+                # Each node is of the snapshot that was the first to say something of it, or of one behind it.
+                before = highest(until(graph, later - 1))
+                connection.execute("update version_rows set snapshot = ? where id > ?", [later, before])
             below = open_adjacency(folder / f"{under}.adjacency") if under else None
             path = folder / f"{number}.adjacency"
             path.unlink(missing_ok=True)
