@@ -18,6 +18,7 @@ from braid_hpc.reading.directories import find_writers
 from braid_hpc.reading.survey import read_writer
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, WriterState
+from tests.ranks import RunRanks
 
 
 def fork(log: RankLog, end: Callable[[], object]) -> int:
@@ -109,12 +110,32 @@ def test_the_file_is_shipped_and_checked(log: RankLog, tmp_path: Path) -> None:
     log.close()
 
 
-def test_descriptors_are_let_go_of(log: RankLog) -> None:
-    """When a child has ended, and when the log is closed."""
+def test_descriptors_are_let_go_of(run_ranks: RunRanks) -> None:
+    """When a child has ended, and when the log is closed; in a process where nothing else looks after children."""
+    script = """
+    import os
+    from pathlib import Path
+    from braid_hpc.log.writer import RankLog
+
+    log = RankLog(Path("logs"), {}, background=False)
     before = len(os.listdir("/proc/self/fd"))
-    children = [fork(log, lambda: os._exit(0)) for _ in range(5)]
+    children = [os.fork() or os._exit(0) for _ in range(5)]
+    assert len(os.listdir("/proc/self/fd")) == before + 5
     for child in children:
         os.waitpid(child, 0)
     log.see_children()
     assert len(os.listdir("/proc/self/fd")) == before
+    waiting, going = os.pipe()
+    if not (child := os.fork()):
+        os.close(going)
+        os.read(waiting, 1)
+        os._exit(0)
+    assert len(os.listdir("/proc/self/fd")) == before + 3
     log.close()
+    assert len(os.listdir("/proc/self/fd")) < before + 2
+    os.close(going)
+    os.waitpid(child, 0)
+    print("looked")
+    """
+    done = run_ranks(0, script)
+    assert (done.stderr, done.stdout) == ("", "looked\n")
