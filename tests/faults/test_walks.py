@@ -44,7 +44,7 @@ from tests.lineage.graphs import (
 )
 
 #: How many graphs; of the walks in SQL, which take ten times as long as all else, every few.
-GRAPHS_AT_LENGTH, GRAPHS_NOW, SQL_EVERY = 10_000, 4, 97
+GRAPHS_AT_LENGTH, GRAPHS_NOW, SQL_EVERY = 10_000, 10, 97
 
 
 @pytest.fixture(autouse=True)
@@ -70,10 +70,20 @@ def said(found: Walk) -> tuple[dict[int, int], set[tuple[int, int, str]]]:
     return found.distance, set(found.edges)
 
 
-def hold(connection: duckdb.DuckDBPyConnection, graph: Drawn, index: Adjacency, *, sql: int = SQL_EVERY) -> None:
-    """Ask everything of a graph that the tables hold."""
+def hold(
+    connection: duckdb.DuckDBPyConnection,
+    graph: Drawn,
+    *indexes: Adjacency,
+    sql: int = SQL_EVERY,
+    in_turn: bool = False,
+) -> None:
+    """Ask everything of a graph that the tables hold.
+
+    Of each index, compiled and by NumPy; `in_turn` each question of one of these ways, the next question of the next.
+    """
     barred = {at: shut(graph, at) for at in range(1, SNAPSHOTS + 1)}
     turn = sum(edge.time for edge in graph.stated)
+    ways = list(itertools.product(indexes, (True, False)))
     asked = itertools.product(
         range(1, NODES + 1),
         (True, False),
@@ -87,14 +97,14 @@ def hold(connection: duckdb.DuckDBPyConnection, graph: Drawn, index: Adjacency, 
         moment = FOREVER if as_of is None else as_of
         expected = reach(graph, start, down=down, at=at, as_of=moment, relations=relations)
         about: dict[str, Any] = {"down": down, "at": at, "as_of": as_of, "relations": relations}
-        for compiled in (True, False):
+        for index, compiled in [ways[turn % len(ways)]] if in_turn else ways:
             # Whether the compiler is there already is what decides.
             if compiled:
                 sys.modules["numba"] = numba
             else:
-                del sys.modules["numba"]
+                sys.modules.pop("numba", None)
             found = walk(connection, [start], **about, index=index, barred=barred[at])
-            assert said(found) == expected, (start, about, compiled)
+            assert said(found) == expected, (start, about, compiled, len(index.segments))
         turn += 1
         if turn % sql == 0:
             assert said(walk(connection, [start], **about)) == expected, (start, about, "sql")
@@ -151,14 +161,13 @@ def test_all_walks_find_what_the_definition_says(
     over: list[int],
     at_once: int,
 ) -> None:
-    """Nodes, distances and edges; over a whole index, and over one of several files."""
+    """Nodes, distances and edges; over a whole index and over one of several files, a question of each in turn."""
     folder = tmp_path_factory.getbasetemp() / "layers"
     folder.mkdir(exist_ok=True)
     index = layered(connection, graph, folder, over, at_once)
-    hold(connection, graph, index)
     whole = adjacency_in_memory(connection, SNAPSHOTS)
     assert whole is not None
-    hold(connection, graph, whole)
+    hold(connection, graph, index, whole, in_turn=True)
 
 
 #: Stated, retracted, stated again, and late; a declaration that a later snapshot brings with an earlier time.
@@ -188,7 +197,7 @@ def test_a_graph_with_all_of_it(connection: duckdb.DuckDBPyConnection, tmp_path:
     for over in ([0, 1, 2], [0, 1, 1], [0, 0, 2]):
         (folder := tmp_path / str(over)).mkdir()
         for at_once in (1 << 21, 2):
-            hold(connection, TELLING, layered(connection, TELLING, folder, over, at_once))
+            hold(connection, TELLING, layered(connection, TELLING, folder, over, at_once), in_turn=True)
 
 
 @pytest.mark.parametrize("broken", ["times", "retractions", "earlier times"])
