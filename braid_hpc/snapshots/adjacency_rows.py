@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from braid_hpc.snapshots.adjacency import ALWAYS, RELATIONS
 from braid_hpc.snapshots.adjacency_layers import Fresh
 from braid_hpc.snapshots.adjacency_times import Retracted, retracted_edges
+from braid_hpc.vocabulary.codes import Relation
 from braid_hpc.vocabulary.errors import StorageError
 
 __all__ = ["EdgeRows", "Sorted"]
@@ -21,16 +22,18 @@ __all__ = ["EdgeRows", "Sorted"]
 #: How many edges are sorted at once, at about 70 bytes each: what bounds the memory.
 EDGES_AT_ONCE = 1 << 21
 
+#: Ranges of ids that edges are counted in, to cut them into parts of about one size.
+_BUCKETS = 1 << 14
+
 _OTHER = 0
-_EDGES = """(
-    select child, parent, relation, snapshot, time from edge_rows
-    union all select child, parent, 'same-content' as relation, snapshot, null as time from content_rows)
+#: Their numbers are their places in a list, counted from 1, which costs half of a case for each.
+_NAMES = [str(relation) for relation in sorted(RELATIONS, key=RELATIONS.__getitem__)]
+_NUMBER = f"coalesce(list_position({_NAMES}, relation), {_OTHER})::utinyint"
+_EDGES = f"""(
+    select child, parent, {_NUMBER} as number, snapshot, epoch_ns(time) as time from edge_rows
+    union all select child, parent, {RELATIONS[Relation.SAME_CONTENT]}::utinyint, snapshot, ({ALWAYS})::bigint
+    from content_rows)
 """
-_CASES = " ".join(f"when '{relation}' then {number}" for relation, number in RELATIONS.items())
-_NUMBER = f"case relation {_CASES} else {_OTHER} end"
-_COLUMNS = (
-    f"(snapshot::ubigint << 3) | ({_NUMBER})::ubigint as what, coalesce(epoch_ns(time), ({ALWAYS})::bigint) as time"
-)
 _HALF = np.uint64(32)
 
 
@@ -83,11 +86,12 @@ class EdgeRows:
     ) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
         far = "child" if near == "parent" else "parent"
         columns = self.connection.execute(
-            f"select ({near}::ubigint << 32) | {far}::ubigint as edge, {_COLUMNS} from {_EDGES} "
+            f"select ({near}::ubigint << 32) | {far}::ubigint as edge, snapshot, number, time from {_EDGES} "
             f"where {range_of} and {which}",
             {**between, **given},
         ).fetchnumpy()
-        edge, what, time = (np.asarray(columns[name]) for name in ("edge", "what", "time"))
+        edge, time = np.asarray(columns["edge"]), np.asarray(columns["time"])
+        what = _what(columns)
         if len(edge):
             ends = edge >> _HALF, edge & np.uint64(0xFFFFFFFF)
             for end in (*(int(ids.max()) for ids in ends), *(int(ids.min()) for ids in ends)):
@@ -125,9 +129,8 @@ class EdgeRows:
         """
         if self._loaded is not None:
             return np.unique(self._loaded[1])
-        query = f"select distinct (snapshot::ubigint << 3) | ({_NUMBER})::ubigint as what from {_EDGES}"
-        found = self.connection.execute(f"{query} where {self.fresh.which()}", self.fresh.given()).fetchnumpy()
-        return np.unique(np.asarray(found["what"]))
+        query = f"select distinct snapshot, number from {_EDGES} where {self.fresh.which()}"
+        return np.unique(_what(self.connection.execute(query, self.fresh.given()).fetchnumpy()))
 
     def retracted(self) -> Retracted:
         """Return those that retractions are about.
@@ -168,10 +171,16 @@ class EdgeRows:
         parts = 1 if self._loaded is not None else -(-self.count(near) // EDGES_AT_ONCE)
         cuts: list[int] = []
         if parts > 1:
-            at = [index / parts for index in range(1, parts)]
-            query = f"select approx_quantile({near}, $at::float[]) from {_EDGES} where {self.fresh.which(near)}"
-            (found,) = self.connection.execute(query, {"at": at, **self.fresh.given(near)}).fetchall()[0]
-            cuts = sorted({int(cut) for cut in found if 1 <= int(cut) < self.nodes})
+            width = -(-(self.nodes + 1) // _BUCKETS)
+            query = (
+                f"select {near} // {width} as bucket, count(*) as rows from {_EDGES} "
+                f"where {self.fresh.which(near)} group by bucket order by bucket"
+            )
+            found = self.connection.execute(query, self.fresh.given(near)).fetchnumpy()
+            bucket, rows = np.asarray(found["bucket"]).astype(np.int64), np.cumsum(found["rows"])
+            # The last bucket that begins in a part.
+            places = np.searchsorted(rows, np.arange(1, parts) * rows[-1] / parts)
+            cuts = sorted({int(cut) for cut in (bucket[places] + 1) * width - 1 if 1 <= cut < self.nodes})
         bounds = [0, *(cut + 1 for cut in cuts), self.nodes + 1]
         yield from pairwise(bounds)
 
@@ -213,6 +222,14 @@ class EdgeRows:
             mine = (what >> np.uint64(3) > self.fresh.since) | np.isin(edge >> _HALF, self.fresh.again[near])
             edge, what, time = edge[mine], what[mine], time[mine]
         return in_order(edge, what, time)
+
+
+def _what(columns: Any) -> NDArray[np.uint64]:
+    """Return snapshots with three bits of the relation."""
+    what = np.asarray(columns["snapshot"]).astype(np.uint64)
+    what <<= np.uint64(3)
+    what |= np.asarray(columns["number"])
+    return what
 
 
 def in_order(edge: NDArray[np.uint64], what: NDArray[np.uint64], time: NDArray[np.int64]) -> Sorted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,13 @@ from braid_hpc.snapshots.adjacency import ALWAYS, NEVER, Times
 from braid_hpc.snapshots.schema import NODE_TIMES
 
 __all__ = ["Retracted", "earlier_times", "node_times", "retracted_edges"]
+
+
+#: How many rows are held at once while all declarations of a store are read.
+_ROWS_AT_ONCE = 1 << 20
+
+#: How many ids are handed to a query, and not looked for by it.
+_FEW = 10_000
 
 
 def node_times(connection: Any, nodes: int) -> NDArray[np.int64]:
@@ -29,13 +37,30 @@ def node_times(connection: Any, nodes: int) -> NDArray[np.int64]:
     ndarray of int64, shape (nodes + 1,)
         As is known now, by id; always where nothing of it was seen.
     """
-    times = np.full(nodes + 1, ALWAYS, np.int64)
-    found = connection.execute(
-        f"select id, epoch_ns(min(time)) as time from {NODE_TIMES} where id <= ? and time is not null group by id",
-        [nodes],
-    ).fetchnumpy()
-    times[np.asarray(found["id"])] = found["time"]
+    times = np.full(nodes + 1, NEVER, np.int64)
+    query = f"select id, epoch_ns(time) as time from {NODE_TIMES} where id <= {nodes:d} and time is not null"
+    for ids, told in _parts(connection, query):
+        # Several times faster than a group for each node.
+        np.minimum.at(times, ids, told)
+    times[times == NEVER] = ALWAYS
     return times
+
+
+def _parts(connection: Any, query: str) -> Iterator[tuple[NDArray[np.int64], ...]]:
+    """Yield the columns of a query, which have a value in each row, some rows at a time."""
+    for batch in connection.sql(query).to_arrow_reader(_ROWS_AT_ONCE):
+        yield tuple(column.to_numpy(zero_copy_only=False) for column in batch.columns)
+
+
+def _told_of_again(connection: Any) -> NDArray[np.int64]:
+    """Return the nodes that several snapshots declare."""
+    (highest,) = connection.execute("select coalesce(max(id), 0) from occurrences").fetchall()[0]
+    first = np.full(highest + 1, np.iinfo(np.int32).max, np.int32)
+    last = np.zeros(highest + 1, np.int32)
+    for ids, snapshots in _parts(connection, "select id, snapshot from occurrences"):
+        np.minimum.at(first, ids, snapshots)
+        np.maximum.at(last, ids, snapshots)
+    return np.flatnonzero(first < last)
 
 
 def earlier_times(
@@ -59,11 +84,18 @@ def earlier_times(
     node, until, time : ndarray of int64
         Before a snapshot `until`, of a node only that later time was known.
     """
+    which = (
+        "select id from occurrences where snapshot > $since and id > $before group by id "
+        "having min(snapshot) < max(snapshot)"
+    )
+    given: dict[str, Any] = {"since": since, "before": before}
+    if not since and len(again := _told_of_again(connection)) <= _FEW:
+        which, given["again"] = "select unnest($again::bigint[])", again.tolist()
     rows = connection.execute(
-        "select id, snapshot, epoch_ns(min(time)) as time from occurrences where snapshot > $since and (id <= $before "
-        "or id in (select id from occurrences where snapshot > $since and id > $before group by id "
-        "having min(snapshot) < max(snapshot))) group by all order by all",
-        {"since": since, "before": before},
+        "select id, snapshot, epoch_ns(min(time)) as time from occurrences "
+        f"where snapshot > $since and time is not null and (id <= $before or id in ({which})) "
+        "group by all order by all",
+        given,
     ).fetchnumpy()
     node, snapshot, time = (np.asarray(rows[name]).astype(np.int64) for name in ("id", "snapshot", "time"))
     if known is not None:
