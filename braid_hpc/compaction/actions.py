@@ -102,4 +102,10 @@ def _found_since(out: Writer) -> list[tuple[Any, ...]]:
         target = find_target(out.connection, Said(run, writer, sequence, time, 0, text), all_versions=False)
         if not target.open:
             found.append((target.id, text, action_writer, action_sequence, time, writer, sequence))
-    return found
+    # And those whose record it has brought in place of a placeholder.
+    moved: list[tuple[Any, ...]] = out.connection.execute(
+        "select f.record, a.said, a.action_writer, a.action_sequence, epoch_ns(a.time), a.writer, a.sequence "
+        "from attachment_rows a join filled f using (id) where not exists (from attachment_rows o "
+        "where o.writer = a.writer and o.sequence = a.sequence and o.id = f.record) order by all"
+    ).fetchall()
+    return found + moved

@@ -92,6 +92,7 @@ def write_judgements(out: Writer, judging: list[Facts]) -> None:
     """
     for table in _TABLES:
         _look_again(out, table)
+        _move(out, table)
     rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _TABLES}
     problems: list[Problem] = []
     for facts in judging:
@@ -138,6 +139,16 @@ def _look_again(out: Writer, table: str) -> None:
         if not target.open:
             found.append(_written(said, target, tuple(rest)))
     out.rows(table, _TABLES[table], found)
+
+
+def _move(out: Writer, table: str) -> None:
+    """Write rows again that stand on a placeholder whose record this commit has brought: they stand on that now."""
+    columns = ", ".join(name for name, _ in _TABLES[table][2 : -len(_WHERE)])
+    rows = out.connection.execute(
+        f"select uid, f.record, {columns}, epoch_ns(time), writer, sequence from {table} t join filled f using (id) "
+        f"where not exists (from {table} o where o.uid = t.uid and o.id = f.record) order by all"
+    ).fetchall()
+    out.rows(table, _TABLES[table], rows)
 
 
 def said_of(facts: Facts, judged: Judged | Acted) -> Said:
@@ -266,5 +277,7 @@ def find_target(connection: Any, said: Said, *, all_versions: bool) -> Target:
 
 
 def _one(connection: Any, query: str, given: dict[str, Any]) -> Target:
-    rows = connection.execute(query, given).fetchall()
+    rows = connection.execute(
+        f"select coalesce(f.record, m.id) from ({query}) m left join filled f on f.id = m.id", given
+    ).fetchall()
     return Target(rows[0][0]) if len(rows) == 1 else Target()

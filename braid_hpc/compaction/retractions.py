@@ -77,4 +77,16 @@ def _look_again(out: Writer) -> list[tuple[Any, ...]]:
         row = _row(out, [Said(run, writer, sequence, time, 0, text) for text in (child, parent)], tuple(about))
         if None not in row[1:3]:
             rows.append(row)
+    return [*rows, *_moved(out)]
+
+
+def _moved(out: Writer) -> list[tuple[Any, ...]]:
+    """Return rows again about edges of placeholders whose records this commit has brought, as those edges are."""
+    rows: list[tuple[Any, ...]] = out.connection.execute(
+        "select distinct t.uid, coalesce(c.record, t.child), coalesce(p.record, t.parent), t.relation, t.child_said, "
+        "t.parent_said, t.cause, epoch_ns(t.time), t.writer, t.sequence from retraction_rows t "
+        "left join filled c on c.id = t.child left join filled p on p.id = t.parent "
+        "where (c.id is not null or p.id is not null) and not exists (from retraction_rows o where o.uid = t.uid "
+        "and o.child = coalesce(c.record, t.child) and o.parent = coalesce(p.record, t.parent)) order by all"
+    ).fetchall()
     return rows

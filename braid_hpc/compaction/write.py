@@ -15,7 +15,7 @@ from braid_hpc.compaction.problems import Problem
 from braid_hpc.compaction.rows import BIGINT, INTEGER, TEXT, TIME, Rows, as_json, typed
 from braid_hpc.compaction.states import write_states
 from braid_hpc.compaction.versions import activity_uid, seen_of
-from braid_hpc.vocabulary.codes import Outcome
+from braid_hpc.vocabulary.codes import UNSEEN_KIND, Outcome
 from braid_hpc.vocabulary.texts import clean
 
 __all__ = ["Numbering", "Writer"]
@@ -107,7 +107,7 @@ class Writer(Rows):
         nodes: list[tuple[Any, ...]] = [(uid, *graph.about[uid], None) for uid in graph.versions]
         for uid, (writer, sequence) in sorted(graph.placeholders.items()):
             place = f"{writer}:{sequence}"
-            nodes.append((uid, "unseen", place, None, None, None, None, False, place))
+            nodes.append((uid, UNSEEN_KIND, place, None, None, None, None, False, place))
         numbers = self._number(
             "version_rows", "kind, name", [(n[1], clean(n[2])) for n in nodes], [n[0] for n in nodes]
         )

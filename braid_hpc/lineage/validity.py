@@ -110,7 +110,8 @@ def standing(connection: Any, *, at: int, as_of: int | None = None) -> list[tupl
     given = {"at": at, "as_of": FOREVER if as_of is None else as_of}
     until = "snapshot <= $at and epoch_ns(time) <= $as_of"
     rows = connection.execute(
-        f"select uid, id, cause, epoch_ns(time), cascade from stated_invalidations i where {until} and not exists ("
+        f"select uid, id, cause, epoch_ns(time), cascade from stated_invalidations i where {until} "
+        "and id not in (select id from filled where snapshot <= $at) and not exists ("
         f"from (from stated_revalidations where {until}) r where r.id = i.id and r.despite is null "
         f"and (r.time, r.uid) > (i.time, i.uid)) order by time, uid",
         given,

@@ -9,7 +9,7 @@ from typing import Any
 from braid_hpc.queries.fields import STATUSES, Field, Holds
 from braid_hpc.queries.operators import EQUAL, ORDERED, PATTERNS, Operator, Scalar
 from braid_hpc.queries.written import noun
-from braid_hpc.vocabulary.codes import ACTIVITY_KIND, is_kind
+from braid_hpc.vocabulary.codes import ACTIVITY_KIND, UNSEEN_KIND, is_kind
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.times import nanoseconds
 
@@ -86,7 +86,7 @@ def _check_text(field: Field, operator: Operator, value: Scalar) -> None:
 
 def _check_kind(field: Field, operator: Operator, value: Scalar) -> None:
     _check_text(field, operator, value)
-    if operator in EQUAL and not is_kind(value) and value not in (ACTIVITY_KIND, "unseen"):
+    if operator in EQUAL and not is_kind(value) and value not in (ACTIVITY_KIND, UNSEEN_KIND):
         raise InvalidInputError(
             f"{value!r:.80} cannot be a kind: that is a word of lower-case letters, digits, '-' and '_', such as 'data'"
         )

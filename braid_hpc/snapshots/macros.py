@@ -81,14 +81,17 @@ _RESOLVED = f"""
         select id from {NODE_TIMES} t where as_of is not null and snapshot <= (select last from until)
         group by id having epoch_ns(min(time)) > (select moment from until)),
     gone as (select id from filled where snapshot <= (select last from until) union all select id from later),
-    named as (
-        select n.id, n.uid, n.kind, n.name, n.version, m.said, m.version is null and m.identity is null as newest
-        from nodes n, meant m
+    fitting as (
+        select coalesce(f.record, n.id) as id, m.said, m.version is null and m.identity is null as newest,
+            m.version is null or n.version = m.version as numbered
+        from meant m, nodes n left join filled f on f.id = n.id and f.snapshot <= (select last from until)
         where n.snapshot <= (select last from until)
             and case when m.identity is not null then starts_with(n.uid, m.identity)
                 else n.name = m.name and (m.kind is null or n.kind = m.kind) end),
-    numbered as (
-        select n.* from named n, meant m where m.version is null or n.version = m.version),
+    named as (
+        select n.id, n.uid, n.kind, n.name, n.version, f.said, f.newest, f.numbered
+        from fitting f join nodes n using (id)),
+    numbered as (select * from named where numbered),
     chosen as (select * from numbered where id not in (from later)),
     checked as (
         select case

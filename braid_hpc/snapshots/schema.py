@@ -211,12 +211,12 @@ RUNS = """select r.run, arg_min(w.header ->> '$.job', order_key) as job,
 VIEWS = (
     """
 create view filled as
-    select p.id, s.snapshot from (
+    select p.id, s.snapshot, s.id as record from (
         select id, split_part(placeholder, ':', 1) as writer, split_part(placeholder, ':', 2)::bigint as sequence
         from version_rows where placeholder is not null) p
     join (
-        select writer, sequence, snapshot from occurrences
-        union all select writer, sequence, snapshot from activity_rows) s
+        select writer, sequence, snapshot, id from occurrences
+        union all select writer, sequence, snapshot, id from activity_rows) s
         on p.writer = s.writer and p.sequence = s.sequence;
 
 create view edges as
@@ -314,7 +314,8 @@ create view invalidations as
         exists (from stated_revalidations r where r.id = i.id and r.despite is null
             and (r.time, r.uid) > (i.time, i.uid)) as revoked,
         w.header ->> '$.user' as "user", i.writer, i.sequence, i.snapshot
-    from stated_invalidations i join nodes n using (id) left join writers w on w.writer = i.writer;
+    from stated_invalidations i join nodes n using (id) left join writers w on w.writer = i.writer
+    where i.id not in (select id from filled);
 
 create view retractions as
     select r.uid, r.child, r.parent, e.relation, r.cause, r.time,
@@ -323,8 +324,9 @@ create view retractions as
     from retraction_rows r join (select distinct child, parent, relation from edge_rows) e
         on e.child = r.child and e.parent = r.parent and (r.relation is null or r.relation = e.relation)
     left join writers w on w.writer = r.writer
-    where exists (from edge_rows s where s.child = r.child and s.parent = r.parent and s.relation = e.relation
-        and s.time <= r.time);
+    where r.child not in (select id from filled) and r.parent not in (select id from filled)
+        and exists (from edge_rows s where s.child = r.child and s.parent = r.parent and s.relation = e.relation
+            and s.time <= r.time);
 
 create view actions as
     select d.uid as action, n.id, n.uid, n.kind, n.name, n.version, any_value(d.name) as label,
@@ -332,6 +334,7 @@ create view actions as
         min(greatest(a.snapshot, d.snapshot)) as snapshot
     from attachment_rows a join action_rows d on d.writer = a.action_writer and d.sequence = a.action_sequence
     join nodes n on n.id = a.id
+    where a.id not in (select id from filled)
     group by d.uid, n.id, n.uid, n.kind, n.name, n.version;
 
 create view action_attempts as

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from braid_hpc.store.holding import FOREVER, HOLDING, appeared
-from braid_hpc.vocabulary.codes import ACTIVITY_KIND
+from braid_hpc.vocabulary.codes import ACTIVITY_KIND, UNSEEN_KIND
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.references import Reference, format_reference, parse_reference
 from braid_hpc.vocabulary.texts import clean
@@ -81,7 +81,7 @@ def resolve(connection: Any, text: str | Reference, at: int, as_of: int | None =
     if reference.row is not None:
         raise InvalidInputError(f"{reference} names a row of a stream: a record or an activity is needed here")
     if reference.identity is not None:
-        node = _by_identity(connection, reference, at)
+        node = _record_of(connection, _by_identity(connection, reference, at), at)
         return _there(connection, reference, [node], at, as_of)[0], []
     # A file's name that is not UTF-8 has lone surrogates: the store holds it as it was merged.
     reference = replace(reference, name=clean(reference.name or ""))
@@ -100,7 +100,8 @@ def resolve(connection: Any, text: str | Reference, at: int, as_of: int | None =
         ).fetchall()[0]
         name = _on_one_line(format_reference(kinds[0], reference.name or ""))
         raise NotFoundError(f"{name} has no version {reference.version}: it has 1 to {last}")
-    found = _there(connection, reference, [Node(*row) for row in rows], at, as_of)
+    nodes = [_record_of(connection, Node(*row), at) for row in rows]
+    found = _there(connection, reference, nodes, at, as_of)
     if len(found) == 1 or kinds[0] == ACTIVITY_KIND:
         return found[0], found[1:]
     heads = _unrevised(connection, found, at, as_of)
@@ -135,6 +136,16 @@ def _by_identity(connection: Any, reference: Reference, at: int) -> Node:
         shown = ", ".join(f"id:{row[1]} ({_on_one_line(Node(*row).ref)})" for row in rows[:5])
         raise ConflictError(f"{reference} is the beginning of several ids: {shown}")
     return Node(*rows[0])
+
+
+def _record_of(connection: Any, node: Node, at: int) -> Node:
+    """Return the record that a placeholder stood for, where it was seen; every other node itself."""
+    if node.kind != UNSEEN_KIND:
+        return node
+    rows = connection.execute(
+        f"{_SELECT} id = (select record from filled where id = ? and snapshot <= ?)", [at, node.id, at]
+    ).fetchall()
+    return Node(*rows[0]) if rows else node
 
 
 def _versions(connection: Any, reference: Reference, at: int) -> list[tuple[Any, ...]]:

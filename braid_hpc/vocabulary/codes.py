@@ -11,6 +11,7 @@ from enum import IntEnum, StrEnum
 __all__ = [
     "ACTIVITY_KIND",
     "KIND_PATTERN",
+    "UNSEEN_KIND",
     "Code",
     "Outcome",
     "Relation",
@@ -22,6 +23,9 @@ __all__ = [
 
 #: The kind of the graph nodes that ran, as it stands in references (``activity:find-peaks@2``).
 ACTIVITY_KIND = "activity"
+
+#: The kind of placeholders: records and activities that others name and whose log was not seen.
+UNSEEN_KIND = "unseen"
 
 #: What a kind may look like. It is closed, so that ``kind:name`` can be told from a name with a colon.
 KIND_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,31}")
