@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,6 +133,9 @@ NOTHING_OVER = Over(
 #: Bits of a node's number that say where in its page it is.
 PAGE_BITS = 7
 
+#: Nodes that there is room for at first; where more are reached, there is made more.
+_ROOM = 1 << 15
+
 
 def closure(
     rows: Rows,
@@ -186,100 +189,137 @@ def closure(
     >>> nodes.tolist(), distance.tolist()
     ([0, 1, 2], [0, 1, 2])
     """
-    found: tuple[NDArray[np.int64], NDArray[np.int32]]
-    found = _closure(rows, allowed, starts, depth, seen, when is not None, when or _NO_TIME)
-    return found
-
-
-@compiled
-def _closure(
-    rows: Rows,
-    allowed: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    depth: int,
-    seen: NDArray[np.uint8],
-    timed: bool,
-    when: When,
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    at_snapshot, as_of, times, more_times = when.at, when.as_of, when.times, when.more_times
-    offsets, far, mark = rows.offsets, rows.far, rows.mark
-    pages, near, instead = rows.over.pages, rows.over.near, rows.over.instead
-    over_offsets, over_far, over_mark = rows.over.offsets, rows.over.far, rows.over.mark
-    layers = pages.shape[0]
-
-    def holds(edge: int, about: Stated) -> bool:
-        # The first row of this edge, then its statements one by one: one that holds is enough.
-        places, which = about.places, about.rows
-        low, high = 0, places.size
-        while low < high:
-            middle = (low + high) // 2
-            if places[middle] < edge:
-                low = middle + 1
-            else:
-                high = middle
-        found = False
-        while low < places.size and places[low] == edge and not found:
-            said = about.stated[which[low]]
-            found = said <= as_of
-            while low < places.size and places[low] == edge and about.stated[which[low]] == said:
-                row = which[low]
-                if about.snapshot[row] and about.snapshot[row] <= at_snapshot and about.retracted[row] <= as_of:
-                    found = False
-                low += 1
-        return found
-
-    nodes = np.empty(max(1024, 2 * starts.size), np.int64)
-    distance = np.empty(nodes.size, np.int32)
+    layered, timed = rows.over.pages.shape[0] > 0, when is not None
+    if not timed:
+        allowed = (allowed != 0).astype(np.uint8)
     count = starts.size
-    for at in range(count):
-        nodes[at], distance[at] = starts[at], 0
-        seen[starts[at] >> 3] |= 1 << (starts[at] & 7)
-    at = 0
-    while at < count and distance[at] < depth:
-        node, level = nodes[at], distance[at] + 1
-        at += 1
-        # The layers from the uppermost on, then what they are laid over. Which of the two it is, is asked for each
-        # edge: a function for both, or arrays that stand for either, cost as much as the walk.
-        for layer in range(layers - 1, -2, -1):
-            upper = layer >= 0
-            begin, end, last = np.int64(0), np.int64(0), not upper
-            if upper:
-                page = node >> PAGE_BITS
-                low, after = np.int64(pages[layer, page]), np.int64(pages[layer, page + 1])
-                high = after
-                while low < high:
-                    middle = (low + high) // 2
-                    if near[middle] < node:
-                        low = middle + 1
-                    else:
-                        high = middle
-                if low < after and near[low] == node:
-                    begin, end, last = np.int64(over_offsets[low]), np.int64(over_offsets[low + 1]), instead[low] != 0
-            elif node < offsets.size - 1:
-                begin, end = np.int64(offsets[node]), np.int64(offsets[node + 1])
-            for edge in range(begin, end):
-                there = over_far[edge] if upper else far[edge]
-                # Asked first: where most of a graph is reached, most edges lead to what was seen.
-                byte, bit = there >> 3, np.uint8(1 << (there & 7))
-                if seen[byte] & bit:
-                    continue
-                follow = allowed[over_mark[edge]] if upper else allowed[mark[edge]]
-                if follow:
-                    if timed:
-                        if (times[there] if there < times.size else more_times[there - times.size]) > as_of:
-                            continue
-                        if follow == 2 and not (holds(edge, when.over) if upper else holds(edge, when.stated)):
-                            continue
-                    if count == nodes.size:
-                        more, further = np.empty(2 * count, np.int64), np.empty(2 * count, np.int32)
-                        more[:count], further[:count] = nodes, distance
-                        nodes, distance = more, further
-                    nodes[count], distance[count] = there, level
-                    seen[byte] |= bit
-                    count += 1
-            if last:
-                break
+    nodes = np.empty(max(_ROOM, 2 * count), np.int64)
+    distance = np.empty(nodes.size, np.int32)
+    nodes[:count] = starts
+    np.bitwise_or.at(seen, starts >> 3, (1 << (starts & 7)).astype(np.uint8))
+    progress = np.array([0, count, 0, count, 0], np.int64)
+    while not _WALKS[layered, timed](rows, allowed, depth, seen, when or _NO_TIME, nodes, distance, progress):
+        count, room = int(progress[1]), max(4 * nodes.size, int(progress[4]))
+        nodes, distance = (_longer(values, count, room) for values in (nodes, distance))
+    count = int(progress[1])
     return nodes[:count], distance[:count]
+
+
+def _longer(values: NDArray[Any], count: int, room: int) -> NDArray[Any]:
+    longer = np.empty(room, values.dtype)
+    longer[:count] = values[:count]
+    return longer
+
+
+def _walk(layered: bool, timed: bool) -> Callable[..., bool]:
+    """Return the walk over a graph with layers or without, with a time or without.
+
+    Each is compiled apart: what is not asked for, and arrays that grow while they are walked over, cost several times
+    as much as the walk itself.
+    """
+
+    @compiled
+    def walk(
+        rows: Rows,
+        allowed: NDArray[np.uint8],
+        depth: int,
+        seen: NDArray[np.uint8],
+        when: When,
+        nodes: NDArray[np.int64],
+        distance: NDArray[np.int32],
+        progress: NDArray[np.int64],
+    ) -> bool:
+        # Where to go on, how many nodes there are, the present distance, where the next one begins, the room that is
+        # needed. Without room it stops before a node, whose edges are all looked at again then: those that were
+        # entered are seen.
+        at, count, level, level_end = progress[0], progress[1], progress[2], progress[3]
+        at_snapshot, as_of, times, more_times = when.at, when.as_of, when.times, when.more_times
+        offsets, pages, near, instead = rows.offsets, rows.over.pages, rows.over.near, rows.over.instead
+        over_offsets = rows.over.offsets
+
+        def holds(edge: int, about: Stated) -> bool:
+            # The first row of this edge, then its statements one by one: one that holds is enough.
+            places, which = about.places, about.rows
+            low, high = 0, places.size
+            while low < high:
+                middle = (low + high) // 2
+                if places[middle] < edge:
+                    low = middle + 1
+                else:
+                    high = middle
+            found = False
+            while low < places.size and places[low] == edge and not found:
+                said = about.stated[which[low]]
+                found = said <= as_of
+                while low < places.size and places[low] == edge and about.stated[which[low]] == said:
+                    row = which[low]
+                    if about.snapshot[row] and about.snapshot[row] <= at_snapshot and about.retracted[row] <= as_of:
+                        found = False
+                    low += 1
+            return found
+
+        def enter(far: NDArray[np.uint32], mark: NDArray[Any], begin: Any, end: Any, count: Any, about: Stated) -> Any:
+            for edge in range(begin, end):
+                there = far[edge]
+                byte, bit = seen[there >> 3], np.uint8(there & 7)
+                fresh = (~byte >> bit) & np.uint8(1)
+                if timed:
+                    follow = allowed[mark[edge]]
+                    if not fresh or not follow:
+                        continue
+                    if (times[there] if there < times.size else more_times[there - times.size]) > as_of:
+                        continue
+                    if follow == 2 and not holds(edge, about):
+                        continue
+                else:
+                    # Without a branch, which nothing could foresee.
+                    fresh &= allowed[mark[edge]]
+                nodes[count] = there
+                count += fresh
+                seen[there >> 3] = byte | (fresh << bit)
+            return count
+
+        while at < count:
+            if at == level_end:
+                level, level_end = level + 1, count
+            if level < depth:
+                node, last = nodes[at], False
+                if layered:
+                    # The layers from the uppermost on, then what they are laid over.
+                    for layer in range(pages.shape[0] - 1, -1, -1):
+                        page = node >> PAGE_BITS
+                        low, after = np.int64(pages[layer, page]), np.int64(pages[layer, page + 1])
+                        high = after
+                        while low < high:
+                            middle = (low + high) // 2
+                            if near[middle] < node:
+                                low = middle + 1
+                            else:
+                                high = middle
+                        if low < after and near[low] == node:
+                            begin, end = np.int64(over_offsets[low]), np.int64(over_offsets[low + 1])
+                            if count + end - begin >= nodes.size:
+                                progress[:] = (at, count, level, level_end, count + end - begin + 1)
+                                return False
+                            count = enter(rows.over.far, rows.over.mark, begin, end, count, when.over)
+                            last = instead[low] != 0
+                        if last:
+                            break
+                if not last and node < offsets.size - 1:
+                    begin, end = np.int64(offsets[node]), np.int64(offsets[node + 1])
+                    if count + end - begin >= nodes.size:
+                        progress[:] = (at, count, level, level_end, count + end - begin + 1)
+                        return False
+                    count = enter(rows.far, rows.mark, begin, end, count, when.stated)
+            distance[at] = level
+            at += 1
+        progress[:] = (at, count, level, level_end, 0)
+        return True
+
+    return walk
+
+
+_WALKS = {(layered, timed): _walk(layered, timed) for layered in (False, True) for timed in (False, True)}
 
 
 def closure_slow(

@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from braid_hpc.kernels import closure
 from braid_hpc.lineage.walk import FOLLOWED, Walk, walk
 from braid_hpc.snapshots import adjacency_layers, adjacency_rows, adjacency_times
 from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
@@ -167,7 +168,9 @@ def test_all_walks_find_what_the_definition_says(
     index = layered(connection, graph, folder, over, at_once)
     whole = adjacency_in_memory(connection, SNAPSHOTS)
     assert whole is not None
-    hold(connection, graph, index, whole, in_turn=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(closure, "_ROOM", at_once)
+        hold(connection, graph, index, whole, in_turn=True)
 
 
 #: Stated, retracted, stated again, and late; a declaration that a later snapshot brings with an earlier time.

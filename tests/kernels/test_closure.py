@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from braid_hpc.kernels import closure as module
 from braid_hpc.kernels.closure import NOTHING_OVER, PAGE_BITS, Over, Rows, closure, closure_slow
 from braid_hpc.lineage.walk import closure_by_level, mark_seen
 from braid_hpc.snapshots.adjacency import Half
@@ -66,6 +68,7 @@ def over_of(layers: list[Layer]) -> Over:
     allowed=st.lists(st.booleans(), min_size=3, max_size=3),
     depth=st.integers(0, 10),
     closed=st.lists(st.integers(0, 8), max_size=4),
+    room=st.sampled_from([1, 4, 1 << 15]),
 )
 def test_all_three_reach_the_same_nodes_over_as_many_edges(
     edges: list[tuple[int, int, int]],
@@ -74,15 +77,21 @@ def test_all_three_reach_the_same_nodes_over_as_many_edges(
     allowed: list[bool],
     depth: int,
     closed: list[int],
+    room: int,
 ) -> None:
-    """On any graph, cycles, layers and closed nodes included; what was reached is marked as seen."""
+    """On any graph, cycles, layers and closed nodes included; what was reached is marked as seen.
+
+    However little room there is at first.
+    """
     rows = rows_of(edges, 9)._replace(over=over_of(layers))
     marks, begin = np.array(allowed, np.uint8), np.array(starts, np.int64)
     seen = np.zeros(2, np.uint8)
     mark_seen(seen, np.array(closed, np.int64))
     slow = closure_slow(rows, marks, begin, depth=depth, seen=seen.copy())
     used = seen.copy()
-    fast = closure(rows, marks, begin, depth=depth, seen=used)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_ROOM", room)
+        fast = closure(rows, marks, begin, depth=depth, seen=used)
     assert [each.tolist() for each in fast] == [each.tolist() for each in slow]
     assert np.flatnonzero(np.unpackbits(used, bitorder="little")).tolist() == sorted({*closed, *fast[0].tolist()})
     half = Half(rows, np.zeros((len(marks), 4), np.uint32), None)
