@@ -234,12 +234,16 @@ def _walk(layered: bool, timed: bool) -> Callable[..., bool]:
         # entered are seen.
         at, count, level, level_end = progress[0], progress[1], progress[2], progress[3]
         at_snapshot, as_of, times, more_times = when.at, when.as_of, when.times, when.more_times
+        known = times.size
         offsets, pages, near, instead = rows.offsets, rows.over.pages, rows.over.near, rows.over.instead
-        over_offsets = rows.over.offsets
+        # Taken out of their tuples here: in the loop it would be done for each edge.
+        far, mark = rows.far, rows.mark
+        over_offsets, over_far, over_mark = rows.over.offsets, rows.over.far, rows.over.mark
+        places, which, stated, retracted, snapshot = when.stated
+        over_places, over_which, over_stated, over_retracted, over_snapshot = when.over
 
-        def holds(edge: int, about: Stated) -> bool:
+        def holds(edge: Any, places: Any, which: Any, stated: Any, retracted: Any, snapshot: Any) -> bool:
             # The first row of this edge, then its statements one by one: one that holds is enough.
-            places, which = about.places, about.rows
             low, high = 0, places.size
             while low < high:
                 middle = (low + high) // 2
@@ -249,31 +253,43 @@ def _walk(layered: bool, timed: bool) -> Callable[..., bool]:
                     high = middle
             found = False
             while low < places.size and places[low] == edge and not found:
-                said = about.stated[which[low]]
+                said = stated[which[low]]
                 found = said <= as_of
-                while low < places.size and places[low] == edge and about.stated[which[low]] == said:
+                while low < places.size and places[low] == edge and stated[which[low]] == said:
                     row = which[low]
-                    if about.snapshot[row] and about.snapshot[row] <= at_snapshot and about.retracted[row] <= as_of:
+                    if snapshot[row] and snapshot[row] <= at_snapshot and retracted[row] <= as_of:
                         found = False
                     low += 1
             return found
 
-        def enter(far: NDArray[np.uint32], mark: NDArray[Any], begin: Any, end: Any, count: Any, about: Stated) -> Any:
+        def enter(
+            begin: Any,
+            end: Any,
+            count: Any,
+            far: Any,
+            mark: Any,
+            places: Any,
+            which: Any,
+            stated: Any,
+            retracted: Any,
+            snapshot: Any,
+        ) -> Any:
             for edge in range(begin, end):
                 there = far[edge]
                 byte, bit = seen[there >> 3], np.uint8(there & 7)
                 fresh = (~byte >> bit) & np.uint8(1)
+                # Without a branch that nothing could foresee.
+                follow = allowed[mark[edge]]
                 if timed:
-                    follow = allowed[mark[edge]]
-                    if not fresh or not follow:
-                        continue
-                    if (times[there] if there < times.size else more_times[there - times.size]) > as_of:
-                        continue
-                    if follow == 2 and not holds(edge, about):
-                        continue
+                    # Read whether it is that one or not: a choice between two arrays costs more than all else here.
+                    appeared = times[there if there < known else np.uint32(0)]
+                    if there >= known:
+                        appeared = more_times[np.uint64(there) - np.uint64(known)]
+                    fresh &= np.uint8(appeared <= as_of) & np.uint8(follow != 0)
+                    if follow == 2 and fresh:
+                        fresh = np.uint8(holds(edge, places, which, stated, retracted, snapshot))
                 else:
-                    # Without a branch, which nothing could foresee.
-                    fresh &= allowed[mark[edge]]
+                    fresh &= follow
                 nodes[count] = there
                 count += fresh
                 seen[there >> 3] = byte | (fresh << bit)
@@ -301,7 +317,18 @@ def _walk(layered: bool, timed: bool) -> Callable[..., bool]:
                             if count + end - begin >= nodes.size:
                                 progress[:] = (at, count, level, level_end, count + end - begin + 1)
                                 return False
-                            count = enter(rows.over.far, rows.over.mark, begin, end, count, when.over)
+                            count = enter(
+                                begin,
+                                end,
+                                count,
+                                over_far,
+                                over_mark,
+                                over_places,
+                                over_which,
+                                over_stated,
+                                over_retracted,
+                                over_snapshot,
+                            )
                             last = instead[low] != 0
                         if last:
                             break
@@ -310,7 +337,7 @@ def _walk(layered: bool, timed: bool) -> Callable[..., bool]:
                     if count + end - begin >= nodes.size:
                         progress[:] = (at, count, level, level_end, count + end - begin + 1)
                         return False
-                    count = enter(rows.far, rows.mark, begin, end, count, when.stated)
+                    count = enter(begin, end, count, far, mark, places, which, stated, retracted, snapshot)
             distance[at] = level
             at += 1
         progress[:] = (at, count, level, level_end, 0)

@@ -159,10 +159,11 @@ def _over_index(
         mark_seen(seen, barred[barred <= index.nodes])
     known = begin[begin <= index.nodes]
     if when is not None and half.timed is not None:
-        later = index.later(when.at, when.as_of)
-        mark_seen(seen, later)
         # What was not there had no edges either.
-        known = known[(half.timed.times.of(known) <= when.as_of) & ~np.isin(known, later)]
+        known = known[half.timed.times.of(known) <= when.as_of]
+        if len(later := index.later(when.at, when.as_of)):
+            mark_seen(seen, later)
+            known = known[~np.isin(known, later)]
     deepest = index.nodes + 1 if depth is None else min(depth, index.nodes + 1)
     if compiled:
         nodes, levels = _compiled_closure()(half.rows, allowed, known, depth=deepest, seen=seen, when=when)

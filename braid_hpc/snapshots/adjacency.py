@@ -249,9 +249,11 @@ class Half:
         ndarray of uint8, shape (marks,)
             By mark: 0 for no, 1 for yes, 2 for what :attr:`timed` says, if that was asked for.
         """
-        numbers = [RELATIONS[relation] for relation in relations if relation in RELATIONS]
+        wanted = np.zeros(8, np.bool_)
+        wanted[[RELATIONS[relation] for relation in relations if relation in RELATIONS]] = True
         snapshot, relation, dead, exception = self.marks.T
-        known = (snapshot <= at) & np.isin(relation, numbers)
+        # The format has three bits for the relation.
+        known = (snapshot <= at) & wanted[relation]
         says: NDArray[np.uint8] = known.astype(np.uint8)
         if self.timed is not None:
             says[known & (exception != 0)] = 2
