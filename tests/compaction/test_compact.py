@@ -27,6 +27,7 @@ from braid_hpc.vocabulary.errors import (
     NotFoundError,
     StorageError,
 )
+from tests.faults.campaign import many
 from tests.jobs import Job, count, deliver, digests, has_cycle, made, one, rows
 from tests.rank_logs import tmpfs
 
@@ -248,14 +249,14 @@ def test_several_at_once_and_nothing_is_doubled(logs: Path, store: Path, tmp_pat
 
 
 def test_killed_at_any_time_and_run_again(logs: Path, store: Path, tmp_path: Path) -> None:
-    """SIGKILL at eight random moments; then the store is what an uninterrupted compaction makes."""
+    """SIGKILL at random moments; then the store is what an uninterrupted compaction makes."""
     record(logs, size=3, epochs=10)
     began = time.monotonic()
     whole = start(logs, tmp_path / "whole")
     whole.communicate(timeout=60)
     usual = time.monotonic() - began
     chance = random.Random(11)
-    for number in range(8):
+    for number in range(many(80, 4)):
         process = start(logs, store)
         # Most of the time goes into starting Python, which kills nobody: half of them come late.
         time.sleep(chance.uniform(0.4 if number % 2 else 0.7, 1.05) * usual)

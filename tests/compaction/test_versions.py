@@ -13,6 +13,7 @@ from braid_hpc.compaction.compact import compact
 from braid_hpc.compaction.versions import activity_uid, occurrence_uid, plain_name, unseen_uid
 from braid_hpc.run.handles import Record
 from braid_hpc.store.store import Store
+from tests.faults.campaign import many
 from tests.jobs import Job, count, edges_of, has_cycle, made, one, rows
 
 
@@ -318,7 +319,7 @@ PROGRAM = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=many(200, 10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(program=PROGRAM, cuts=st.sets(st.integers(0, 24), max_size=3))
 def test_no_program_makes_a_version_its_own_ancestor(
     program: list[tuple[int, str, int | None, int]], cuts: set[int], tmp_path: Path

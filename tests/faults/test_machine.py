@@ -586,7 +586,7 @@ def test_any_sequence_keeps_the_promises(tmp_path: Path, monkeypatch: pytest.Mon
         run_state_machine_as_test(
             LogMachine,
             settings=settings(
-                max_examples=many(2_000, 8),
+                max_examples=many(2_000, 4),
                 stateful_step_count=many(25, 12),
                 deadline=None,
                 print_blob=True,
