@@ -22,6 +22,8 @@ from braid_hpc.compaction.ledger import Ledger, damage, write_writers
 from braid_hpc.compaction.messages import match_messages
 from braid_hpc.compaction.problems import Problem
 from braid_hpc.compaction.retractions import write_retractions
+from braid_hpc.compaction.row_edge_store import RowEdgeTables
+from braid_hpc.compaction.row_edges import EdgeReader
 from braid_hpc.compaction.same_content import link_same_content
 from braid_hpc.compaction.slices import slices
 from braid_hpc.compaction.stream_rows import StreamReader
@@ -212,29 +214,35 @@ def _write_streams(
     """Write the rows of streams and keep all rows that are taken, part by part; return the writers' digests."""
     problems: list[Problem] = []
     digests: dict[str, str] = {}
+    edges = RowEdgeTables(out)
     for done, facts in enumerate(taken):
         progress("streams", done, len(taken))
-        digests[facts.writer], faults = _write_writer(facts, tables, keeper)
+        digests[facts.writer], faults = _write_writer(facts, tables, edges, keeper)
         problems.extend(Problem("stream", fault, facts.run, facts.writer) for fault in faults)
         # Said of the log already where an earlier commit has met it, or this one was made before.
         if fresh := [fault for fault in faults if fault not in facts.log.faults]:
             damage(facts.log, fresh)
     tables.flush()
+    edges.flush()
     out.write_problems(problems)
     return digests
 
 
-def _write_writer(facts: Speaker, tables: StreamTables, keeper: Keeper) -> tuple[str, list[str]]:
+def _write_writer(facts: Speaker, tables: StreamTables, edges: RowEdgeTables, keeper: Keeper) -> tuple[str, list[str]]:
     """Write one writer's rows; return the digest of what was taken, and what cannot be read."""
     faults: list[str] = []
     about = (facts.run, facts.log.header.get("rank"), facts.writer)
     columns = {number: schema.columns for number, (_, schema) in facts.streams.items()}
     keeper.add_writer(facts)
-    reader = StreamReader(facts.log, columns, faults, partial(keeper.add_batch, facts))
+    keep = partial(keeper.add_batch, facts)
+    reader = StreamReader(facts.log, columns, faults, keep)
+    pairs = EdgeReader(facts.log, lambda: facts.names, faults, keep)
     digest = xxhash.xxh3_128()
     for events in facts.log.each(within=facts.taken):
         digest.update(events["word"].tobytes())
         keeper.add_events(facts, events)
         for number, table in reader.tables(events, facts.log.utc):
             tables.add(facts.streams[number][0], columns[number], table, about)
+        for stated in pairs.stated(events, facts.log.utc):
+            edges.add(stated)
     return digest.hexdigest(), keeper.end_writer(facts, digest.hexdigest(), faults)

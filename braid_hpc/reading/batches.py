@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 
 from braid_hpc.reading.events import Events
 from braid_hpc.reading.sealed import check_sums, read_sums, sealed_files, stream_batch
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code
-from braid_hpc.vocabulary.columns import BATCH_IN_FILE, BATCH_PLACE
+from braid_hpc.vocabulary.columns import BATCH_IN_FILE, BATCH_PLACE, EDGES_FILE
+from braid_hpc.vocabulary.encoding import decoder
 from braid_hpc.vocabulary.errors import CorruptLogError
+from braid_hpc.vocabulary.payloads import RowEdges
 
 __all__ = ["check_batches"]
+
+_ROW_EDGES = decoder(RowEdges)
 
 
 def check_batches(log: WriterLog) -> None:
@@ -41,16 +46,28 @@ def check_batches(log: WriterLog) -> None:
         number, first, count = (int(events[name][row]) for name in ("other", "subject", "object"))
         try:
             payload = events.payload(row)
+            if events["code"][row] == Code.ROW_EDGES:
+                number, payload = EDGES_FILE, _place_of(payload)
             _, path, _ = stream_batch(log.directory, number, payload)
             if BATCH_PLACE.unpack(payload)[2] not in summed:
                 # The event vouches for the batch; shipping goes by the sums, and would leave it behind.
                 raise CorruptLogError(f"its record is missing in {path.stem}.sums")
         except CorruptLogError as error:
-            fault = f"rows {first} to {first + count - 1} of stream {number} cannot be read: {error}"
+            what = f"rows {first} to {first + count - 1} of stream {number}"
+            if events["code"][row] == Code.ROW_EDGES:
+                what = f"row edges {first} to {first + count - 1}"
+            fault = f"{what} cannot be read: {error}"
             log.damage([fault], torn="missing" in str(error) or "ends within" in str(error))
 
 
 def _batches(log: WriterLog) -> Iterator[tuple[Events, int]]:
-    for events in log.each(Code.BATCH):
+    for events in log.each(Code.BATCH, Code.ROW_EDGES):
         for row in np.flatnonzero(events["flags"] == BATCH_IN_FILE).tolist():
             yield events, row
+
+
+def _place_of(payload: bytes) -> bytes:
+    try:
+        return _ROW_EDGES.decode(payload).listed
+    except msgspec.DecodeError as error:
+        raise CorruptLogError(f"what it says cannot be decoded ({error})") from None

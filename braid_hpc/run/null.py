@@ -150,6 +150,9 @@ class NullRun(_Base):
     def derive(self, child: Any, parents: Any) -> None:
         """Do nothing."""
 
+    def derive_rows(self, children: Any, parents: Any, *, child_index: Any = None, parent_index: Any = None) -> None:
+        """Do nothing."""
+
     def tag(self, record: Any, key: str, value: Any) -> None:
         """Do nothing."""
 

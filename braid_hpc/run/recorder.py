@@ -3,7 +3,8 @@
 What it does stands in rooms of its own, each made on the one before: :mod:`~braid_hpc.run.refusals`,
 :mod:`~braid_hpc.run.links`, :mod:`~braid_hpc.run.declarations`, :mod:`~braid_hpc.run.storing`,
 :mod:`~braid_hpc.run.doing`, :mod:`~braid_hpc.run.judging`, :mod:`~braid_hpc.run.stating`,
-:mod:`~braid_hpc.run.filing`. Here are its beginning, its streams, its levels and its end.
+:mod:`~braid_hpc.run.filing`, :mod:`~braid_hpc.run.row_edges`. Here are its beginning, its streams, its levels and
+its end.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from braid_hpc.run.activities import current_activity, outcome_of
 from braid_hpc.run.arrays import RunArrays
 from braid_hpc.run.calls import begin_calls, begin_long_calls
 from braid_hpc.run.children import Parent, announce_parent, forget_parent, parent_of_worker
-from braid_hpc.run.filing import Filing
 from braid_hpc.run.guard import passes, shown, strict, tell
 from braid_hpc.run.launcher import Launch, find_launch
 from braid_hpc.run.process import describe_process, imported_packages, mpi_library, world_size
+from braid_hpc.run.row_edges import Relating
 from braid_hpc.run.streams import Stream, stream_type
 from braid_hpc.vocabulary.codes import Code, Outcome
 from braid_hpc.vocabulary.columns import check_columns
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 
-class Run(Filing):
+class Run(Relating):
     """One rank's part of a run; made by :class:`braid_hpc.job` or :func:`braid_hpc.start`.
 
     None of its recording calls raises, waits for another rank, or communicates. Input that cannot be recorded is
@@ -212,6 +213,7 @@ class Run(Filing):
         owner, foreign = (act.sequence, self._foreign(act)) if act is not None and act.run is self else (0, 0)
         log.remember(Code.STREAM, log.intern(name), owner, foreign, declared._number, 0, payload)
         # Only now: another thread that finds it may append to it.
+        self._note_stream(declared)
         self._streams.setdefault(plain, declared)
         return self._streams.setdefault((name, payload), declared)
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from braid_hpc.log.writer import RankLog
     from braid_hpc.run.recorder import Run
 
-__all__ = ["NO_ROWS", "Rows", "Stream", "stream_type"]
+__all__ = ["INLINE_BYTES", "NO_ROWS", "Rows", "Stream", "column_buffers", "stream_type"]
 
 #: Batches up to this many bytes go into the tail; larger ones into the stream's own Arrow file.
 INLINE_BYTES = 32 << 10
@@ -237,7 +237,7 @@ class Stream:
         rows = -1
         buffers = []
         for name, kind in self.columns:
-            parts, length = _column(columns[name], kind, name)
+            parts, length = column_buffers(columns[name], kind, name)
             if rows not in (-1, length):
                 raise InvalidInputError(f"column {name!r} has {length} values, the one before it {rows}")
             rows = length
@@ -419,8 +419,30 @@ _CHECKED: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def _column(values: Any, kind: str, name: str) -> tuple[list[Any], int]:
-    """Return the buffers of a column and its length."""
+def column_buffers(values: Any, kind: str, name: str) -> tuple[list[Any], int]:
+    """Return the buffers of a column and its length.
+
+    Parameters
+    ----------
+    values : sequence
+        NumPy or Arrow array, buffer, or list.
+    kind : str
+        Type of the column.
+    name : str
+        Of the column, for messages.
+
+    Returns
+    -------
+    buffers : list of bytes-like
+        As a batch has them.
+    length : int
+        How many values there are.
+
+    Raises
+    ------
+    InvalidInputError
+        If the values do not fit the type.
+    """
     try:
         if kind in VARIABLE:
             return _variable(values, kind)

@@ -93,6 +93,15 @@ create table stream_rows (
     stream varchar not null, place varchar not null, id bigint, run varchar not null, writer varchar not null,
     number integer not null, columns varchar not null, units varchar not null, snapshot integer not null);
 
+create table row_links (
+    link integer primary key, writer varchar not null, child_stream varchar not null, child_writer varchar not null,
+    parent_stream varchar not null, parent_writer varchar, said varchar, snapshot integer not null);
+
+create table row_edge_rows (
+    link integer not null, child_first bigint not null, child_last bigint not null, parent_first bigint not null,
+    parent_last bigint not null, count bigint not null, sequence bigint not null, time timestamp_ns not null,
+    snapshot integer not null);
+
 create table run_info (
     run varchar not null, writer varchar not null, key varchar not null, value varchar not null,
     snapshot integer not null);
@@ -361,6 +370,14 @@ create view streams as
         count(distinct writer) as writers
     from stream_rows group by stream;
 
+create view row_edges as
+    select l.child_stream, l.child_writer, e.child_first, e.child_last,
+        (e.child_last - e.child_first) // greatest(e.count - 1, 1) as child_step,
+        l.parent_stream, l.parent_writer, l.said, e.parent_first, e.parent_last,
+        (e.parent_last - e.parent_first) // greatest(e.count - 1, 1) as parent_step,
+        e.count, l.writer, e.sequence, e.time, e.snapshot
+    from row_edge_rows e join row_links l using (link);
+
 create view problems as
     select code, message, run, writer, sequence, given, place, snapshot from problem_rows p
     where code <> 'unresolved' or not exists (
@@ -399,6 +416,7 @@ PUBLIC_VIEWS = (
     "action_attempts",
     "messages",
     "channels",
+    "row_edges",
     "snapshots",
     "problems",
 )

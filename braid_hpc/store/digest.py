@@ -47,6 +47,7 @@ _QUERIES = {
     "messages": "select c.uid, p.uid as parent, m.messages, m.bytes from messages m join nodes c on c.id = m.child "
     "join nodes p on p.id = m.parent",
     "channels": "select run, comm, source, dest, tag, sent, received, matched, cancelled, pending, state from channels",
+    "row_edges": "select * exclude (snapshot) from row_edges",
     "problems": "select code, message, run, writer, sequence, given, place from problems",
 }
 

@@ -70,6 +70,8 @@ class Code(IntEnum):
     """One row of a declared stream."""
     BATCH = 32
     """Many rows of a declared stream, as columns."""
+    ROW_EDGES = 33
+    """Which rows of a stream came from which rows of a stream."""
     LOSS = 40
     """Events that could not be written: how many, and from when to when."""
     REJECTED = 41

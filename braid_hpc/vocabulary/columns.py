@@ -19,6 +19,7 @@ from braid_hpc.vocabulary.errors import InvalidInputError
 __all__ = [
     "BATCH_IN_FILE",
     "BATCH_PLACE",
+    "EDGES_FILE",
     "FIXED",
     "ROW_AS_LIST",
     "VARIABLE",
@@ -49,6 +50,9 @@ BATCH_IN_FILE = 1
 #: offset and length in the stream's Arrow file, bytes; XXH3-128 of the file's schema message and the batch; number of
 #: the file, 1 unless the file system refused an earlier one.
 BATCH_PLACE = struct.Struct("<QQ16sI")
+
+#: Number of the file that long lists of row edges stand in, among those of the streams, which count from 1.
+EDGES_FILE = 0
 
 _ALIASES = {
     "int": "int64",

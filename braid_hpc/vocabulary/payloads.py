@@ -34,6 +34,7 @@ __all__ = [
     "Result",
     "Retraction",
     "Revalidation",
+    "RowEdges",
     "StreamSchema",
     "Tensor",
     "Trouble",
@@ -384,3 +385,27 @@ class StreamSchema(msgspec.Struct, omit_defaults=True):
     units: dict[str, str] = {}
     parents: list[Link] = []
     tags: dict[str, Any] | None = None
+
+
+class RowEdges(msgspec.Struct, omit_defaults=True):
+    """Payload of ROW_EDGES: pairs of rows, child and parent, as two rows of numbers of one length.
+
+    Attributes
+    ----------
+    child, parent : list of int
+        Two numbers: the first row, and how much further each following one is, from 0. One number: the rows are
+        listed, and this is added to each.
+    child_writer, parent_writer : bytes
+        Id of the writer whose rows they are, 16 bytes; empty for the one that says so.
+    said : str or None
+        The reference, where the parents' stream was named by a text; `parent_writer` is empty then.
+    listed : bytes
+        Rows that are listed, int64, the children before the parents; where they are in a file, their place there.
+    """
+
+    child: list[int]
+    parent: list[int]
+    child_writer: bytes = b""
+    parent_writer: bytes = b""
+    said: str | None = None
+    listed: bytes = b""

@@ -25,6 +25,7 @@ NUMBERS = {
     "STREAM": 30,
     "ROW": 31,
     "BATCH": 32,
+    "ROW_EDGES": 33,
     "LOSS": 40,
     "REJECTED": 41,
 }
