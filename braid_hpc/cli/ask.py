@@ -13,6 +13,7 @@ import click
 
 from braid_hpc.cli.loading import load_store
 from braid_hpc.cli.moments import as_of_option, at_option, relation_option
+from braid_hpc.cli.of_rows import ROW_OPTIONS, names_row, row_options, show_rows
 from braid_hpc.cli.output import Command, as_json, emit, format_option, messages, store_option
 from braid_hpc.snapshots.schema import RANKS
 from braid_hpc.store.sources import source
@@ -177,6 +178,7 @@ def _walk_options(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="How the answer is drawn.",
         ),
+        *row_options,
         as_of_option,
         at_option,
         relation_option,
@@ -193,8 +195,12 @@ def _walk_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _walk(reference: str, *, down: bool, depth: int | str, store: str | None, form: str, **given: Any) -> None:
     words = {name: given.pop(name) or None for name in ("kinds", "relations")}
+    of_rows = {name: given.pop(name) for name in ROW_OPTIONS}
     with open_chosen(store) as opened:
         hops = None if depth == "all" else int(depth)
+        if names_row(reference, words, of_rows):
+            show_rows(opened.row_lineage(reference, down=down, depth=hops, **of_rows, **given), form)
+            return
         answer = opened.lineage(reference, down=down, depth=hops, **words, **given)
     if form == "json":
         click.echo(as_json(answer.to_dict()))
@@ -215,12 +221,13 @@ def _walk(reference: str, *, down: bool, depth: int | str, store: str | None, fo
         "braid lineage model:braggnn@3 --depth 2 --at 1 --format json",
         "braid lineage model:braggnn --format dot",
         "braid lineage model:net --kind data --relation wasDerivedFrom",
+        "braid lineage 'peaks#17' --rank 0 --values",
     ],
 )
 @_walk_options
 @click.option("--down", is_flag=True, help="What came of it, instead of what fed it.")
 def lineage(**given: Any) -> None:
-    """Show what fed REFERENCE ([kind:]name[@version] or id:<hex>), or what came of it."""
+    """Show what fed REFERENCE ([kind:]name[@version], id:<hex>, or a row as stream#k), or what came of it."""
     _walk(**given)
 
 

@@ -79,7 +79,9 @@ def resolve(connection: Any, text: str | Reference, at: int, as_of: int | None =
     """
     reference = text if isinstance(text, Reference) else parse_reference(text)
     if reference.row is not None:
-        raise InvalidInputError(f"{reference} names a row of a stream: a record or an activity is needed here")
+        raise InvalidInputError(
+            f"{reference} names a row of a stream: a record or an activity is needed here, and row_lineage is for rows"
+        )
     if reference.identity is not None:
         node = _record_of(connection, _by_identity(connection, reference, at), at)
         return _there(connection, reference, [node], at, as_of)[0], []

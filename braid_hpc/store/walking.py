@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from braid_hpc.lineage.answer import Lineage
     from braid_hpc.lineage.component import Graph
+    from braid_hpc.lineage.row_answer import RowLineage
     from braid_hpc.lineage.validity import Judgement
     from braid_hpc.store.store import Store
 
@@ -109,6 +110,73 @@ class Walking(Opened):
             As :meth:`lineage`.
         """
         return self.lineage(reference, down=True, depth=depth, at=at, as_of=as_of, kinds=kinds, relations=relations)
+
+    def row_lineage(
+        self,
+        reference: str,
+        *,
+        down: bool = False,
+        depth: int | None = None,
+        values: bool = False,
+        rank: int | None = None,
+        writer: str | None = None,
+        at: int | None = None,
+        as_of: Any = None,
+    ) -> RowLineage:
+        """Ask which rows of streams a row came from, or what rows came of it.
+
+        Parameters
+        ----------
+        reference : str
+            A row of a stream, ``"peaks#17"`` or ``"stream:peaks@3#17"``; without a version, of the newest.
+        down : bool
+            Whether to go to what came of it.
+        depth : int, optional
+            How many edges to follow at most; without it all.
+        values : bool
+            Whether the columns of the rows are wanted.
+        rank : int, optional
+            Of the rank that wrote the row, where several have one of that number.
+        writer : str, optional
+            Id of its writer, or the beginning of that.
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what had been recorded by then.
+
+        Returns
+        -------
+        RowLineage
+            The rows with their distance, run, rank and writer, the edges between them, and the records that their
+            streams are and came from.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such stream or row.
+        ConflictError
+            If several ranks have a row of that number.
+        InvalidInputError
+            If the reference names no row, or the depth, the snapshot or the time is none.
+
+        See Also
+        --------
+        braid_hpc.Run.derive_rows : says which row came from which.
+        lineage : what a record came from.
+        """
+        from braid_hpc.lineage.rows import ask_rows
+
+        return ask_rows(
+            cast("Store", self),
+            reference,
+            down=down,
+            depth=depth,
+            values=values,
+            rank=rank,
+            writer=writer,
+            at=at,
+            as_of=as_of,
+        )
 
     def graph(
         self, reference: str | None = None, *, limit: int | None = 500, at: int | None = None, as_of: Any = None
