@@ -8,6 +8,7 @@ import duckdb
 import numpy as np
 
 from braid_hpc.compaction.rebuild import rebuild
+from braid_hpc.run.handles import Rows
 from braid_hpc.snapshots.files import KEEP, StoreFiles
 from braid_hpc.snapshots.segment import standing_on
 from tests.jobs import Job, digests, rows
@@ -28,7 +29,9 @@ def say(job: Job, turn: int, *, many: int = 300) -> None:
         run.array("map", np.full(20_000, turn * 7.0 + rank), derived_from=model)
         stream = run.stream("hits", {"frame": "int32", "label": "text"})
         stream.append(turn, "ä")
-        stream.extend({"frame": list(range(many)), "label": ["text" * 40] * many})
+        found = stream.extend({"frame": list(range(many)), "label": ["text" * 40] * many})
+        run.derive_rows(found, Rows(found.writer, "hits", 0, 1))
+        run.derive_rows(stream, "frames@1", child_index=np.arange(6000) % 7, parent_index=np.arange(6000) ** 2)
 
 
 def say_much(job: Job, turn: int) -> None:

@@ -70,7 +70,11 @@ def whole(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         numbers.append(None, "none")
         numbers.extend({"n": [1, 2], "t": ["a", "b"]})
         run._log.seal()
-        numbers.extend({"n": list(range(3000)), "t": ["text"] * 3000})
+        many_rows = numbers.extend({"n": list(range(3000)), "t": ["text"] * 3000})
+        run.derive_rows(many_rows, "frames#3")
+        run.derive_rows(many_rows, "frames", child_index=[5, 2, 9], parent_index=[1, 1, 8])
+        run._log.seal()
+        run.derive_rows(many_rows, "frames", child_index=[1, *range(2999)], parent_index=np.arange(3000) ** 2)
         directory: Path = run._log.directory
     kinds = set(read_writer(directory).events["code"].tolist())
     # A tail of frames is for file systems that cannot be mapped.
