@@ -122,6 +122,9 @@ class FPGACollector(Collecting):
         By how many frames one may come late before it counts as lost.
     aside_bytes : int
         How many bytes that are no frame are kept at most.
+    row_edges : bool
+        Whether it is also stated, as edges between rows, which frame each word came from. The column ``row`` says so
+        too; the edges, of eight bytes each, are for ``store.row_lineage``.
 
     Raises
     ------
@@ -149,6 +152,7 @@ class FPGACollector(Collecting):
         compiled: bool = False,
         reorder: int = 64,
         aside_bytes: int = ASIDE_BYTES,
+        row_edges: bool = False,
     ) -> None:
         super().__init__(run, "fpga", source=name if isinstance(name, str) else shown(name))
         self.name = name if self._accepts(_check_name, name) else "fpga"
@@ -171,6 +175,7 @@ class FPGACollector(Collecting):
             tell(f"collector fpga of {self.name}: numba is not installed, so frames are decoded in Python")
             self._compiled = False
         self._decoder = FrameDecoder(layout, compiled=self._compiled)
+        self._row_edges = bool(row_edges)
         self._reorder = reorder
         self._sequence = self._new_sequence()
         self._columns = {key: kind for key, kind in layout.word.items() if not key.startswith("_")}
@@ -333,11 +338,13 @@ class FPGACollector(Collecting):
         first = np.cumsum(sizes) - sizes + rows.first
         first[(sizes == 0) | (rows.count != len(words))] = -1
         covered = _sum(columns.get("kept", sizes), columns.get("dropped", np.zeros(1, np.uint8)))
-        counted.extend(
+        places = counted.extend(
             columns
             | {"samples": covered, "offset": frames.offsets.astype(np.uint64), "row": first}
             | {"reduced": reduced, "order": orders}
         )
+        if self._row_edges and rows.count == len(words) and places.count == len(sizes):
+            self._run.derive_rows(rows, places, parent_index=np.repeat(np.arange(len(sizes)), sizes))
         self.counts["frames"] += len(sizes)
         self.counts["words"] += len(words)
 

@@ -19,6 +19,7 @@ from braid_hpc.run.handles import Record, record_of
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from braid_hpc.run.handles import Rows
     from braid_hpc.run.recorder import Run
 
 __all__ = ["BATCHES", "FORMS", "SOURCES", "Inference", "Threshold", "record_inference"]
@@ -81,6 +82,7 @@ class Inference(Collecting):
         self._thresholds = [thresholds] if isinstance(thresholds, Threshold) else list(thresholds)
         self._precision, self._device, self._digests = str(precision), str(device), bool(digest_inputs)
         self._source, self._ids = source, None
+        self._inputs: tuple[Any, Any] | None = None
         self._said: set[bytes] = set()
         self._forms: dict[Any, Any] = {}
         self._record: Any = None
@@ -129,7 +131,9 @@ class Inference(Collecting):
         return ""
 
     @contextlib.contextmanager
-    def about(self, *, ids: Any = None, source: Any = None) -> Iterator[Inference]:
+    def about(
+        self, *, ids: Any = None, source: Any = None, rows: Any = None, row_index: Any = None
+    ) -> Iterator[Inference]:
         """Say what the batches of a ``with`` block are.
 
         Parameters
@@ -138,18 +142,24 @@ class Inference(Collecting):
             Of the samples of the next batch, in its order.
         source : Record or str, optional
             The record that the batches are, or were taken from.
+        rows : Rows, Stream or str, optional
+            The rows of a stream that the samples of the next batch came from: one for each, or one for all. With
+            :meth:`braid_hpc.Run.derive_rows` each row of outputs comes from its own.
+        row_index : sequence of int, optional
+            Which of these, one for each sample.
 
         Yields
         ------
         Inference
             Itself.
         """
-        before = self._ids, self._source
+        before = self._ids, self._source, self._inputs
         self._ids, self._source = ids, source if source is not None else self._source
+        self._inputs = None if rows is None else (rows, row_index)
         try:
             yield self
         finally:
-            self._ids, self._source = before
+            self._ids, self._source, self._inputs = before
 
     @recording
     def seen(self, batch: Any) -> str:
@@ -198,6 +208,7 @@ class Inference(Collecting):
         number = self.batches
         self.batches += 1
         ids, self._ids = self._ids, None
+        inputs, self._inputs = self._inputs, None
         try:
             columns = columns_of(result, self._outputs)
             if self._extra is not None:
@@ -218,7 +229,9 @@ class Inference(Collecting):
         self._samples += rows if first is not None else 0
         record = self._record_of_outputs()
         place = self._append(number, samples, columns, rows)
-        self._write_batch(number, rows, place, latency, digest, batch, "")
+        self._write_batch(number, rows, -1 if place is None else int(place.first or 0), latency, digest, batch, "")
+        if inputs is not None and place is not None:
+            self._run.derive_rows(place, inputs[0], parent_index=inputs[1])
         for threshold in self._thresholds:
             threshold.state(self._run, record, number, columns[threshold.name], samples)
 
@@ -241,20 +254,20 @@ class Inference(Collecting):
             return
         number = self.batches
         self.batches += 1
-        self._ids = None
+        self._ids = self._inputs = None
         self._write_batch(number, 0, -1, _duration(latency_ns), digest, batch, _told(error))
 
     # ------------------------------------------------------------------ what is written
 
-    def _append(self, number: int, samples: Any, columns: dict[str, Any], rows: int) -> int:
+    def _append(self, number: int, samples: Any, columns: dict[str, Any], rows: int) -> Rows | None:
         if not rows:
-            return -1
+            return None
         form = (samples[0], *((name, kind) for name, (kind, _) in columns.items()))
         stream = self._forms.get(form)
         if stream is None:
             if len(self._forms) >= FORMS:
                 self._losses.count("too many kinds of outputs", unit="batch", first=number)
-                return -1
+                return None
             kinds = {"batch": "uint64", "sample": samples[0], **{name: kind for name, (kind, _) in columns.items()}}
             units = {name: unit for name, unit in self._units.items() if name in kinds}
             stream = self._run.stream(f"{self.name}_outputs", kinds, units=units, derived_from=self._record)
@@ -262,9 +275,8 @@ class Inference(Collecting):
         import numpy as np
 
         values = {name: values for name, (_, values) in columns.items()}
-        return int(
-            stream.extend({"batch": np.full(rows, number, np.uint64), "sample": samples[1], **values}).first or 0
-        )
+        place: Rows = stream.extend({"batch": np.full(rows, number, np.uint64), "sample": samples[1], **values})
+        return place
 
     def _write_batch(
         self, number: int, rows: int, place: int, latency: int, digest: str, batch: Any, error: str

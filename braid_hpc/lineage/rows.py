@@ -63,7 +63,7 @@ def ask_rows(
         raise InvalidInputError(f"{asked} is no row of a stream: write the stream's name and '#k' behind it")
     ground = Ground.of(store, at=at, as_of=as_of)
     node, _ = ground.resolve(str(replace(asked, kind=_STREAM, row=None)))
-    streams = _Streams(store, ground)
+    streams = store._once(("row streams", ground.at, ground.as_of), lambda: _Streams(store, ground))
     start = streams.start(node, asked, rank=rank, writer=writer)
     connection = store._connected
     links = store._once(
