@@ -29,6 +29,8 @@ EXCEPTIONS = {
     ("store.walking", "lineage.ask"): "Store.lineage and Store.impact are asked of the store, and answered there",
     ("store.walking", "lineage.answer"): "what they return",
     ("store.walking", "lineage.component"): "so is Store.graph",
+    ("store.walking", "lineage.rows"): "so is Store.row_lineage",
+    ("store.walking", "lineage.row_answer"): "what it returns",
     ("store.walking", "lineage.validity"): "so is what is valid",
     (
         "store.asking",

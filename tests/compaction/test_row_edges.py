@@ -50,7 +50,7 @@ def edges(store: Store | Path) -> set[Edge]:
         "coalesce(parent_writer, said), parent_first + k * parent_step "
         "from row_edges, unnest(range(count)) as pairs(k)",
     )
-    return {tuple(row) for row in found}  # type: ignore[misc]
+    return {tuple(row) for row in found}
 
 
 def say(job: Job, turn: int, many: int = 400) -> set[Edge]:
@@ -131,7 +131,8 @@ def long_lists(logs: Path, store: Path) -> tuple[Path, list[set[Edge]]]:
     with one(logs) as job:
         run = job[0]
         below = run.stream("peaks", {"b": "int64"}).extend({"b": np.arange(2000)})
-        mine, said = run.writer.hex(), []
+        mine = run.writer.hex()
+        said: list[set[Edge]] = []
         for turn in range(3):
             parents = np.random.default_rng(turn).integers(0, 10**9, 2000)
             run.derive_rows(below, "raw", parent_index=parents)

@@ -17,7 +17,7 @@ ROWS = st.one_of(st.integers(0, 4), st.integers(0, 30), st.sampled_from([0, 1, 2
 
 def pairs(ranges: Segments) -> list[tuple[int, int]]:
     """Give the pairs of ranges, one by one."""
-    found = []
+    found: list[tuple[int, int]] = []
     names = ("child_first", "child_last", "parent_first", "parent_last", "count")
     for first, last, above, top, count in zip(*(getattr(ranges, name).tolist() for name in names), strict=True):
         assert first <= last

@@ -13,6 +13,7 @@ import numpy as np
 
 import braid_hpc as braid
 from braid_hpc.log import arrays as array_files
+from braid_hpc.run import row_edges
 from braid_hpc.run.attaching import record_attempt, record_result
 from braid_hpc.run.recorder import Run
 from braid_hpc.vocabulary.codes import Code
@@ -57,7 +58,11 @@ def record_every_kind(run: Run) -> None:
     stream.append(None, None, None, None, None, None, None)
     numbers = run.stream("numbers", {"n": "int64", "t": "text"})
     numbers.extend({"n": [1, 2], "t": ["a", "b"]})
-    numbers.extend({"n": list(range(LARGE_ROWS)), "t": [f"text {number} " * 50 for number in range(LARGE_ROWS)]})
+    rows = numbers.extend({"n": list(range(LARGE_ROWS)), "t": [f"text {number} " * 50 for number in range(LARGE_ROWS)]})
+    run.derive_rows(rows, "every#3")
+    run.derive_rows(numbers, stream, child_index=[7, 5, 5], parent_index=[1, 2, 3])
+    with patch.object(row_edges, "INLINE_BYTES", 100):
+        run.derive_rows(rows, "frames@2", parent_index=np.arange(LARGE_ROWS) ** 2)
     run.array("small", np.arange(10.0))
     for number in range(30):
         run.data(f"d{number}", digest=f"x:{number}")

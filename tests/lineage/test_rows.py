@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,9 @@ def edges(answer: RowLineage) -> set[tuple[Row, Row]]:
     return {(rows[child], rows[parent]) for child, parent in answer.edges}
 
 
-def walked(said: Iterable[tuple[Row, Row]], start: Row, depth: int | None) -> tuple[dict[Row, int], set]:
+def walked(
+    said: Iterable[tuple[Row, Row]], start: Row, depth: int | None
+) -> tuple[dict[Row, int], set[tuple[Row, Row]]]:
     """Walk as slowly and simply as can be: from children to parents."""
     near: dict[Row, list[Row]] = {}
     for child, parent in said:
@@ -75,7 +78,8 @@ def state_at_random(job: Job, seed: int) -> set[tuple[Row, Row]]:
     said: set[tuple[Row, Row]] = set()
     for _ in range(40):
         speaker = job[int(random.integers(RANKS))]
-        sides, count = [], int(random.integers(1, 9))
+        sides: list[tuple[str, int, Rows, Any, Any]] = []
+        count = int(random.integers(1, 9))
         for _ in range(2):
             name, rank = str(random.choice(STREAMS)), int(random.integers(RANKS))
             whole = Rows(job[rank].writer, name, 0, ROWS)
@@ -164,7 +168,7 @@ def test_records_values_and_what_is_not_there(logs: Path, store: Path) -> None:
             ("stream:frames@1#0", True, {"n": 7, "t": "é"}),
             ("stream:lost#5", False, None),
         ]
-        assert answer.rows[2].run is answer.rows[2].rank is None
+        assert (answer.rows[2].run, answer.rows[2].rank) == (None, None)
         assert np.isnan((answer.rows[0].values or {})["x"])
         assert [(node.ref, node.distance, node.valid) for node in answer.records] == [
             ("stream:frames@1", 0, False),
@@ -229,7 +233,7 @@ def test_moments(logs: Path, store: Path) -> None:
         run.derive_rows(late, frames)
     with made(logs, store) as opened:
 
-        def parents(**moment: int) -> list[int]:
+        def parents(**moment: Any) -> list[int]:
             return [row.row for row in opened.row_lineage("peaks#4", **moment).rows[1:]]
 
         assert parents() == [0, 4, 8]

@@ -25,7 +25,7 @@ ROW = struct.Struct("<qQQIIHHIIIQQ")
 SUM = struct.Struct("<QQQQQ16sQ")
 PLACE = struct.Struct("<QQ16sI")
 FIXED = {"bool": "?", "int8": "b", "int64": "q", "uint64": "Q", "float32": "f", "float64": "d", "timestamp": "q"}
-NAME, DECLARE, ARRAY, STREAM, STREAM_ROW, BATCH = 1, 10, 24, 30, 31, 32
+NAME, DECLARE, ARRAY, STREAM, STREAM_ROW, BATCH, ROW_EDGES = 1, 10, 24, 30, 31, 32, 33
 
 
 def unpack(data):
@@ -205,14 +205,44 @@ def read_streams(directory, events, names):
         elif not row["flags"]:
             rows.extend(read_batch(schema["columns"], row["payload"], row["object"]))
         else:
-            offset, length, digest, part = PLACE.unpack(row["payload"])
-            later = f"-{part:06d}" if part > 1 else ""
-            path = directory / f"stream-{row['other']:04d}{later}.arrows"
-            data = path.read_bytes()
-            begin = data[: 8 + int.from_bytes(data[4:8], "little")]
-            assert xxh3_128_digest(begin + data[offset : offset + length]) == digest
-            ((_, _, table),) = [each for each in read_batches(path) if each[0] == row["subject"]]
+            table = read_large(directory, row["other"], row["subject"], row["payload"])
             rows.extend(list(values.values()) for values in table.to_pylist())
+    return found
+
+
+def read_large(directory, number, first, place):
+    """Give a batch that stands in a file of its own."""
+    offset, length, digest, part = PLACE.unpack(place)
+    later = f"-{part:06d}" if part > 1 else ""
+    path = directory / f"stream-{number:04d}{later}.arrows"
+    data = path.read_bytes()
+    begin = data[: 8 + int.from_bytes(data[4:8], "little")]
+    assert xxh3_128_digest(begin + data[offset : offset + length]) == digest
+    ((_, _, table),) = [each for each in read_batches(path) if each[0] == first]
+    return table
+
+
+def read_row_edges(directory, events, names):
+    """Give the pairs of each event, with the names of both streams and the reference, if one was given."""
+    found = []
+    for row in events:
+        if row["code"] != ROW_EDGES:
+            continue
+        said, count = unpack(row["payload"]), row["object"]
+        listed = said.get("listed", b"")
+        if row["flags"] & 1:
+            numbers = read_large(directory, 0, row["subject"], listed)["row"].to_pylist()
+        else:
+            numbers = list(struct.unpack(f"<{len(listed) // 8}q", listed))
+        sides = []
+        for side in (said["child"], said["parent"]):
+            if len(side) == 2:
+                sides.append([side[0] + k * side[1] for k in range(count)])
+            else:
+                sides.append([side[0] + number for number in numbers[:count]])
+                del numbers[:count]
+        assert not numbers
+        found.append([names[row["name"]], names[row["other"]], said.get("said"), list(zip(*sides, strict=True))])
     return found
 
 
@@ -253,6 +283,7 @@ def main(directory):
         "sequences": [row["sequence"] for row in events],
         "declared": declared,
         "streams": read_streams(directory, events, names),
+        "row_edges": read_row_edges(directory, events, names),
         "arrays": read_arrays(directory, events, names),
         "modules": sorted(
             name for name in sys.modules if name.partition(".")[0] in ("braid_hpc", "msgspec", "nanoarrow")

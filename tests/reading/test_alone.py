@@ -26,6 +26,7 @@ def answer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         directory = make("sealed", tmp_path_factory.mktemp("alone") / "made")
     assert {path.name for path in directory.iterdir()} == {
         *("header.json", "events.arrows", "events.sums", "stream-0002.arrows", "stream-0002.sums", "arrays-1.h5"),
+        *("stream-0000.arrows", "stream-0000.sums"),
         *(path.name for path in directory.glob("tail-*")),
     }
     program = Path(__file__).with_name("read_alone.py")
@@ -68,6 +69,15 @@ def test_streams_are_all_there(answer: dict[str, Any]) -> None:
     numbers = answer["streams"]["numbers"]
     assert numbers[:2] == [[1, "a"], [2, "b"]]
     assert numbers[2:] == [[n, f"text {n} " * 50] for n in range(LARGE_ROWS)]
+
+
+def test_row_edges_are_all_there(answer: dict[str, Any]) -> None:
+    """A rule, a list in the tail, and one in a file."""
+    assert answer["row_edges"] == [
+        ["numbers", "every", "every", [[2 + k, 3] for k in range(LARGE_ROWS)]],
+        ["numbers", "every", None, [[7, 1], [5, 2], [5, 3]]],
+        ["numbers", "frames", "frames@2", [[2 + k, k**2] for k in range(LARGE_ROWS)]],
+    ]
 
 
 def test_arrays_are_all_there(answer: dict[str, Any]) -> None:

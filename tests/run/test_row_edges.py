@@ -154,7 +154,7 @@ def test_other_writers_and_texts(run: braid.Run) -> None:
 
 
 def rows_of(run: braid.Run, **given: Any) -> Rows:
-    about = {"writer": run.writer, "stream": "peaks", "first": 0, "count": 10} | given
+    about: dict[str, Any] = {"writer": run.writer, "stream": "peaks", "first": 0, "count": 10} | given
     return Rows(*about.values())
 
 
