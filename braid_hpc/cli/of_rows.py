@@ -52,7 +52,7 @@ def names_row(reference: str, words: dict[str, Any], of_rows: dict[str, Any]) ->
     row = parse_reference(reference).row is not None
     if row and any(words.values()):
         raise InvalidInputError(f"{reference} is a row: --kind and --relation are for records")
-    if not row and any(value not in (None, False) for value in of_rows.values()):
+    if not row and any(value is not None and value is not False for value in of_rows.values()):
         raise InvalidInputError(f"{reference} is no row: --rank, --writer and --values are for rows, such as peaks#17")
     return row
 

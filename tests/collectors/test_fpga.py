@@ -318,3 +318,35 @@ def test_without_numba_python_decodes(monkeypatch: pytest.MonkeyPatch, capfd: py
         fpga.take(frame(0, [1]))
         assert fpga.counts["frames"] == 1
     assert "numba is not installed" in capfd.readouterr().err
+
+
+def test_words_come_from_frames_where_that_is_asked_for(tmp_path: Path) -> None:
+    """Each word from its own frame, over blocks, empty frames and frames that came twice."""
+    with braid.job("adc") as run, FPGACollector(run, "adc", firmware=FIRMWARE, row_edges=True) as fpga:
+        fpga.take(frame(0, [5, 6]) + frame(1, []) + frame(2, [7]))
+        fpga.take(frame(2, [7]) + frame(3, [8, 9, 10]) + frame(5, [11]))
+        fpga.take(frame(6, []))
+    with compacted(tmp_path) as store:
+        found = store.sql("""
+            select w.sample, f.frame from stream.adc_words w join row_edges e on e.child_writer = w._writer
+                and e.child_stream = 'adc_words' and w._row between e.child_first and e.child_last
+            join stream.adc_frames f on e.parent_stream = 'adc_frames' and f._writer = e.parent_writer
+                and f._row = e.parent_first + coalesce((w._row - e.child_first) // nullif(e.child_step, 0), 0)
+                    * e.parent_step
+            order by all
+            """)
+        assert [tuple(row.values()) for row in found] == [
+            *((5, 0), (6, 0), (7, 2)),
+            *((8, 3), (9, 3), (10, 3), (11, 5)),
+        ]
+        assert [row.ref for row in store.row_lineage("adc_words#3").rows] == [
+            "stream:adc_words@1#3",
+            "stream:adc_frames@1#3",
+        ]
+
+
+def test_words_come_from_frames_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    with braid.job("adc") as run, FPGACollector(run, "adc", firmware=FIRMWARE) as fpga:
+        fpga.take(frame(0, [5, 6]))
+    with compacted(tmp_path) as store:
+        assert len(store.sql("from row_edges")) == 0

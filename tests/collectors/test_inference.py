@@ -227,3 +227,53 @@ def test_outside_of_a_job_it_is_the_callable() -> None:
     recorded = record_inference(NullRun(), double, model="model:net")
     assert isinstance(recorded, Inference)
     assert recorded(np.ones(1)).tolist() == [2.0]
+
+
+def test_rows_of_outputs_come_from_rows_of_inputs(run: Any, tmp_path: Path) -> None:
+    """One for each sample, some of them, one for all; of the next batch only, and not of one that raises."""
+    raw = run.stream("raw", {"n": "int64"})
+
+    def predict(batch: Any) -> Any:
+        return batch / batch.all()
+
+    recorded = record_inference(run, predict, model=run.model("net"), name="net")
+    rows = raw.extend({"n": np.arange(10)})
+    with recorded.about(rows=rows):
+        recorded(np.ones(10))
+        recorded(np.ones(3))
+    with recorded.about(rows=raw, row_index=np.array([7, 7, 2])):
+        recorded(np.ones(3))
+    with recorded.about(rows="raw#5"):
+        recorded(np.ones(2))
+    recorded(np.ones(2))
+    recorded.close()
+    with compacted(run, tmp_path) as store:
+        found = [[row.row for row in store.row_lineage(f"net_outputs#{number}").rows[1:]] for number in range(20)]
+    assert found == [*([number] for number in range(10)), *3 * [[]], [7], [7], [2], [5], [5], [], []]
+
+
+def test_rows_that_do_not_fit_the_samples_are_refused_and_the_outputs_stay(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a rejected event; a batch that raised takes its rows along."""
+    monkeypatch.delenv("BRAID_STRICT")
+    rows = run.stream("raw", {"n": "int64"}).extend({"n": np.arange(10)})
+
+    def predict(batch: Any) -> Any:
+        if not len(batch):
+            raise ValueError("empty")
+        return batch
+
+    recorded = record_inference(run, predict, model=run.model("net"), name="net")
+    with recorded.about(rows=rows):
+        recorded(np.ones(3))
+    with recorded.about(rows=rows):
+        with pytest.raises(ValueError, match="empty"):
+            recorded(np.ones(0))
+        recorded(np.ones(10))
+    recorded.close()
+    with compacted(run, tmp_path) as store:
+        assert len(store.table("net_outputs")) == 13
+        assert len(store.sql("from row_edges")) == 0
+        (why,) = store.sql("select message from problems where code = 'rejected'")["message"]
+    assert "3 children and 10 parents" in why
