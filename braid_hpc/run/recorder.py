@@ -65,6 +65,7 @@ class Run(Relating):
         self._open = True
         self._streams: dict[tuple[str, str | bytes], Stream] = {}
         self._stream_numbers = itertools.count(1)
+        self._named_streams, self._edge_files = {}, {}
         facts: dict[str, Any] = {
             # A worker's run is known by its parent's, also where that one's log is not there.
             "job": parent.job if parent else name,

@@ -78,14 +78,13 @@ class Relating(Filing):
     """What relates rows to rows."""
 
     #: The streams that were declared, by name.
-    _named_streams: dict[str, list[Stream]] | None = None
-    _edges: _EdgeFile | None = None
+    _named_streams: dict[str, list[Stream]]
+    #: Files of long lists by writer: a forked child has a log of its own.
+    _edge_files: dict[bytes, _EdgeFile]
     _next_edge: int = 0
 
     def _note_stream(self, stream: Stream) -> None:
         """Remember a stream that was declared."""
-        if self._named_streams is None:
-            self._named_streams = {}
         self._named_streams.setdefault(stream.name, []).append(stream)
 
     @recording
@@ -166,7 +165,7 @@ class Relating(Filing):
 
     def _stream_named(self, what: str, name: str) -> Stream:
         """Return this writer's stream of a name, if it is the only one: rows are known by name and number."""
-        found = (self._named_streams or {}).get(name, [])
+        found = self._named_streams.get(name, [])
         if len(found) == 1:
             return found[0]
         why = "with several sets of columns or parents" if found else "not at all"
@@ -195,10 +194,14 @@ class Relating(Filing):
                 return
 
     def _edge_file(self, log: RankLog) -> _EdgeFile:
-        if self._edges is None or self._edges.writer != log.writer:
-            # A forked child has a log of its own.
-            self._edges = _EdgeFile(log)
-        return self._edges
+        found = self._edge_files.get(log.writer)
+        if found is None:
+            made = _EdgeFile(log)
+            # Whoever comes first makes it, and all threads write into the same one.
+            found = self._edge_files.setdefault(log.writer, made)
+            if found is made:
+                log.attach(made.file)
+        return found
 
 
 class _EdgeFile:
@@ -207,11 +210,9 @@ class _EdgeFile:
     def __init__(self, log: RankLog) -> None:
         import nanoarrow as na
 
-        self.writer = log.writer
-        self._file = BatchFile(log.directory / f"stream-{EDGES_FILE:04d}.arrows")
+        self.file = BatchFile(log.directory / f"stream-{EDGES_FILE:04d}.arrows")
         self._form = na.int64()
         self._whole = na.struct([na.Schema(self._form, name="row", nullable=False)], nullable=False)
-        log.attach(self._file)
 
     def write(self, listed: bytes, first: int, count: int) -> bytes:
         """Write a list; return its place as an event has it."""
@@ -220,7 +221,7 @@ class _EdgeFile:
         rows = len(listed) // 8
         column = na.c_array_from_buffers(self._form, rows, [None, listed], null_count=0)
         schema, batch = encode_batch(self._whole, [column], rows)
-        part, offset, length = self._file.append(schema, batch, first, first + count, rows, sync=False)
+        part, offset, length = self.file.append(schema, batch, first, first + count, rows, sync=False)
         return BATCH_PLACE.pack(offset, length, batch_digest(schema, batch), part)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +27,7 @@ from braid_hpc.vocabulary.codes import Code, WriterState
 from braid_hpc.vocabulary.columns import BATCH_IN_FILE, EDGES_FILE
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.references import parse_reference
-from tests.rank_logs import said
+from tests.rank_logs import read_logs, said
 
 Pairs = set[tuple[int, int]]
 
@@ -332,3 +334,47 @@ with braid.job("plain", log_dir="logs") as run:
     (one, two) = said(log, Code.ROW_EDGES)
     assert struct.unpack("<6q", one.value["listed"]) == (3, 1, 2, 9, 8, 8)
     assert (two.value["child"], two.value["parent"]) == ([0, 2], [0, 1])
+
+
+def test_threads_that_list_rows_at_once(run: braid.Run) -> None:
+    """Each list is there, whoever came first and made the file."""
+    above, below = streams(run, peaks=12_000)
+    parents = [np.random.default_rng(seed).integers(0, 100, 12_000) for seed in range(8)]
+    gate = threading.Barrier(8)
+
+    def state(seed: int) -> None:
+        gate.wait()
+        run.derive_rows(below, above, parent_index=parents[seed])
+
+    threads = [threading.Thread(target=state, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log = read_writer(run._log.directory)
+    check_batches(log)
+    assert not log.faults
+    events = said(log, Code.ROW_EDGES)
+    found = [read_stream_batch(log.directory, EDGES_FILE, row.value["listed"])["row"].to_pylist() for row in events]
+    assert sorted(found) == sorted(each.tolist() for each in parents)
+    assert sorted(row.subject for row in events) == [12_000 * number for number in range(8)]
+
+
+def test_a_forked_child_lists_into_its_own_log(run: braid.Run) -> None:
+    """And the parent goes on with its file."""
+    above, below = streams(run, peaks=12_000)
+    parents = np.random.default_rng(1).integers(0, 100, 12_000)
+    run.derive_rows(below, above, parent_index=parents)
+    child = os.fork()
+    if not child:
+        run.derive_rows(below, above, parent_index=parents[::-1])
+        run.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    run.derive_rows(below, above, parent_index=parents)
+    assert len(stated(run)) == 2
+    (other,) = (log for log in read_logs(run.log_dir) if log.writer != run.writer.hex())
+    (row,) = said(other, Code.ROW_EDGES)
+    assert row.value["parent_writer"] == row.value["child_writer"] == run.writer
+    check_batches(other)
+    assert not other.faults
