@@ -25,8 +25,10 @@ class RowNode:
         ``stream:name@version#row``; rows of several ranks may share one.
     stream : str
         Name of the stream.
-    run, rank
-        Whose it is; None where the log is not there, and the rank also without a launcher.
+    run : str or None
+        Whose it is; None where the log is not there.
+    rank : int or None
+        Likewise, and None without a launcher.
     writer : str
         Id of the log it stands in.
     row : int
