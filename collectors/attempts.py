@@ -29,10 +29,13 @@ class Place:
         It was opened for reading before it was written.
     written : bool
         It was opened for writing, or something was brought there.
+    source : str
+        From where, if that was not written here.
     """
 
     read: bool = False
     written: bool = False
+    source: str = ""
 
 
 class Attempts:
@@ -91,7 +94,8 @@ class Attempts:
             if not isinstance(args[0], int):
                 self.cwd = self._absolute(args[0])
         elif event == "os.remove":
-            if self._followed(args[0], args[1]):
+            # What was removed by a way that cannot be followed is not there when somebody looks.
+            if _begins_at_cwd(args[0], args[1]):
                 self.places.pop(self._absolute(args[0]), None)
         elif self._followed(args[0], args[2]) and self._followed(args[1], args[3]):
             self._brought(self._absolute(args[0]), self._absolute(args[1]), keep=event == "os.link")
@@ -105,13 +109,13 @@ class Attempts:
             place.read = True
 
     def _brought(self, source: str, target: str, *, keep: bool) -> None:
-        if not keep:
-            self.places.pop(source, None)
-        self._place(target).written = True
+        found = self.places.get(source) if keep else self.places.pop(source, None)
+        place = self._place(target)
+        place.written = True
+        place.source = source if found is None else found.source
 
     def _followed(self, path: Any, descriptor: Any) -> bool:
-        # A path from the root needs no directory to begin at.
-        if descriptor in (-1, None) or os.path.isabs(os.fsdecode(path)):
+        if _begins_at_cwd(path, descriptor):
             return True
         self.unfollowed += 1
         return False
@@ -131,6 +135,11 @@ class Attempts:
 
     def _absolute(self, path: Any) -> str:
         return os.path.normpath(os.path.join(self.cwd, os.fsdecode(path)))
+
+
+def _begins_at_cwd(path: Any, descriptor: Any) -> bool:
+    # A path from the root needs no directory to begin at.
+    return descriptor in (-1, None) or os.path.isabs(os.fsdecode(path))
 
 
 def matches(path: str, patterns: list[str]) -> bool:

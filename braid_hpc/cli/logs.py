@@ -29,15 +29,16 @@ __all__ = ["check", "compact"]
 @click.command(cls=Command, examples=["braid compact logs --store prov.duckdb"])
 @click.argument("logs", type=click.Path(path_type=Path))
 @click.option("--store", default=None, metavar="DB", help="The store; without it the one that the job named.")
-def compact(logs: Path, store: str | None) -> None:
+@click.option("--no-digests", is_flag=True, help="Do not read the files whose digests were left to the merge.")
+def compact(logs: Path, store: str | None, no_digests: bool) -> None:
     """Merge the rank logs in directory LOGS into a store, each event once.
 
     Logs that are still written may be compacted; what comes later is taken next time. Nothing new in the logs:
-    no new snapshot.
+    no new snapshot. Then files are read whose digests a program left to the merge.
     """
     from braid_hpc.compaction.compact import compact as merge
 
-    done = merge(logs, store, progress=stepper())
+    done = merge(logs, store, digests=not no_digests, progress=stepper())
     if not done.new:
         messages.print(f"nothing new in {logs}: {done.store} stays at snapshot {done.snapshot}", soft_wrap=True)
     else:
@@ -47,6 +48,9 @@ def compact(logs: Path, store: str | None) -> None:
             f"{done.stream_rows:,} rows of streams",
             soft_wrap=True,
         )
+    if done.inspected:
+        counted = ", ".join(f"{count:,} {state}" for state, count in sorted(done.inspected.items()))
+        messages.print(f"files whose digests were left to the merge: {counted}", soft_wrap=True)
     if done.problems:
         messages.print(
             f"{done.problems:,} problems: braid sql --store {done.store} "

@@ -197,6 +197,7 @@ def _write_spoken(out: Writer, commit: Commit, tables: StreamTables, progress: P
         graph = build_graph(facts, known)
         out.write_graph(graph, facts, known.past)
         out.write_info(facts)
+        out.write_inspections(facts)
         out.write_streams(facts, tables.place)
         known.settle(graph)
         judging.extend(each for each in facts if each.judged)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from braid_hpc.compaction.archive import Archive
 from braid_hpc.compaction.array_copies import ArrayCopies
 from braid_hpc.compaction.commit import Commit, create_tables, write_commit
 from braid_hpc.compaction.extract import Speaker
+from braid_hpc.compaction.inspecting import Uninspected, find_uninspected, inspect_files
 from braid_hpc.compaction.ledger import Ledger, settle
 from braid_hpc.compaction.runs import absent_ranks, group_runs
 from braid_hpc.compaction.slices import find_cuts
@@ -64,6 +66,9 @@ class Compacted:
         State of every writer that was read.
     absent : list of (str, int)
         Run and rank of each rank of those runs of which the store has no log.
+    inspected : dict of str to int
+        How many files whose digests were left to the merge were found ``verified``, ``changed``, ``missing`` or
+        ``unreadable`` now, and were not found so before.
     """
 
     store: Path
@@ -79,17 +84,22 @@ class Compacted:
     problems: int = 0
     states: dict[str, WriterState] = field(default_factory=dict)
     absent: list[tuple[str, int]] = field(default_factory=list)
+    inspected: dict[str, int] = field(default_factory=dict)
+    _waiting: list[Uninspected] = field(default_factory=list, repr=False)
 
 
 def compact(
     logs: str | os.PathLike[str],
     store: str | os.PathLike[str] | None = None,
     *,
+    digests: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Compacted:
     """Merge rank logs into a store, each event once.
 
     Logs that are still written may be compacted: what is there now is taken, the rest comes next time.
+    Then the files are read whose digests were left to the merge (``digest="deferred"``), and what they were found to
+    be is a snapshot of its own.
 
     Parameters
     ----------
@@ -97,6 +107,8 @@ def compact(
         A directory with rank logs.
     store : path-like, optional
         The store; without it the one that the job named (``store=``) or ``BRAID_STORE``.
+    digests : bool
+        False: no files are read; a later merge does it.
     progress : callable, optional
         Called with a step's name, how much of it is done, and how much there is.
 
@@ -122,7 +134,20 @@ def compact(
     for directory in directories:
         refuse_newer(directory)
     files = StoreFiles(store if store is not None else _default_store(directories))
-    return _merge(directories, files, progress or _silent)
+    result = _merge(directories, files, progress or _silent)
+    return _inspected(result, files, progress or _silent) if digests and result._waiting else result
+
+
+def _inspected(result: Compacted, files: StoreFiles, progress: Callable[[str, int, int], None]) -> Compacted:
+    """Look at the files that wait for it, and take what was found."""
+    found: Counter[str] = inspect_files(result._waiting, files, progress)
+    if not found:
+        return result
+    # The logs are in the store. If others are faster each time, one of them has taken this too.
+    with contextlib.suppress(ConflictError):
+        last = _merge([], files, progress)
+        result = replace(result, snapshot=last.snapshot, new=True)
+    return replace(result, inspected=dict(found))
 
 
 def compact_statements(store: str | os.PathLike[str]) -> Compacted:
@@ -242,6 +267,7 @@ def _attempt(
                 refuse_two_stores(files, files.snapshot(base) if numbers else files.path, inside)
             files.sweep(base, {tag for (tag,) in connection.execute("select archive from snapshots").fetchall()})
             result = _commit(connection, directories, files, copies, files.tag(aside), progress, empty=empty)
+            result = replace(result, _waiting=find_uninspected(connection))
             if result.new:
                 below = ground_for(connection, files.adjacency(base), base) if numbers else None
                 write_adjacency(connection, files.index_of(aside), result.snapshot, below=below)
@@ -328,6 +354,8 @@ def _commit(
         problems=out.counts["problem_rows"],
         states=states,
         absent=absent,
+        inspected={},
+        _waiting=[],
     )
     progress("write", 1, 1)
     return result

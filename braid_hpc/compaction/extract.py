@@ -22,6 +22,7 @@ from braid_hpc.vocabulary.payloads import (
     Called,
     Declaration,
     End,
+    Inspection,
     Invalidation,
     Links,
     Rejected,
@@ -54,6 +55,7 @@ _LINKS = decoder(Links)
 _STREAM = decoder(StreamSchema)
 _REJECTED = decoder(Rejected)
 _RETRACTED = decoder(Retraction)
+_INSPECTED = decoder(Inspection)
 _JUDGED: dict[int, Any] = {Code.INVALIDATE: decoder(Invalidation), Code.REVALIDATE: decoder(Revalidation)}
 _ACTED: dict[int, Any] = {
     Code.ACTION: decoder(Action),
@@ -165,6 +167,7 @@ class Facts:
     ended: list[Ended] = field(default_factory=list)
     linked: list[Linked] = field(default_factory=list)
     tagged: list[tuple[int, Place, dict[str, Any], int]] = field(default_factory=list)
+    inspected: list[tuple[int, Place, Inspection, int]] = field(default_factory=list)
     streams: list[tuple[int, str, StreamSchema, int]] = field(default_factory=list)
     info: list[tuple[int, str, Any]] = field(default_factory=list)
     rejected: list[tuple[int, Rejected]] = field(default_factory=list)
@@ -206,6 +209,7 @@ SPOKEN = (
     Code.CALL,
     Code.USE,
     Code.GENERATE,
+    Code.INSPECT,
     Code.STREAM,
     Code.REJECTED,
     Code.INVALIDATE,
@@ -439,6 +443,8 @@ def _take(facts: Facts, speaker: Speaker, events: Events, row: int, sequence: in
             speaker.use(subject, links)
     elif code == Code.TAG:
         facts.tagged.append((sequence, place, decode(payload), time))
+    elif code == Code.INSPECT:
+        facts.inspected.append((sequence, place, _INSPECTED.decode(payload), time))
     elif code == Code.INFO:
         facts.info.append((sequence, name, decode(payload)))
     elif code == Code.REJECTED:

@@ -215,7 +215,7 @@ class Writer(Rows):
             identity, about = self._ids[declared.uid], declared.about
             place = (facts.writer, declared.sequence)
             array = (about.dtype, about.shape, about.unit)
-            value = (as_json(about.value), about.size)
+            value = (as_json(about.value), about.size, about.deferred)
             rows.append((*place, identity, facts.run, declared.step, declared.state, declared.time, *array, *value))
             said = (*place, declared.time)
             uris.extend((identity, position, uri, *said) for position, uri in enumerate(about.uris))
@@ -231,6 +231,7 @@ class Writer(Rows):
             ("unit", TEXT),
             ("value", TEXT),
             ("size", BIGINT),
+            ("deferred", pa.bool_()),
         )
         self.rows("occurrences", columns, rows)
         uri_columns = (("id", BIGINT), ("position", INTEGER), ("uri", TEXT), *_PLACE, ("time", TIME))
@@ -321,6 +322,32 @@ class Writer(Rows):
         """
         info = [(f.run, f.writer, key, as_json(value)) for f in writers for _, key, value in f.info]
         self.rows("run_info", (("run", TEXT), ("writer", TEXT), ("key", TEXT), ("value", TEXT)), info)
+
+    def write_inspections(self, writers: list[Facts]) -> None:
+        """Write what files were found to be whose digests were left to the merge.
+
+        Parameters
+        ----------
+        writers : list of Facts
+            What they said.
+        """
+        rows: list[tuple[Any, ...]] = []
+        for facts in writers:
+            for sequence, place, about, time in facts.inspected:
+                found = (about.state, about.digest, about.size, clean(about.uri), clean(about.detail))
+                rows.append((*place, *found, time, facts.writer, sequence))
+        columns = (
+            ("about_writer", TEXT),
+            ("about_sequence", BIGINT),
+            ("state", TEXT),
+            ("digest", TEXT),
+            ("size", BIGINT),
+            ("uri", TEXT),
+            ("detail", TEXT),
+            ("time", TIME),
+            *_PLACE,
+        )
+        self.rows("inspection_rows", columns, rows)
 
     def write_streams(self, writers: list[Facts], places: Callable[[str], str]) -> None:
         """Write which streams the writers declared.

@@ -215,6 +215,12 @@ def where(store: Store, reference: str, *, at: int | None, as_of: Any) -> Where:
     ((digest, weak),) = store._connected.execute(
         "select digest, weak from version_rows where id = ?", [node.id]
     ).fetchall()
+    if weak:
+        late = store._connected.execute(
+            "select digest from inspections where id = $id and state = 'verified' and snapshot <= $at",
+            {"id": node.id, "at": ground.at},
+        ).fetchall()
+        digest, weak = (late[0][0], False) if late else (digest, weak)
     found = [*_uris(store, then), *_arrays(store, digest, then), *_stream(store, then)]
     same = [] if weak or digest is None else _same(store, node, digest, then)
     return Where(node.ref, places, found, digest, same, others)
@@ -308,7 +314,8 @@ def _stream(store: Store, then: dict[str, Any]) -> list[BytesAt]:
 
 def _same(store: Store, node: Node, digest: str, then: dict[str, Any]) -> list[str]:
     rows = store._connected.execute(
-        "select kind, name, version from version_rows where digest = $digest and not weak and id <> $id "
+        "select kind, name, version from version_rows where (digest = $digest and not weak or id in (select id from "
+        "inspections where digest = $digest and state = 'verified' and snapshot <= $at)) and id <> $id "
         f"and snapshot <= $at and id not in ({LATER}) order by id",
         {**then, "digest": digest},
     ).fetchall()

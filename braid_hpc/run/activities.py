@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from braid_hpc.run.calls import About
     from braid_hpc.run.doing import Doing
 
-__all__ = ["Activity", "activity", "carry", "current_activity"]
+__all__ = [
+    "Activity",
+    "activity",
+    "activity_of",
+    "carry",
+    "current_activity",
+    "innermost",
+    "when_one_ended",
+]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -31,6 +39,9 @@ _CURRENT: ContextVar[Any] = ContextVar("braid_activity", default=None)
 #: The calls of decorated functions that run in this context (:class:`braid_hpc.run.calls.CallStack`). They are not
 #: entered in the variable above, because setting one takes longer than recording a call is allowed to take.
 _CALLS: ContextVar[Any] = ContextVar("braid_calls", default=None)
+
+#: What is told of activities that have ended.
+_TOLD: list[Callable[[Any], None]] = []
 
 #: Flags of a code object, by :mod:`inspect`, which is slow to import.
 CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR = 0x20, 0x80, 0x200
@@ -88,6 +99,29 @@ def _still_open(found: Any) -> Any:
     while found is not None and not found.open:
         found = found._outer
     return found
+
+
+def when_one_ended(told: Callable[[Activity], None]) -> Callable[[], None]:
+    """Have a callable told of each activity that has ended, in the thread that ended it.
+
+    Parameters
+    ----------
+    told : callable
+        Is given the activity when its end is recorded. It must not raise. Calls of decorated functions of which
+        nothing but one row tells are no activities to it.
+
+    Returns
+    -------
+    callable
+        Ends that.
+    """
+    _TOLD.append(told)
+
+    def forget() -> None:
+        if told in _TOLD:
+            _TOLD.remove(told)
+
+    return forget
 
 
 class Activity:
@@ -159,6 +193,8 @@ class Activity:
         if self.open:
             self.open = False
             self.run._end_activity(self, error, result, generated)
+            for told in _TOLD[:]:
+                told(self)
 
     @recording
     def _end_call(self, result: Any) -> None:

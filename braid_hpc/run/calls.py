@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from braid_hpc.run.recorder import Run
 
-__all__ = ["BEGUN", "ENDED", "About", "Call", "announce", "begin_long_calls", "recorded"]
+__all__ = ["BEGUN", "ENDED", "WANTED", "About", "Call", "announce", "begin_long_calls", "recorded"]
 
-#: States of a call, after PENDING (0).
-BEGUN, ENDED = 1, 2
+#: States of a call, after PENDING (0). One that is wanted gets a row of its beginning before that of its end.
+BEGUN, ENDED, WANTED = 1, 2, 3
 
 #: The background thread looks about every second, and records the beginning of calls that have lasted this long (ns).
 LONG_NS = 500_000_000
@@ -125,7 +125,7 @@ class Call:
         Parameters
         ----------
         state : int
-            BEGUN or ENDED.
+            BEGUN, ENDED, or WANTED, which a call may still leave for BEGUN.
 
         Returns
         -------
@@ -133,7 +133,7 @@ class Call:
             Whether it was one; of several threads that ask, one is told so.
         """
         # No call between these two lines, see braid_hpc.log.tail.
-        if self.state:
+        if self.state and (self.state != WANTED or state != BEGUN):
             return False
         self.state = state
         return True

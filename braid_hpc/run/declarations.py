@@ -167,14 +167,22 @@ class Declaring(Attaching):
         return record
 
     def _store_declaration(
-        self, kind: str, name: str, declaration: Declaration, activity: Activity | None, *, made: bool = True
+        self,
+        kind: str,
+        name: str,
+        declaration: Declaration,
+        activity: Activity | None,
+        *,
+        made: bool = True,
+        ended: bool = False,
     ) -> Record:
+        """Store a declaration; one that is `ended` may be made by an activity that has."""
         log = self._log
         if activity is None:
             activity = current_activity()
         owner, foreign = 0, 0
         # A fact was not made by what runs where it is stated.
-        if made and kind != "fact" and activity is not None and activity.run is self and activity.open:
+        if made and kind != "fact" and activity is not None and activity.run is self and (activity.open or ended):
             owner, foreign = activity.sequence, self._foreign(activity)
         payload = encode(declaration)
         sequence = log.append(Code.DECLARE, log.intern(name), owner, foreign, log.intern(kind), 0, payload)

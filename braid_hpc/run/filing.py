@@ -12,15 +12,18 @@ from braid_hpc.run.guard import recording, shown
 from braid_hpc.run.handles import Record
 from braid_hpc.run.stating import Stating
 from braid_hpc.vocabulary.codes import Code, check_kind
-from braid_hpc.vocabulary.encoding import check_tags
+from braid_hpc.vocabulary.encoding import check_tags, encode
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identity import Content, content_of_file
-from braid_hpc.vocabulary.payloads import Declaration
+from braid_hpc.vocabulary.payloads import Declaration, Inspection
 
 if TYPE_CHECKING:
     from braid_hpc.run.activities import Activity
 
-__all__ = ["Filing"]
+__all__ = ["DEFERRED", "Filing", "record_inspection"]
+
+#: What `digest=` is for files whose bytes are to be read when logs are merged.
+DEFERRED = "deferred"
 
 #: Files whose record is remembered, so that one that was written here and is read here is one record.
 _REMEMBERED = 4096
@@ -34,7 +37,7 @@ class Filing(Stating):
 
     @recording
     def input(
-        self, path: Any, *, name: str | None = None, kind: str = "data", digest: bool = True, tags: Any = None
+        self, path: Any, *, name: str | None = None, kind: str = "data", digest: bool | str = True, tags: Any = None
     ) -> Record:
         """Declare a file that is read; the activity that is open uses it.
 
@@ -46,8 +49,10 @@ class Filing(Stating):
             The record's name; without it the path, from the working directory where it lies below.
         kind : str
             The record's kind.
-        digest : bool
+        digest : bool or str
             False for a very large file: size, time and inode stand in for the digest, which is marked *weak*.
+            ``"deferred"``: they do so until logs are merged; then the bytes are read, if size and time are still the
+            same. So it is too with files of more bytes than ``BRAID_DEFER_DIGESTS`` says.
         tags : mapping, optional
             As for :meth:`record`, beside ``mtime_ns`` and what is known of the arrays in the file.
 
@@ -73,7 +78,7 @@ class Filing(Stating):
         *,
         name: str | None = None,
         kind: str = "data",
-        digest: bool = True,
+        digest: bool | str = True,
         tags: Any = None,
     ) -> Record:
         absolute = _path(path)
@@ -85,7 +90,7 @@ class Filing(Stating):
             record = self._store_file(kind, name, absolute, said, None, made=False)
         if act is None:
             act = current_activity()
-        if act is not None and act.run is self and act.open and record:
+        if act is not None and act.run is self and record:
             self._link(Code.USE, act, record)
         return record
 
@@ -97,7 +102,7 @@ class Filing(Stating):
         name: str | None = None,
         kind: str = "data",
         derived_from: Any = None,
-        digest: bool = True,
+        digest: bool | str = True,
         stamp: bool = False,
         tags: Any = None,
     ) -> Record:
@@ -136,7 +141,7 @@ class Filing(Stating):
         name: str | None = None,
         kind: str = "data",
         derived_from: Any = None,
-        digest: bool = True,
+        digest: bool | str = True,
         stamp: bool = False,
         tags: Any = None,
     ) -> Record:
@@ -156,25 +161,35 @@ class Filing(Stating):
             self._written[str(absolute)] = record, said.digest
         return record
 
-    def _file(self, path: Path, digest: bool, tags: Any, needed: bool) -> Declaration:
+    def _file(self, path: Path, digest: bool | str, tags: Any, needed: bool) -> Declaration:
         """Look at a file."""
         said = Declaration(uris=[path.as_uri()])
+        if not isinstance(digest, bool) and digest != DEFERRED:
+            raise InvalidInputError(f"digest= is True, False or {DEFERRED!r}, not {shown(digest)}")
         if not needed:
             return said
         with path.open("rb") as file:
             stat = os.fstat(file.fileno())
-            if digest:
+            if digest is True and stat.st_size > self._most_digested():
+                digest = DEFERRED
+            if digest is True:
                 content = content_of_file(file)
             else:
                 content = Content(f"stat:{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}", stat.st_size, weak=True)
             found = self._part(f"arrays in {path.name}", lambda at: arrays_in(file, at), path)
         said.digest, said.size, said.weak = content.digest, content.size, content.weak
+        said.deferred = digest == DEFERRED
         shapes = {}
         if found is not None:
             said.dtype, said.shape, shapes = found
         given = self._part(f"tags of {path.name}", check_tags, tags) or {}
         said.tags = {"mtime_ns": stat.st_mtime_ns, **shapes, **given}
         return said
+
+    def _most_digested(self) -> float:
+        """Return how many bytes a file may have whose digest is taken here."""
+        text = os.environ.get("BRAID_DEFER_DIGESTS", "")
+        return float("inf") if not text else self._part("BRAID_DEFER_DIGESTS", _bytes_of, text, default=float("inf"))
 
     def _store_file(
         self, kind: str, name: Any, path: Path, said: Declaration, act: Activity | None, *, made: bool
@@ -186,7 +201,35 @@ class Filing(Stating):
         check_kind(kind)
         if not isinstance(called, str) or not called:
             raise InvalidInputError(f"a record's name is a text, not {called!r}")
-        return self._store_declaration(kind, called, said, act, made=made)
+        # What became of a file is looked at when the activity that wrote it has ended.
+        return self._store_declaration(kind, called, said, act, made=made, ended=True)
+
+
+def record_inspection(run: Filing, record: Record, inspection: Inspection) -> int:
+    """Record what a file was found to be whose digest was left to the merge.
+
+    Parameters
+    ----------
+    run : Run
+        Of the process that looked.
+    record : Record
+        An occurrence that names the file.
+    inspection : Inspection
+        What was found.
+
+    Returns
+    -------
+    int
+        The sequence; 0 if it could not be recorded.
+    """
+    foreign = run._foreign_record(record)
+    return run._log.append(Code.INSPECT, 0, record.sequence, foreign, 0, 0, encode(inspection))
+
+
+def _bytes_of(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise InvalidInputError(f"BRAID_DEFER_DIGESTS is a number of bytes, not {text!r}")
+    return int(text)
 
 
 def _path(path: Any) -> Path:

@@ -55,7 +55,12 @@ create table version_rows (
 create table occurrences (
     writer varchar not null, sequence bigint not null, id bigint not null, run varchar not null, step integer not null,
     state ubigint not null, time timestamp_ns not null, dtype varchar, shape bigint[], unit varchar, value varchar,
-    size bigint, snapshot integer not null);
+    size bigint, deferred boolean not null default false, snapshot integer not null);
+
+create table inspection_rows (
+    about_writer varchar not null, about_sequence bigint not null, state varchar not null, digest varchar,
+    size bigint, uri varchar not null, detail varchar not null, time timestamp_ns not null, writer varchar not null,
+    sequence bigint not null, snapshot integer not null);
 
 create table activity_rows (
     id bigint primary key, uid varchar not null, name varchar not null, version integer not null,
@@ -252,6 +257,19 @@ create view versions as
         from occurrences group by id) o on v.id = o.id
     where v.id not in (select id from filled);
 
+create view inspections as
+    select v.id, v.kind, v.name, v.version, coalesce(i.state, 'waiting') as state, i.digest, coalesce(i.size, o.size)
+        as size, i.uri, i.detail, i.time, greatest(v.snapshot, coalesce(i.snapshot, 0)) as snapshot
+    from version_rows v join (
+        select id, max(size) as size from occurrences where deferred group by id) o on o.id = v.id
+    left join (
+        select s.id, r.* from inspection_rows r join occurrences s
+            on s.writer = r.about_writer and s.sequence = r.about_sequence
+        qualify row_number() over (
+            partition by s.id order by r.state <> 'verified', r.time desc, r.writer, r.sequence desc) = 1) i
+        on i.id = v.id
+    where v.weak;
+
 create view arrays as
     select v.id, v.kind, v.name, v.version, a.digest, a.dtype, a.shape, v.unit, a.bytes, a.file, a.dataset, a.snapshot
     from versions v join array_rows a on v.digest = a.digest;
@@ -388,7 +406,12 @@ create view problems as
     select 'message', printf('of %d messages from rank %d to rank %d with tag %d on communicator %s, %d were received '
             || 'and %d matched (%s)', sent, source, dest, tag, format('{:x}', comm), received, matched, state),
         run, null, null, null, null, snapshot
-    from channels where state <> 'matched' and source >= 0 and tag >= 0;
+    from channels where state <> 'matched' and source >= 0 and tag >= 0
+    union all
+    select 'content', printf('the digest of the file was left to the merge, and it is %s: %s%s', state, uri,
+            case when detail = '' then '' else ' (' || detail || ')' end),
+        null, null, null, kind || ':' || name || '@' || version, null, snapshot
+    from inspections where state not in ('verified', 'waiting');
 """
 )
 
@@ -403,6 +426,7 @@ PUBLIC_VIEWS = (
     "arrays",
     "tensors",
     "versions",
+    "inspections",
     "activities",
     "edges",
     "tags",

@@ -15,7 +15,7 @@ _QUERIES = {
     "versions": "select uid, kind, name, {number} run, step, digest, weak, size, dtype, shape, unit, value, "
     "time, occurrences, placeholder from versions",
     "occurrences": "select o.writer, o.sequence, v.uid, o.run, o.step, o.time, o.dtype, o.shape, o.unit, o.value, "
-    "o.size from occurrences o join version_rows v using (id)",
+    "o.size, o.deferred from occurrences o join version_rows v using (id)",
     "activities": "select uid, name, {number} run, writer, sequence, function, params, begin_time, end_time, "
     "duration_ns, status, error, result from activities",
     "edges": "select distinct c.uid, p.uid as parent, e.relation, e.writer, e.sequence, e.said, e.time "
@@ -24,6 +24,8 @@ _QUERIES = {
     "tags": "select n.uid, t.key, t.type, t.text, t.writer, t.sequence, t.time from tag_rows t join nodes n using (id) "
     "where t.id not in (select id from filled)",
     "uris": "select n.uid, u.position, u.uri, u.writer, u.sequence, u.time from uri_rows u join nodes n using (id)",
+    "inspections": "select r.about_writer, r.about_sequence, r.state, r.digest, r.size, r.uri, r.detail, r.time, "
+    "r.writer, r.sequence from inspection_rows r",
     "arrays": "select digest, dtype, shape, bytes from array_rows",
     "states": "select state, tensor, digest, dtype, shape, bytes from state_rows",
     "runs": "select run, job, size, ranks, begin_time, end_time, status, events, lost, argv, cwd, script, "

@@ -306,9 +306,11 @@ class Opened:
             As :meth:`get`.
         """
         return self.sql(
-            f"select o.kind, o.name, o.version, o.uid, o.run, o.time from versions v join versions o "
-            f"on o.digest = v.digest where v.id = $id and not v.weak and o.snapshot <= $at and o.id not in ({LATER}) "
-            "order by o.time, o.id",
+            "with contents as (select id, digest, snapshot from version_rows where digest is not null and not weak "
+            "union all select id, digest, snapshot from inspections where state = 'verified') "
+            "select o.kind, o.name, o.version, o.uid, o.run, o.time from contents v join contents c using (digest) "
+            "join versions o on o.id = c.id where v.id = $id and v.snapshot <= $at and c.snapshot <= $at "
+            f"and o.snapshot <= $at and o.id not in ({LATER}) order by o.time, o.id",
             {
                 "id": self.get(reference, at=at, as_of=as_of).id,
                 **self._then(at, as_of),

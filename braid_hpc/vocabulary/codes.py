@@ -64,6 +64,8 @@ class Code(IntEnum):
     """The bytes of an array, or where they lie; what is declared with that digest has them as content."""
     CALL = 25
     """A call of a decorated function, from its beginning to its end; ``object`` is how long it took (ns)."""
+    INSPECT = 26
+    """What a file was found to be whose digest was left to the merge."""
     STREAM = 30
     """A typed table is declared."""
     ROW = 31

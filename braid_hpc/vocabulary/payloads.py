@@ -26,6 +26,7 @@ __all__ = [
     "Close",
     "Declaration",
     "End",
+    "Inspection",
     "Invalidation",
     "Link",
     "Links",
@@ -93,6 +94,8 @@ class Declaration(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Fals
         Of a state that is a mapping of arrays: each of them, sorted by name; `digest` is that of this list.
     kept : str or None
         Of bytes that stand in the log: the digest of the array of uint8 that they are there.
+    deferred : bool
+        `digest` is weak, and that of the bytes is to be taken when logs are merged.
     """
 
     parents: list[Link] = []
@@ -108,6 +111,32 @@ class Declaration(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Fals
     shared: bool = False
     state: list[Tensor] | None = None
     kept: str | None = None
+    deferred: bool = False
+
+
+class Inspection(msgspec.Struct, omit_defaults=True):
+    """Payload of INSPECT.
+
+    Attributes
+    ----------
+    state : str
+        ``verified``: size and modification time are those of the declaration, and these are digest and size of the
+        bytes; ``changed``: they are not; ``missing``; ``unreadable``.
+    uri : str
+        Where it was looked for.
+    digest : str or None
+        ``blake3:...``, where it was verified.
+    size : int or None
+        Bytes.
+    detail : str
+        More of it, for people.
+    """
+
+    state: str
+    uri: str = ""
+    digest: str | None = None
+    size: int | None = None
+    detail: str = ""
 
 
 class Links(msgspec.Struct, omit_defaults=True):

@@ -1,7 +1,8 @@
 /* Call and Stack: calls of decorated functions, while they run. A part of _tail.c. */
 
-/* The states of a call. Only one thread takes a call from PENDING to another state. */
-enum { PENDING = 0, BEGUN = 1, ENDED = 2 };
+/* The states of a call. Only one thread takes a call from PENDING to another state. One that is WANTED gets a row of its
+ * beginning before that of its end. */
+enum { PENDING = 0, BEGUN = 1, ENDED = 2, WANTED = 3 };
 
 /* A call of a decorated function, from its beginning to its end; of PENDING ones no row tells yet. */
 typedef struct Call {
@@ -196,10 +197,10 @@ call_claim(PyObject *self, PyObject *state)
 {
     Call *call = (Call *)self;
     uint64_t number;
-    if (read_unsigned(state, ENDED, "state", &number) < 0) {
+    if (read_unsigned(state, WANTED, "state", &number) < 0) {
         return NULL;
     }
-    if (call->state != PENDING) {
+    if (call->state != PENDING && (call->state != WANTED || number != BEGUN)) {
         Py_RETURN_FALSE;
     }
     settle(call, (int)number);

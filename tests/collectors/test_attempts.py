@@ -13,6 +13,7 @@ from braid_hpc.collectors.attempts import Attempts, Place, is_own, matches
 
 R, W = Place(read=True), Place(written=True)
 BOTH = Place(read=True, written=True)
+FROM_A = Place(written=True, source="/w/a")
 
 
 @pytest.mark.parametrize(
@@ -28,9 +29,13 @@ BOTH = Place(read=True, written=True)
         ([("open", ("a", "w", 0)), ("os.rename", ("a", "b", -1, -1))], {"/w/b": W}),
         ([("open", ("a", "w", 0)), ("os.remove", ("a", -1))], {}),
         ([("open", ("a", "r", 0)), ("os.link", ("a", "b", -1, -1))], {"/w/a": R, "/w/b": W}),
+        # Whoever removes it by another way has removed it too.
+        ([("open", ("a", "w", 0)), ("os.remove", ("a", 5))], {"/w/a": W}),
+        ([("os.rename", ("a", "b", -1, -1))], {"/w/b": Place(written=True, source="/w/a")}),
+        ([("os.rename", ("a", "b", -1, -1)), ("os.rename", ("b", "c", -1, -1))], {"/w/c": FROM_A}),
         ([("os.chdir", ("/v",)), ("open", ("a", "r", 0)), ("os.chdir", ("u",)), ("open", ("a", "r", 0))], None),
         ([("os.truncate", ("a", 0))], {"/w/a": W}),
-        ([("os.rename", ("/a", "/b", 5, 5))], {"/b": W}),
+        ([("os.rename", ("/a", "/b", 5, 5))], {"/b": Place(written=True, source="/a")}),
     ],
 )
 def test_each_path_has_what_was_tried(taken: list[Any], places: dict[str, Place] | None) -> None:
@@ -39,9 +44,7 @@ def test_each_path_has_what_was_tried(taken: list[Any], places: dict[str, Place]
     assert found.unfollowed == found.beyond == 0
 
 
-@pytest.mark.parametrize(
-    "attempt", [("os.rename", ("a", "b", 5, -1)), ("os.remove", ("a", 5)), ("open", (None, "r", 0)), ("os.link", ())]
-)
+@pytest.mark.parametrize("attempt", [("os.rename", ("a", "b", 5, -1)), ("open", (None, "r", 0)), ("os.link", ())])
 def test_what_cannot_be_followed_is_counted(attempt: Any) -> None:
     found = Attempts("/w").replay([attempt])
     assert (found.places, found.unfollowed) == ({}, 1)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -125,12 +126,13 @@ def test_an_activity_has_the_files_of_its_block(tmp_path: Path, monkeypatch: pyt
 def test_what_is_opened_elsewhere_is_told(tmp_path: Path) -> None:
     """h5py opens its files in C, a child process in another process."""
     h5py = pytest.importorskip("h5py", reason="of the extra arrays")
+    own = h5py.File.__init__
     with braid.job("reduce", log_dir=tmp_path / "logs") as run, FileCollector(run) as files:
         with files.h5py_file(tmp_path / "peaks.h5", "w") as file:
             file["group/peaks"] = [1.0, 2.0]
         subprocess.run([sys.executable, "-c", "open('child', 'w')"], cwd=tmp_path, check=True)
         files.seen(tmp_path / "child", "w")
-    assert h5py
+    assert h5py.File.__init__ is own
     braid.compact(tmp_path / "logs", tmp_path / "prov.duckdb")
     with braid.open(tmp_path / "prov.duckdb") as store:
         assert {Path(name).name for name in store.sql("select name from versions where kind = 'data'")["name"]} == {
@@ -175,7 +177,8 @@ def test_threads_and_closed_collectors_leave_the_hook_idle(tmp_path: Path) -> No
         worker.start()
         worker.join()
         files._fold()
-        assert str(tmp_path / "by a thread") in files._found.places
+        _, found = files._found[0]
+        assert str(tmp_path / "by a thread") in found.places
         files.close()
         (tmp_path / "later").write_text("x")
         assert not files._taken
@@ -189,3 +192,189 @@ def test_a_wrong_choice_is_told_and_the_program_goes_on(
     with braid.job("reduce", log_dir=tmp_path / "logs", files="all") as run:
         assert run
     assert "files= is 'auto' or a mapping" in capfd.readouterr().err
+
+
+def edges(store: Any) -> set[tuple[str, str, str]]:
+    """Give all edges by the names of their ends."""
+    query = (
+        "select c.name as child, e.relation, p.name as parent from edges e join nodes c on c.id = e.child "
+        "join nodes p on p.id = e.parent"
+    )
+    return {(row["child"], row["relation"], row["parent"]) for row in store.sql(query).to_pylist()}
+
+
+STAGES = """
+import os, sys, threading
+from pathlib import Path
+import braid_hpc as braid
+
+@braid.activity
+def write():
+    Path("part").write_text(Path("raw").read_text())
+
+@braid.activity
+def outer(number):
+    Path("outer").write_text("outer")
+    write()
+    for name, target in (("thread", lambda: Path("thread").touch()), ("carried", lambda: Path("carried").touch())):
+        worker = threading.Thread(target=braid.carry(target) if name == "carried" else target)
+        worker.start()
+        worker.join()
+    return number
+
+@braid.activity
+def rename():
+    os.replace("part", "whole")
+    raise ZeroDivisionError
+
+@braid.activity
+def nothing():
+    pass
+
+@braid.job("stages", log_dir="logs", files="auto")
+def main():
+    outer(1)
+    with braid.current_run().activity("block"):
+        Path("block").write_text(Path("outer").read_text())
+    try:
+        rename()
+    except ZeroDivisionError:
+        nothing()
+    Path("plain").touch()
+
+main()
+"""
+
+
+@pytest.mark.parametrize("tail", ["", "python"])
+def test_files_belong_to_the_innermost_activity(tmp_path: Path, tail: str) -> None:
+    """Of calls, blocks, a call that fails, and carried threads; of the job where there is none, or a plain thread."""
+    (tmp_path / "raw").write_text("raw")
+    (tmp_path / "stages.py").write_text(STAGES)
+    environment = {**os.environ, "BRAID_TAIL": tail}
+    subprocess.run([sys.executable, "stages.py"], cwd=tmp_path, env=environment, timeout=60, check=True)
+    braid.compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    with braid.open(tmp_path / "prov.duckdb") as store:
+        assert edges(store) == {
+            ("write", "wasStartedBy", "outer"),
+            ("write", "used", "raw"),
+            ("part", "wasGeneratedBy", "write"),
+            ("outer", "wasGeneratedBy", "outer"),
+            ("carried", "wasGeneratedBy", "outer"),
+            ("thread", "wasGeneratedBy", "stages files"),
+            ("block", "used", "outer"),
+            ("block", "wasGeneratedBy", "block"),
+            ("rename", "used", "part"),
+            ("whole", "wasGeneratedBy", "rename"),
+            ("plain", "wasGeneratedBy", "stages files"),
+        }
+        # A call that opens no file stays one row.
+        states = store.sql("select name, status from activities order by name")
+        assert dict(zip(states["name"], states["status"], strict=True)) == {
+            **dict.fromkeys(("outer", "write", "block", "nothing", "stages files"), "ok"),
+            "rename": "failed",
+        }
+
+
+CHILDREN = """
+import multiprocessing, os, sys
+from pathlib import Path
+import braid_hpc as braid
+
+@braid.activity
+def made(name):
+    Path(name).write_text(Path("raw").read_text())
+
+def plain(name):
+    Path(name).write_text(Path("raw").read_text())
+
+with braid.job("children", log_dir="logs", files="auto"):
+    Path("before").touch()
+    fork = multiprocessing.get_context("fork")
+    for target, name in ((made, "by an activity"), (plain, "by a worker")):
+        worker = fork.Process(target=target, args=(name,))
+        worker.start()
+        worker.join()
+    with fork.Pool(2) as pool:
+        pool.map(made, ["in a pool"])
+    child = os.fork()
+    if not child:
+        Path("by a fork").touch()
+        sys.exit(0)
+    os.waitpid(child, 0)
+    Path("after").touch()
+"""
+
+
+def test_forked_processes_tell_of_their_own_files(tmp_path: Path) -> None:
+    """Each file once, by the process that opened it, and what the parent did before is not told again."""
+    (tmp_path / "raw").write_text("raw")
+    subprocess.run([sys.executable, "-c", CHILDREN], cwd=tmp_path, timeout=60, check=True)
+    braid.compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    with braid.open(tmp_path / "prov.duckdb") as store:
+        rows = store.sql("select name, occurrences from versions where kind = 'data' and name <> 'raw'").to_pylist()
+        assert {row["name"]: row["occurrences"] for row in rows} == dict.fromkeys(
+            ["before", "by an activity", "by a worker", "in a pool", "by a fork", "after"], 1
+        )
+        assert ("in a pool", "wasGeneratedBy", "made") in edges(store)
+        assert ("by a worker", "wasGeneratedBy", "children files") in edges(store)
+        whose = "select count(distinct writer) from occurrences o join versions v using (id) where v.kind = 'data'"
+        assert store.sql(whose).to_pylist() == [{"count(DISTINCT writer)": 5}]
+
+
+IMPORTED_LATER = """
+import sys
+from pathlib import Path
+import braid_hpc as braid
+
+with braid.job("later", log_dir="logs", files="auto"):
+    import h5py
+    import torch
+    with h5py.File("made.h5", "w") as file:
+        file["x"] = [1, 2]
+    with h5py.File("made.h5") as file:
+        file["x"][:]
+    torch.save([1], "model.pt")
+assert "braid" not in h5py.File.__init__.__code__.co_filename
+assert "braid" not in torch.save.__code__.co_filename
+"""
+#: Writes through the C library, as PyTorch writes its files in C++.
+TORCH = """
+import ctypes
+def save(obj, f):
+    c = ctypes.CDLL(None)
+    c.fopen.restype = ctypes.c_void_p
+    c.fclose.argtypes = [ctypes.c_void_p]
+    c.fclose(c.fopen(f.encode(), b"w"))
+"""
+
+
+def test_libraries_in_c_are_wrapped_as_soon_as_they_are_imported(tmp_path: Path) -> None:
+    """h5py, and what stands in for PyTorch; when the job ends, their functions are their own again."""
+    pytest.importorskip("h5py", reason="of the extra arrays")
+    (tmp_path / "torch.py").write_text(TORCH)
+    subprocess.run([sys.executable, "-c", IMPORTED_LATER], cwd=tmp_path, timeout=60, check=True)
+    braid.compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    with braid.open(tmp_path / "prov.duckdb") as store:
+        names = set(store.sql("select name from versions where kind = 'data'")["name"])
+        assert names == {"made.h5", "model.pt"}
+        assert "hdf5.x" in store.sql("select key from tags")["key"]
+
+
+def test_patterns_and_limits_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large file's digest is left to the merge; a temporary directory is removed and nothing is counted."""
+    monkeypatch.chdir(tmp_path)
+    about = {"include": ["*.dat"], "exclude": ["*/not/*"], "digest_limit": 10}
+    with braid.job("patterns", log_dir="logs", files=about):
+        Path("not").mkdir()
+        for name in ("small.dat", "other.txt", "not/this.dat"):
+            Path(name).write_text("small")
+        Path("large.dat").write_text("large" * 10)
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "gone.dat").touch()
+    done = braid.compact("logs", "prov.duckdb")
+    assert done.inspected == {"verified": 1}
+    with braid.open("prov.duckdb") as store:
+        rows = store.sql("select name, weak from versions where kind = 'data' order by name").to_pylist()
+        assert rows == [{"name": "large.dat", "weak": True}, {"name": "small.dat", "weak": False}]
+        assert "collector_losses" not in store.sql("select stream from streams")["stream"]

@@ -16,7 +16,8 @@ import pytest
 
 import braid_hpc as braid
 from braid_hpc.reading.survey import read_writer
-from braid_hpc.run.activities import current_activity, describe_value, outcome_of
+from braid_hpc.run.activities import current_activity, describe_value, innermost, outcome_of, when_one_ended
+from braid_hpc.run.calls import ENDED, WANTED
 from braid_hpc.run.handles import Record
 from braid_hpc.vocabulary.codes import Code, Outcome
 from tests.rank_logs import Said, said
@@ -579,3 +580,29 @@ def test_an_asynchronous_generator_that_is_not_exhausted(run: braid.Run, how: st
     outcomes = {"closed": Outcome.EXITED, "let go": Outcome.EXITED, "raised": Outcome.FAILED, "thrown": Outcome.OK}
     assert Found(run).end("source").flags == outcomes[how]
     assert current_activity() is None
+
+
+def test_somebody_is_told_of_activities_that_have_ended(tmp_path: Path) -> None:
+    """Each once, when its end is on record, also if it failed; not of calls that are one row."""
+
+    @braid.activity
+    def wanted() -> None:
+        call = innermost()
+        assert call.claim(WANTED)
+        assert not call.claim(ENDED)
+
+    @braid.activity
+    def plain() -> None: ...
+
+    told: list[tuple[str, bool]] = []
+    forget = when_one_ended(lambda act: told.append((act.name.rpartition(".")[2], act.open)))
+    with braid.job("told", log_dir=tmp_path / "logs") as run:
+        with run.activity("block"):
+            wanted()
+        with contextlib.suppress(ZeroDivisionError), run.activity("failed"):
+            raise ZeroDivisionError
+        plain()
+        forget()
+        with run.activity("later"):
+            pass
+    assert told == [("wanted", False), ("block", False), ("failed", False)]

@@ -62,3 +62,32 @@ def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 run.input(wrong)
         monkeypatch.setenv("BRAID_STRICT", "0")
         assert not run.output(tmp_path / "nothing")
+
+
+def test_digests_above_a_threshold_are_left_to_the_merge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the program says that none is wanted; a threshold that is none is told, and the digest is taken."""
+    for name, size in (("small", 10), ("large", 11)):
+        (tmp_path / name).write_bytes(bytes(size))
+    with braid.job("files", log_dir=tmp_path / "logs") as run:
+        monkeypatch.setenv("BRAID_DEFER_DIGESTS", "10")
+        for name in ("small", "large"):
+            run.input(tmp_path / name, name=name)
+            run.input(tmp_path / name, name=f"{name} never", digest=False)
+        with pytest.raises(BraidError, match="digest= is True, False or 'deferred', not 'later'"):
+            run.input(tmp_path / "small", digest="later")
+        monkeypatch.setenv("BRAID_STRICT", "0")
+        monkeypatch.setenv("BRAID_DEFER_DIGESTS", "1 GB")
+        assert run.input(tmp_path / "large", name="bad threshold")
+    braid.compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    with braid.open(tmp_path / "prov.duckdb") as store:
+        rows = store.sql("select name, weak from versions where kind = 'data'").to_pylist()
+        assert {row["name"]: row["weak"] for row in rows} == {
+            "small": False,
+            "large": True,
+            "small never": True,
+            "large never": True,
+            "bad threshold": False,
+        }
+        assert store.sql("select name from inspections")["name"] == ["large"]
+        (message,) = store.sql("select message from problems where code = 'rejected'")["message"]
+        assert "BRAID_DEFER_DIGESTS is a number of bytes, not '1 GB'" in message
