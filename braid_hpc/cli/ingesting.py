@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING
 
+from braid_hpc.cli.document_files import Lost, find_document_files, form_of, read_documents
 from braid_hpc.collectors.documents import DocumentCollector
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError, StorageError
 from braid_hpc.vocabulary.identity import Content, content_of_file
@@ -15,13 +15,10 @@ from braid_hpc.vocabulary.identity import Content, content_of_file
 if TYPE_CHECKING:
     from braid_hpc.snapshots.files import StoreFiles
 
-__all__ = ["FILE_KIND", "LONGEST_LINE", "Ingested", "ingest_documents"]
+__all__ = ["FILE_KIND", "Ingested", "ingest_documents"]
 
 #: The kind of record by which a store knows a file that was taken whole.
 FILE_KIND = "document-file"
-
-#: Bytes of a line; what is longer is no document.
-LONGEST_LINE = 256 << 20
 
 
 @dataclass(slots=True)
@@ -50,13 +47,14 @@ class Ingested:
 def ingest_documents(
     paths: list[Path], files: StoreFiles, *, progress: Callable[[str, int, int], None] | None = None
 ) -> Ingested:
-    """Take files of JSON lines into a store, each content once.
+    """Take files of instrument documents into a store, each content once.
 
     Parameters
     ----------
     paths : list of Path
-        Files in which each line is ``[name, document]``, as suitcase-jsonl writes them, or an object with these two
-        as ``name`` and ``doc``.
+        Files in which each line is ``[name, document]``, as suitcase-jsonl writes them, or which hold such lists as
+        MessagePack one after another, as suitcase-msgpack does; instead of a list, an object with these two as
+        ``name`` and ``doc``. They may be compressed by gzip. Directories stand for the files of documents below them.
     files : StoreFiles
         The store's; it is made if it does not exist.
     progress : callable, optional
@@ -70,9 +68,9 @@ def ingest_documents(
     Raises
     ------
     NotFoundError
-        If a file is not there; nothing is taken then.
+        If a file is not there, or no file in a directory; nothing is taken then.
     InvalidInputError
-        If one is a directory, or cannot be read.
+        If one cannot be read, or holds something else; nothing is taken then.
     StorageError
         If the store cannot be written.
     ConflictError
@@ -82,7 +80,9 @@ def ingest_documents(
     from braid_hpc.run.recorder import Run
 
     done = Ingested()
-    contents = [(path, _content(path)) for path in paths]
+    # All of them, before anything is taken.
+    forms = {path: form_of(path) for path in find_document_files(paths)}
+    contents = [(path, _content(path)) for path in forms]
     known = _known(files)
     todo: dict[str, tuple[Path, Content]] = {}
     for path, content in contents:
@@ -97,8 +97,8 @@ def ingest_documents(
         for number, (path, content) in enumerate(todo.values()):
             if progress is not None:
                 progress("read", number, len(todo))
-            with DocumentCollector(run) as collect, path.open("rb") as file:
-                _deliver(file, collect)
+            with DocumentCollector(run) as collect:
+                _deliver(path, forms[path], collect)
             done.documents += collect.taken
             for reason, count in collect.losses.counts.items():
                 done.losses[reason] = done.losses.get(reason, 0) + count
@@ -136,37 +136,9 @@ def _known(files: StoreFiles) -> set[str]:
         )
 
 
-def _deliver(file: BinaryIO, collect: DocumentCollector) -> None:
-    for number, line in _lines(file):
-        pair = _pair(line)
-        if pair is None:
-            collect.losses.count("no document", unit="line", first=number, note=repr(line[:60]))
+def _deliver(path: Path, form: str, collect: DocumentCollector) -> None:
+    for found in read_documents(path, form):
+        if isinstance(found, Lost):
+            collect.losses.count("no document", unit=found.unit, first=found.at, note=found.note)
         else:
-            collect(*pair)
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that are not empty with their numbers from 1; of one that is too long the beginning alone."""
-    number = 0
-    while line := file.readline(LONGEST_LINE):
-        number += 1
-        if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
-            while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
-                pass
-            line = line[:100]
-        if not line.isspace():
-            yield number, line
-
-
-def _pair(line: bytes) -> tuple[str, dict[str, Any]] | None:
-    """Return the name and the document that a line holds, if it does."""
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if isinstance(found, dict):
-        found = [found.get("name"), found.get("doc")]
-    if not isinstance(found, list) or len(found) != 2:
-        return None
-    name, document = found
-    return (name, document) if isinstance(name, str) and isinstance(document, dict) else None
+            collect(*found)

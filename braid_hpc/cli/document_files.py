@@ -1,0 +1,200 @@
+"""Files that other programs wrote instrument documents into: JSON lines or MessagePack, compressed by gzip or not.
+
+A file is read piece by piece. What is no document is passed over and said, and what cannot be read any further ends
+the file, which is said as well.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from braid_hpc.cli.msgpack_stream import Messages, arrays_of
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
+
+__all__ = ["LONGEST", "SUFFIXES", "Lost", "Pair", "find_document_files", "form_of", "read_documents"]
+
+#: Name and document.
+Pair = tuple[str, dict[str, Any]]
+
+#: Bytes of a line or a message; what is longer is no document.
+LONGEST = 256 << 20
+#: What files of documents in a directory are called.
+SUFFIXES = (".jsonl", ".ndjson", ".msgpack", ".jsonl.gz", ".ndjson.gz", ".msgpack.gz")
+
+_GZIP = b"\x1f\x8b"
+#: Lines among which one has to begin as a document does.
+_LOOKED_AT = 64
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Stands where a document was expected.
+
+    Attributes
+    ----------
+    unit : str
+        ``line`` (counted from 1) or ``byte`` (from 0, uncompressed).
+    at : int
+        Where.
+    note : str
+        What was there.
+    """
+
+    unit: str
+    at: int
+    note: str
+
+
+def find_document_files(paths: list[Path]) -> list[Path]:
+    """Return the files that paths mean.
+
+    Parameters
+    ----------
+    paths : list of Path
+        Files, and directories, which stand for the files of documents below them.
+
+    Returns
+    -------
+    list of Path
+        Those of a directory sorted, each once.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such file, or no file of documents below a directory.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if not path.is_dir():
+            found[path] = None
+            continue
+        inside = sorted(each for each in path.rglob("*") if each.name.endswith(SUFFIXES) and each.is_file())
+        if not inside:
+            raise NotFoundError(f"there are no files of documents in {path}: they end in {', '.join(SUFFIXES[:3])}")
+        found.update(dict.fromkeys(inside))
+    return list(found)
+
+
+def form_of(path: Path) -> str:
+    """Return how a file holds documents.
+
+    Parameters
+    ----------
+    path : Path
+        It.
+
+    Returns
+    -------
+    str
+        ``jsonl`` or ``msgpack``; a file with nothing in it is the first.
+
+    Raises
+    ------
+    NotFoundError
+        If it is not there.
+    InvalidInputError
+        If it cannot be read, or holds something else.
+    """
+    try:
+        with _opened(path) as file:
+            head = file.read(1)
+            if head in (b"\x92", b"\x82", b"\xdc", b"\xdd", b"\xde", b"\xdf"):
+                return "msgpack"
+            line = head + file.readline(1 << 16)
+            for _ in range(_LOOKED_AT):
+                if _begins(line):
+                    return "jsonl"
+                line = file.readline(1 << 16)
+                if not line:
+                    break
+            if not head:
+                return "jsonl"
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no file {path}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise InvalidInputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    raise InvalidInputError(f"{path} holds no documents: neither JSON lines nor MessagePack, compressed by gzip or not")
+
+
+def read_documents(path: Path, form: str) -> Iterator[Pair | Lost]:
+    """Read a file of documents.
+
+    Parameters
+    ----------
+    path : Path
+        It.
+    form : str
+        From :func:`form_of`.
+
+    Yields
+    ------
+    (str, dict) or Lost
+        Names and documents in their order, and what was none.
+    """
+    with _opened(path) as file:
+        reading = _messages(file) if form == "msgpack" else _lines(file)
+        try:
+            yield from reading
+        except (OSError, EOFError, zlib.error) as error:
+            # A compressed file that was cut, or is damaged.
+            yield Lost("byte", file.tell(), f"the rest cannot be read: {error}")
+
+
+def _opened(path: Path) -> BinaryIO:
+    file = path.open("rb")
+    magic = file.read(2)
+    file.seek(0)
+    if magic != _GZIP:
+        return file
+    file.close()
+    return gzip.open(path, "rb")  # type: ignore[return-value]
+
+
+def _begins(line: bytes) -> bool:
+    return line.lstrip(b"\x1e \t\r\n")[:1] in (b"[", b"{")
+
+
+def _lines(file: BinaryIO) -> Iterator[Pair | Lost]:
+    number = 0
+    while line := file.readline(LONGEST):
+        number += 1
+        if len(line) == LONGEST and not line.endswith(b"\n"):
+            while (rest := file.readline(LONGEST)) and not rest.endswith(b"\n"):
+                pass
+            line = line[:100]
+        if line.isspace():
+            continue
+        try:
+            # Text sequences (RFC 7464) have a separator before each.
+            pair = _pair(json.loads(line.lstrip(b"\x1e")))
+        except (ValueError, RecursionError):
+            pair = None
+        yield pair if pair is not None else Lost("line", number, repr(line[:60]))
+
+
+def _messages(file: BinaryIO) -> Iterator[Pair | Lost]:
+    messages = Messages(file, LONGEST)
+    for at, data in messages:
+        try:
+            pair = _pair(arrays_of(msgspec.msgpack.decode(data)))
+        except (ValueError, TypeError, RecursionError):
+            pair = None
+        yield pair if pair is not None else Lost("byte", at, repr(bytes(data[:60])))
+    if messages.fault:
+        yield Lost("byte", messages.at, messages.fault)
+
+
+def _pair(found: Any) -> Pair | None:
+    """Return the name and the document that something is, if it is that."""
+    if isinstance(found, dict):
+        found = [found.get("name"), found.get("doc")]
+    if not isinstance(found, list) or len(found) != 2:
+        return None
+    name, document = found
+    return (name, document) if isinstance(name, str) and isinstance(document, dict) else None
