@@ -78,27 +78,12 @@ def gpus() -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        By NVML if the package ``pynvml`` is there and it answers; else the names that the driver tells in ``/proc``.
+        By NVML if the driver's library is there and answers; else the names that the driver tells in ``/proc``.
     """
-    try:
-        import pynvml  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    except ImportError:
-        return _told_by_driver()
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return _told_by_driver()
-    try:
-        driver = _text(pynvml.nvmlSystemGetDriverVersion())
-        found = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            device = pynvml.nvmlDeviceGetHandleByIndex(index)
-            memory = int(pynvml.nvmlDeviceGetMemoryInfo(device).total)
-            name, uuid = _text(pynvml.nvmlDeviceGetName(device)), _text(pynvml.nvmlDeviceGetUUID(device))
-            found.append({"name": name, "uuid": uuid, "memory_bytes": memory, "driver": driver})
-        return found
-    finally:
-        pynvml.nvmlShutdown()
+    from braid_hpc.collectors.nvml import nvml_gpus
+
+    found = nvml_gpus()
+    return _told_by_driver() if found is None else found
 
 
 def _told_by_driver() -> list[dict[str, Any]]:
@@ -220,7 +205,3 @@ def _lines(path: str | Path) -> list[str]:
         return Path(path).read_text(errors="replace").splitlines()
     except OSError:
         return []
-
-
-def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -19,7 +19,7 @@ from braid_hpc.collectors.testing import CollectorContract
 
 class TestEnvironmentContract(CollectorContract):
     module = "braid_hpc.collectors.environment"
-    heavy = (*CollectorContract.heavy, "numpy", "pynvml")
+    heavy = (*CollectorContract.heavy, "numpy", "ctypes")
 
     def make(self, run: Any) -> Any:
         self.noted = 0
