@@ -12,6 +12,7 @@ from braid_hpc.log.choice import compiled_module
 from braid_hpc.run.guard import disabled, recording
 from braid_hpc.run.handles import Record
 from braid_hpc.vocabulary.codes import Code, Outcome
+from braid_hpc.vocabulary.redaction import REDACTED, is_secret_argument, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,7 +200,7 @@ class Activity:
     @recording
     def _end_call(self, result: Any) -> None:
         """End the activity of a decorated function that returned."""
-        self.end(result=describe_value(result), generated=self.run._generated(self, result))
+        self.end(result=describe_result(self.name, result), generated=self.run._generated(self, result))
 
     def record(self, kind: str, name: str, **about: Any) -> Record:
         """Declare a record that this activity generated; see :meth:`braid_hpc.Run.record`."""
@@ -420,6 +421,24 @@ def describe_value(value: Any) -> Any:
     return f"<{type(value).__module__}.{type(value).__qualname__}>"
 
 
+def describe_result(name: str, value: Any) -> Any:
+    """Return what is kept of what a function returned.
+
+    Parameters
+    ----------
+    name : str
+        Of the function.
+    value : object
+        As for :func:`describe_value`.
+
+    Returns
+    -------
+    object
+        As from there; a text that comes from something that sounds secret is redacted.
+    """
+    return REDACTED if type(value) in (str, bytes) and is_secret_argument(name) else describe_value(value)
+
+
 def carry(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """Take the present activity along into a thread of a pool.
 
@@ -468,7 +487,7 @@ def outcome_of(error: BaseException | None) -> tuple[Outcome, str | None]:
     outcome : Outcome
         OK without one, and for ``sys.exit()`` with 0 or nothing.
     text : str or None
-        Type and message, at most 500 characters.
+        Type and message, redacted, at most 500 characters.
     """
     if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return Outcome.OK, None
@@ -476,7 +495,8 @@ def outcome_of(error: BaseException | None) -> tuple[Outcome, str | None]:
         message = str(error)
     except Exception as second:
         message = f"<its text raises {type(second).__name__}>"
-    text = f"{type(error).__name__}: {message}"[:500]
+    # Redacted before it is cut: of a secret that was cut nobody can tell that it is one.
+    text = redact(f"{type(error).__name__}: {message[:10_000]}")[:500]
     if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
         return Outcome.EXITED, text
     return Outcome.FAILED, text

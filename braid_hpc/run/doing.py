@@ -13,6 +13,7 @@ from braid_hpc.run.activities import (
     Activity,
     activity_of,
     current_activity,
+    describe_result,
     describe_value,
     outcome_of,
 )
@@ -25,6 +26,7 @@ from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.encoding import encode
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.payloads import Begin, Called, End, Links
+from braid_hpc.vocabulary.redaction import REDACTED, is_secret_argument
 
 if TYPE_CHECKING:
     from braid_hpc.run.calls import About
@@ -146,7 +148,7 @@ class Doing(Storing):
                 outcome, text = outcome_of(error)
                 payload = about.payload
                 if links or kept or text or result is not None:
-                    said = Called(links, kept, about.qualified, text, describe_value(result))
+                    said = Called(links, kept, about.qualified, text, describe_result(about.name, result))
                     payload = self._part(f"what is told of {about.name}", encode, said, default=payload)
                 lasted = time.monotonic_ns() - call.began
                 self._log.append(Code.CALL, self._log.intern(about.name), above, lasted, foreign, int(outcome), payload)
@@ -168,7 +170,10 @@ class Doing(Storing):
         # An argument may raise when it is looked at (a dataset of a closed file does), which is not the caller's error.
         links = self._part(f"arguments of {name}", lambda _: self._links(used_by(values)), name, default=[])
         kept = {
-            key: self._part(f"argument {key} of {name}", describe_value, value, default=f"<{type(value).__name__}>")
+            # Nobody has chosen what is recorded here: what sounds secret is not.
+            key: REDACTED
+            if type(value) in (str, bytes) and is_secret_argument(key)
+            else self._part(f"argument {key} of {name}", describe_value, value, default=f"<{type(value).__name__}>")
             for key, value in params.items()
         }
         return links, kept

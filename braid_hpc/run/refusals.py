@@ -11,6 +11,7 @@ from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.encoding import encode
 from braid_hpc.vocabulary.errors import InvalidInputError, StorageError
 from braid_hpc.vocabulary.payloads import Rejected
+from braid_hpc.vocabulary.redaction import redact
 
 if TYPE_CHECKING:
     from braid_hpc.log.writer import RankLog
@@ -52,9 +53,10 @@ class Refusing:
         self._rejected += 1
         try:
             where = caller()
-            note = Rejected(call, f"{error}" or type(error).__name__, where, given)
+            message = f"{error}" or type(error).__name__
             if not isinstance(error, (InvalidInputError, StorageError)):
-                note.message = f"{type(error).__name__}: {error}"
+                message = f"{type(error).__name__}: {error}"
+            note = Rejected(redact(call), redact(message), where, redact(given))
             self._log.append(Code.REJECTED, payload=encode(note))
             if not self._told:
                 self._told = True

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
-__all__ = ["REDACTED", "redact", "redact_arguments", "redact_values", "sounds_secret"]
+__all__ = ["REDACTED", "is_secret_argument", "redact", "redact_arguments", "redact_values", "sounds_secret"]
 
 #: What stands in the place of a secret.
 REDACTED = "<redacted>"
 
 _WORDS = (
-    r"token|secret|passw|passphrase|passwd|pwd(?=$|_)|api_?-?key|access_?-?key|private_?-?key|credential|"
+    r"token(?!i[sz])|secret|passw|passphrase|passwd|pwd(?=$|_)|api_?-?key|access_?-?key|private_?-?key|credential|"
     r"cookie|auth(?!or)|signature|bearer"
 )
 #: What a text has in small letters, if one of the words above is in it.
@@ -77,6 +77,23 @@ def sounds_secret(name: str) -> bool:
     """
     low = name.lower()
     return any(hint in low for hint in _HINTS) and _name().search(name) is not None
+
+
+@lru_cache(4096)
+def is_secret_argument(name: str) -> bool:
+    """Return :func:`sounds_secret` of the name of an argument or a function, quickly where it was asked before.
+
+    Parameters
+    ----------
+    name : str
+        Of an argument, or of what returns something.
+
+    Returns
+    -------
+    bool
+        As there.
+    """
+    return sounds_secret(name)
 
 
 def redact(text: str) -> str:

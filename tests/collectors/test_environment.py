@@ -50,18 +50,60 @@ PLANTED = {
     "after": "s3cr3t-after-an-option-0007",
     "known": "s3cr3t-known-by-a-variable-0008",
     "noted": "s3cr3t-in-a-note-0009",
+    "remote": "s3cr3t-in-a-remote-0010",
+    "index": "s3cr3t-in-an-index-0011",
+    "pip": "s3cr3t-in-a-file-of-pip-0012",
+    "header": "s3cr3tInAHeader0013",
+    "parameter": "s3cr3t-in-a-parameter-0014",
+    "returned": "s3cr3t-that-was-returned-0015",
+    "raised": "s3cr3t-that-was-raised-0016",
+    "refused": "s3cr3t-that-was-refused-0017",
+    "file": "s3cr3t-in-a-file-0018",
+    "ended": "s3cr3t-that-ended-the-run-0019",
+    "scheduler": "s3cr3t-in-a-comment-0020",
+    "cut": "s3cr3t-where-it-is-cut-0021",
 }
 
 PROGRAM = """
-import sys
+import contextlib, os, sys
+from pathlib import Path
 import braid_hpc as braid
 from braid_hpc.collectors.environment import EnvironmentCollector
 
-with braid.job("secrets", log_dir=sys.argv[1]) as run, EnvironmentCollector(run, allow=["MY_*"]) as collector:
-    collector.look()
-    collector.note("site", {"api_key": "NOTED", "text": ["password: NOTED"]})
-    assert not collector.losses, collector.losses.counts
+@braid.activity
+def log_in(user, *, password, api_key=None):
+    return user
+
+@braid.activity
+def make_token():
+    return os.environ["RETURNED"]
+
+@braid.activity
+def fetch():
+    raise OSError(f"cannot read https://me:{os.environ['RAISED']}@host/data")
+
+@braid.activity
+def fetch_far():
+    raise OSError("x" * 480 + f" https://me:{os.environ['CUT']}@host/data")
+
+with contextlib.suppress(OSError), braid.job("secrets", log_dir=sys.argv[1], files="auto") as run:
+    with EnvironmentCollector(run, allow=["MY_*"]) as collector:
+        collector.look()
+        collector.note("site", {"api_key": "NOTED", "text": ["password: NOTED"]})
+        assert not collector.losses, collector.losses.counts
+    log_in("me", password=os.environ["PARAMETER"], api_key=os.environ["PARAMETER"].encode())
+    make_token()
+    for call in (fetch, fetch_far):
+        with contextlib.suppress(OSError):
+            call()
+    Path("pip.conf").read_text()
+    run.data("result", derived_from={"password": os.environ["REFUSED"]})
+    run.data({"token": os.environ["REFUSED"]})
+    raise OSError(f"Authorization: Bearer {os.environ['ENDED']}")
 """
+
+#: What the program cannot know to be a secret by the name of the variable that it comes in.
+GIVEN = ("parameter", "returned", "raised", "cut", "refused", "ended")
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -69,46 +111,66 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", *about, *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
 
 
-def test_planted_secrets_are_in_no_byte_of_any_log(tmp_path: Path) -> None:
-    """In variables, allowed ones and not, in the changes of the sources, on the command line, in notes."""
-    sources, logs = tmp_path / "sources", tmp_path / "logs"
+def planted_sources(sources: Path) -> Path:
+    """Make a repository with secrets in its remote, its changes, and the files beside them; return the program."""
     sources.mkdir()
     script = sources / "program.py"
     script.write_text("# begun\n")
     git(sources, "init")
+    git(sources, "remote", "add", "origin", f"https://me:{PLANTED['remote']}@host/sources.git")
     git(sources, "add", ".")
     git(sources, "commit", "-m", "one")
     script.write_text(PROGRAM.replace("NOTED", PLANTED["noted"]))
     (sources / "settings").write_text("")
-    git(sources, "add", "settings")
+    (sources / "pip.conf").write_text(f"[global]\nindex-url = https://me:{PLANTED['pip']}@host/simple\n")
+    git(sources, "add", "settings", "pip.conf")
     (sources / "settings").write_text(
-        f"harmless = 1\nhost = {PLANTED['known']}\n{PLANTED['patch']}\n"
+        f"harmless = 1\nhost = {PLANTED['known']}\n{PLANTED['patch']}\ntoken: {PLANTED['file']}\n"
         f"-----BEGIN RSA PRIVATE KEY-----\n{PLANTED['key']}\n-----END RSA PRIVATE KEY-----\n"
     )
+    return script
+
+
+def test_planted_secrets_are_in_no_byte_of_any_log_or_store(tmp_path: Path) -> None:
+    """In variables, sources, files, on the command line, in arguments, results and errors of what is recorded."""
+    sources, logs = tmp_path / "sources", tmp_path / "logs"
+    script = planted_sources(sources)
     planted = {
+        "BRAID_STRICT": "0",
         "GITHUB_TOKEN": PLANTED["variable"],
         "MY_PASSWORD": PLANTED["allowed"],
         "MY_MIRROR": f"https://me:{PLANTED['url']}@host/simple",
         "OMP_NUM_THREADS": "3",
         "SITE_SECRET": PLANTED["known"],
+        "PIP_INDEX_URL": f"https://me:{PLANTED['index']}@host/simple",
+        "PIP_CONFIG_FILE": str(sources / "pip.conf"),
+        "SLURM_JOB_ID": "17",
+        "SLURM_JOB_NAME": f"fit --token={PLANTED['scheduler']}",
+        **{each.upper(): PLANTED[each] for each in GIVEN},
     }
-    command = [
-        sys.executable,
-        str(script),
-        str(logs),
-        f"--api-key={PLANTED['argument']}",
-        "--password",
-        PLANTED["after"],
-    ]
-    done = subprocess.run(command, env={**os.environ, **planted}, capture_output=True, text=True, timeout=100)
+    arguments = [f"--api-key={PLANTED['argument']}", "--password", PLANTED["after"]]
+    arguments += ["--header", f"Authorization: Bearer {PLANTED['header']}"]
+    command = [sys.executable, str(script), str(logs), *arguments]
+    environment = {**os.environ, **planted}
+    done = subprocess.run(command, env=environment, cwd=sources, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
-    files = [path for path in logs.rglob("*") if path.is_file()]
-    assert files
+    braid.compact(logs, tmp_path / "prov.duckdb")
+    files = [path for folder in (logs, tmp_path / "prov.duckdb.d") for path in folder.rglob("*") if path.is_file()]
+    assert {path.name for path in files} >= {"header.json", "1.duckdb"}
     for path in files:
         for where, secret in PLANTED.items():
             assert secret.encode() not in path.read_bytes(), f"{where} in {path.name}"
-    braid.compact(logs, tmp_path / "prov.duckdb")
+    # Nor where a store holds it compressed.
     with braid.open(tmp_path / "prov.duckdb") as store:
+        for (table,) in (tuple(row.values()) for row in store.sql("select table_name from duckdb_tables()")):
+            if table not in ("files", "collector_losses"):
+                said = repr(store.sql(f'select * from "{table}"').to_pylist())
+                assert not [where for where, secret in PLANTED.items() if secret in said], table
+        failed = store.sql("select name, error from activities where error is not null")
+        ends = dict(zip(failed["name"], failed["error"], strict=True))
+        assert ends["fetch"] == "OSError: cannot read https://<redacted>@host/data"
+        assert len(store.sql("select * from problems where code = 'rejected'")) == 2
+        assert store.sql("select error from ranks")["error"] == ["OSError: Authorization: Bearer <redacted>"]
         rows = store.sql("select name, value from versions where kind = 'fact'").to_pylist()
         value = {row["name"].removeprefix("environment/"): json.loads(row["value"]) for row in rows}
         assert value["variables"]["OMP_NUM_THREADS"] == "3"
@@ -119,6 +181,9 @@ def test_planted_secrets_are_in_no_byte_of_any_log(tmp_path: Path) -> None:
         assert value["host"]["memory_bytes"] > 1 << 20
         assert value["packages"]["duckdb"]
         assert value["site"]["api_key"] == "<redacted>"
+        assert value["scheduler"]["SLURM_JOB_NAME"] == "fit --token=<redacted>"
+        (params,) = store.sql("select params from activities where name = 'log_in'")["params"]
+        assert json.loads(params) == {"user": "me", "password": "<redacted>", "api_key": "<redacted>"}
         fed = {node.ref for node in store.lineage("environment:environment").nodes}
         assert {"fact:environment/host@1", "fact:environment/git@1"} <= fed
 
