@@ -92,7 +92,10 @@ class Words:
         self.room -= 9 * len(value)
         if self.room < 0:
             return self.leave(value, f"too large, {len(value)} items")
-        if kind is list and _PLAIN.issuperset(map(type, value)):
+        if kind is list and _PLAIN.issuperset(kinds := set(map(type, value))):
+            # Lists of floats and of moderate integers are most of all, and go as they are.
+            if int not in kinds or (len(kinds) == 1 and min(value) >= -(1 << 63) and max(value) < 1 << 64):
+                return value
             return [self._integer(v) if type(v) is int and not -(1 << 63) <= v < (1 << 64) else v for v in value]
         self._path.add(id(value))
         try:
