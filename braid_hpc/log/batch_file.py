@@ -25,6 +25,8 @@ __all__ = ["BatchFile", "BatchPlace", "Bytes", "batch_digest", "events_file", "w
 
 #: What a message is kept in.
 Bytes: TypeAlias = bytes | memoryview
+#: A batch, `first`, `after` and `rows` of it, and its digest where it is known; see :meth:`BatchFile.append`.
+_Given: TypeAlias = tuple[Bytes, int, int, int] | tuple[Bytes, int, int, int, bytes]
 
 
 class BatchPlace(NamedTuple):
@@ -81,7 +83,7 @@ class _Part:
         self._end = 0
         self._begun = False
 
-    def append(self, schema: Bytes, batches: Sequence[tuple[Bytes, int, int, int]], *, sync: bool) -> int:
+    def append(self, schema: Bytes, batches: Sequence[_Given], *, sync: bool) -> int:
         """Write batches and their sums; see :meth:`BatchFile.append_all`."""
         head, length = len(schema), sum(len(batch) for batch, *_ in batches)
         # No call between these two lines, see braid_hpc.log.tail: two threads get two places.
@@ -98,9 +100,7 @@ class _Part:
             self.unsure.update((batch.offset, batch) for batch in written)
         return offset
 
-    def _write(
-        self, schema: Bytes, batches: Sequence[tuple[Bytes, int, int, int]], at: int, *, sync: bool
-    ) -> list[_Batch]:
+    def _write(self, schema: Bytes, batches: Sequence[_Given], at: int, *, sync: bool) -> list[_Batch]:
         written = []
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
@@ -108,9 +108,10 @@ class _Part:
                 self.schema = bytes(schema)
                 write_at(descriptor, schema, 0)
                 self._begun = True
-            for batch, first, after, rows in batches:
+            for batch, first, after, rows, *digest in batches:
                 write_at(descriptor, batch, at)
-                written.append(_Batch(at, len(batch), first, after, rows, batch_digest(schema, batch)))
+                digested = digest[0] if digest else batch_digest(schema, batch)
+                written.append(_Batch(at, len(batch), first, after, rows, digested))
                 at += len(batch)
             if sync:
                 self._to_disk(descriptor)
@@ -230,7 +231,9 @@ class BatchFile:
         """The file that its sum goes into."""
         return self._part.sums
 
-    def append(self, schema: Bytes, batch: Bytes, first: int, after: int, rows: int, *, sync: bool) -> BatchPlace:
+    def append(
+        self, schema: Bytes, batch: Bytes, first: int, after: int, rows: int, *, sync: bool, digest: bytes | None = None
+    ) -> BatchPlace:
         """Append one batch and its sum; several threads may do so at once.
 
         Parameters
@@ -243,6 +246,8 @@ class BatchFile:
             How many rows.
         sync : bool
             Whether both files are brought to the disk before the call returns.
+        digest : bytes, optional
+            Their :func:`batch_digest`, where it is known.
 
         Returns
         -------
@@ -254,7 +259,8 @@ class BatchFile:
         OSError
             If it could not be written; what was written of it is cut off again.
         """
-        part, offset = self._append(schema, [(batch, first, after, rows)], sync=sync)
+        given: _Given = (batch, first, after, rows) if digest is None else (batch, first, after, rows, digest)
+        part, offset = self._append(schema, [given], sync=sync)
         return BatchPlace(part, offset, len(batch))
 
     def append_all(self, schema: Bytes, batches: Sequence[tuple[Bytes, int, int, int]], *, sync: bool) -> None:
@@ -278,7 +284,7 @@ class BatchFile:
         """
         self._append(schema, batches, sync=sync)
 
-    def _append(self, schema: Bytes, batches: Sequence[tuple[Bytes, int, int, int]], *, sync: bool) -> tuple[int, int]:
+    def _append(self, schema: Bytes, batches: Sequence[_Given], *, sync: bool) -> tuple[int, int]:
         part = self._part
         try:
             return part.number, part.append(schema, batches, sync=sync)

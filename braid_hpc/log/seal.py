@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
     from braid_hpc.log.batch_file import BatchFile, Bytes
 
-__all__ = ["EVENT_COLUMNS", "encode_batch", "encode_rows", "encode_tail", "event_buffers", "seal_tails"]
+__all__ = [
+    "EVENT_COLUMNS",
+    "encode_batch",
+    "encode_rows",
+    "encode_tail",
+    "event_buffers",
+    "give_back",
+    "seal_tails",
+    "spare",
+]
 
 #: Name, Arrow type and code of :mod:`array` of each column that is a field of the row.
 EVENT_COLUMNS: tuple[tuple[str, str, str], ...] = (
@@ -227,12 +236,7 @@ def encode_tail(view: memoryview, header: TailHeader) -> tuple[Bytes, memoryview
         return *encode_rows(columns, offsets, payloads, rows), rows
     most = _sizes(header.rows, header.heap_bytes)
     needed = len(framing.sample) + sum(padded(size) for column in most for size in column)
-    try:
-        memory = _SPARE.pop()
-    except IndexError:
-        memory = bytearray()
-    if len(memory) < needed:
-        memory = bytearray(needed)
+    memory = spare(needed)
     if compiled is not None:
         rows, length = compiled.encode_rows(
             view, header.first, header.rows, header.heap_offset, framing.sample, framing.places, memory
@@ -242,13 +246,33 @@ def encode_tail(view: memoryview, header: TailHeader) -> tuple[Bytes, memoryview
     return framing.schema, memoryview(memory)[:length], rows
 
 
+def spare(needed: int) -> bytearray:
+    """Return memory to encode a batch in.
+
+    Parameters
+    ----------
+    needed : int
+        Bytes.
+
+    Returns
+    -------
+    bytearray
+        At least as long, with anything in it.
+    """
+    try:
+        memory = _SPARE.pop()
+    except IndexError:
+        return bytearray(needed)
+    return memory if len(memory) >= needed else bytearray(needed)
+
+
 def give_back(batch: memoryview) -> None:
     """Take back the memory of a batch that is written.
 
     Parameters
     ----------
     batch : memoryview
-        From :func:`encode_tail`; not to be used any more.
+        Encoded in :func:`spare` memory; not to be used any more.
     """
     memory = batch.obj
     batch.release()

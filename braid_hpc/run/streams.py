@@ -16,7 +16,8 @@ from xxhash import xxh3_64_intdigest
 from braid_hpc.log.batch_file import BatchFile, batch_digest
 from braid_hpc.log.interrupts import from_handler
 from braid_hpc.log.layout import PAGE, ROW, ROW_BYTES
-from braid_hpc.log.seal import encode_batch
+from braid_hpc.log.seal import give_back
+from braid_hpc.log.stream_batches import StreamBatches
 from braid_hpc.log.tail import MappedTail
 from braid_hpc.run.guard import recording
 from braid_hpc.run.handles import NO_ROWS, Rows
@@ -75,7 +76,8 @@ class Stream:
         self._file: BatchFile | None = None
         self._file_writer = b""
         self._place = _NOWHERE
-        self._forms: tuple[list[Any], Any] | None = None
+        self._batches: StreamBatches | None = None
+        self._dtypes: list[tuple[str, Any]] | None = None
         self.name = name
         self.columns = columns
 
@@ -198,14 +200,14 @@ class Stream:
         """
         if not self.columns:
             raise InvalidInputError(f"stream {self.name!r} has no columns: its declaration was refused")
-        buffers, rows = self._buffers(columns)
+        buffers, rows = self._plain(columns) or self._buffers(columns)
         if not rows:
             return NO_ROWS
         # No call between these two lines, see braid_hpc.log.tail.
         first = self._next
         self._next = first + rows
         if sum(len(data) for parts in buffers for data in parts) <= INLINE_BYTES:
-            payload, flags = b"".join(bytes(data) for parts in buffers for data in parts), 0
+            payload, flags = b"".join([data for parts in buffers for data in parts]), 0
         else:
             try:
                 payload, flags = self._to_file(buffers, first, rows), BATCH_IN_FILE
@@ -217,6 +219,27 @@ class Stream:
             return Rows(log.writer, self.name, first, rows)
         self._run._note_late()
         return NO_ROWS
+
+    def _plain(self, columns: Any) -> tuple[list[list[Any]], int] | None:
+        """Return the buffers of NumPy arrays of the very types, which take no conversion; None for anything else."""
+        numpy = sys.modules.get("numpy")
+        if numpy is None or columns.__class__ is not dict or len(columns) != len(self.columns):
+            return None
+        if self._dtypes is None:
+            kinds = [(name, "int64" if kind == "timestamp" else kind) for name, kind in self.columns]
+            self._dtypes = [(name, None if kind in VARIABLE else numpy.dtype(kind)) for name, kind in kinds]
+        shape = None
+        buffers = []
+        for name, dtype in self._dtypes:
+            values: Any = columns.get(name)
+            if values.__class__ is not numpy.ndarray or values.dtype != dtype or not values.flags.c_contiguous:
+                return None
+            if values.shape != shape:
+                if shape is not None or values.ndim != 1 or not values.size:
+                    return None
+                shape = values.shape
+            buffers.append([values.data.cast("B")])
+        return buffers, shape[0] if shape else 0
 
     def _buffers(self, columns: Any) -> tuple[list[list[Any]], int]:
         names = [name for name, _ in self.columns]
@@ -245,24 +268,18 @@ class Stream:
         return buffers, rows
 
     def _to_file(self, buffers: list[list[Any]], first: int, rows: int) -> bytes:
-        import nanoarrow as na
-
         log = self._log
         if self._file is None or self._file_writer != log.writer:
             self._file = BatchFile(log.directory / f"stream-{self._number:04d}.arrows")
             self._file_writer = log.writer
             log.attach(self._file)
-        if self._forms is None:
-            self._forms = _forms(self.columns)
-        forms, whole = self._forms
-        children = []
-        for (_, kind), form, parts in zip(self.columns, forms, buffers, strict=True):
-            if kind in VARIABLE:
-                parts = [array("q", array("I", bytes(parts[0]))).tobytes(), parts[1]]
-            children.append(na.c_array_from_buffers(form, rows, [None, *parts], null_count=0))
-        schema, batch = encode_batch(whole, children, rows)
-        part, offset, length = self._file.append(schema, batch, first, first + rows, rows, sync=False)
-        return BATCH_PLACE.pack(offset, length, batch_digest(schema, batch), part)
+        if self._batches is None:
+            self._batches = StreamBatches(self.columns)
+        schema, batch = self._batches.encode(buffers, rows)
+        digest = batch_digest(schema, batch)
+        part, offset, length = self._file.append(schema, batch, first, first + rows, rows, sync=False, digest=digest)
+        give_back(batch)
+        return BATCH_PLACE.pack(offset, length, digest, part)
 
 
 #: The fields of a row that stand between `subject` and `thread`; those of ROW with them as one, and what follows.
@@ -374,17 +391,6 @@ def _specialised(kinds: tuple[str, ...]) -> type[Stream]:
     exec(compile(source, __file__, "exec"), known)
     append = functools.wraps(Stream.append)(known["append"])
     return type("Stream", (Stream,), {"append": append, "__doc__": Stream.__doc__, "__module__": Stream.__module__})
-
-
-def _forms(columns: list[tuple[str, str]]) -> tuple[list[Any], Any]:
-    """Return nanoarrow's types of the columns, and of a row: making them takes longer than to write a small batch."""
-    import nanoarrow as na
-
-    types: dict[str, Any] = {"text": na.large_string(), "bytes": na.large_binary(), "bool": na.uint8()}
-    types["timestamp"] = na.timestamp("ns", "UTC")
-    forms = [types.get(kind) or getattr(na, kind)() for _, kind in columns]
-    fields = [na.Schema(form, name=name, nullable=False) for (name, _), form in zip(columns, forms, strict=True)]
-    return forms, na.struct(fields, nullable=False)
 
 
 def stream_type(log: RankLog) -> type[Stream]:

@@ -471,3 +471,27 @@ def test_declared_again_it_is_the_same_stream_unless_something_is_said_of_it_tha
     with braid.open(store) as opened:
         assert {node.ref for node in opened.impact("data:two").nodes} >= {"stream:s@2"}
         assert [row["a"] for row in opened.sql("select a from stream.s order by a")] == [1, 2]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 20_000])
+def test_arrays_are_the_same_rows_however_they_lie_in_memory(run: braid.Run, tmp_path: Path, rows: int) -> None:
+    """Those that are taken as they are, and those that have to be copied first; in the tail and in a file."""
+    lying = run.stream("lying", {"a": "float32", "b": "uint16"})
+    whole = np.arange(2 * rows, dtype="f4").reshape(rows, 2)
+    numbers = np.arange(rows, dtype="u2")
+    given = [{"a": np.ascontiguousarray(whole[:, 0]), "b": numbers}, {"a": whole[:, 0], "b": numbers[::-1][::-1]}]
+    given.append({"a": whole[:, 0].astype(">f4"), "b": numbers.astype("i8")})
+    assert [lying.extend(columns).count for columns in given] == [rows] * 3
+    for wrong in (
+        {"a": whole, "b": numbers},
+        {"a": whole[:, 0], "b": numbers[:-1]},
+        {"a": np.float32(1), "b": numbers},
+    ):
+        with pytest.raises(InvalidInputError):
+            lying.extend(wrong)
+    run.close()
+    braid.compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    with braid.open(tmp_path / "prov.duckdb") as store:
+        found = store.sql("select a, b from stream.lying order by _row")
+    assert found["a"] == whole[:, 0].tolist() * 3
+    assert found["b"] == numbers.tolist() * 3
