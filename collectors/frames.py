@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from braid_hpc.kernels.checks import CRC32, Check, check_of
 from braid_hpc.kernels.frames import (
     AGAIN,
     BAD_CHECK,
-    CRC32,
     CUT_OFF,
     NO_FRAME,
     NOT_EXAMINED,
     PIECES,
     TOO_LONG,
-    Check,
     Framing,
     State,
-    check_of,
     scan,
     scan_slow,
 )
@@ -42,9 +40,12 @@ REASONS = {
     NOT_EXAMINED: "not examined",
 }
 
-#: Decoded at once, in bytes: what a decoder holds beyond one frame is a few times this. Smaller ones cost more: what is
-#: done once for each slice takes as long as the bytes of some hundred kilobytes.
-SLICE = 4 << 20
+#: Decoded at once, in bytes: as much as stays in a core's cache while it is searched, copied, cut into columns and
+#: written. Smaller ones cost more, because what is done once for each slice takes as long as some
+#: hundred kilobytes.
+SLICE = 1 << 20
+#: So many bytes are put behind a frame that was cut, for it to be whole in one place.
+JOIN = 64 << 10
 
 Fields = Mapping[str, str]
 
@@ -305,17 +306,33 @@ class FrameDecoder:
         Parameters
         ----------
         data : bytes-like
-            Any number of bytes.
+            Any number of bytes; they are looked at where they are until the last frames of them were given.
 
         Yields
         ------
         Frames
             For each slice of them, if there is anything in it.
         """
-        with memoryview(data) as view, view.cast("B") as given:
-            for start in range(0, len(given), SLICE):
-                self._hold(given[start : start + SLICE])
-                yield from self._decode(final=False)
+        given = np.frombuffer(data, np.uint8)
+        at = 0
+        while at < len(given):
+            if self.held:
+                joined = given[at : at + JOIN]
+                self._hold(joined)
+                at += len(joined)
+                passed = yield from self._decode(self._room[self._begin : self._end], final=False)
+                self._begin += passed
+                if self.held <= len(joined):
+                    # What waited is done with: from here on the bytes are used where they are.
+                    at -= self.held
+                    self._begin = self._end = 0
+            else:
+                part = given[at : at + SLICE]
+                passed = yield from self._decode(part, final=False)
+                at += passed
+                if at - passed + len(part) == len(given) or not passed:
+                    self._hold(part[passed:])
+                    at += len(part) - passed
 
     def finish(self) -> Iterator[Frames]:
         """Say that nothing follows: what is held is no frame then, but frames may be within it.
@@ -325,7 +342,7 @@ class FrameDecoder:
         Frames
             The last ones.
         """
-        yield from self._decode(final=True)
+        yield from self._decode_rest()
 
     def skip(self, lost: int) -> Iterator[Frames]:
         """Say that bytes are missing here; what comes next is counted from behind them.
@@ -340,11 +357,11 @@ class FrameDecoder:
         Frames
             Those of the bytes that are held.
         """
-        yield from self._decode(final=True)
+        yield from self._decode_rest()
         self._at += lost
         self._state = State(since=self._at)
 
-    def _hold(self, data: memoryview) -> None:
+    def _hold(self, data: NDArray[np.uint8]) -> None:
         """Put bytes behind those that wait."""
         if self._end + len(data) > len(self._room):
             waiting = self._room[self._begin : self._end]
@@ -355,25 +372,30 @@ class FrameDecoder:
         self._room[self._end : self._end + len(data)] = data
         self._end += len(data)
 
-    def _decode(self, *, final: bool) -> Iterator[Frames]:
-        pieces = PIECES
-        while self.held and pieces == PIECES:
-            data = self._room[self._begin : self._end]
-            if len(self._words) < len(data):
-                self._words = np.empty(len(self._room), np.uint8)
-            found = self._scan(data, at=self._at, final=final, state=self._state, room=self._words)
+    def _decode_rest(self) -> Iterator[Frames]:
+        self._begin += yield from self._decode(self._room[self._begin : self._end], final=True)
+
+    def _decode(self, data: NDArray[np.uint8], *, final: bool) -> Generator[Frames, None, int]:
+        """Give what is found in some bytes; return how many of them are done with."""
+        begin, pieces = 0, PIECES
+        if len(self._words) < len(data):
+            self._words = np.empty(len(data), np.uint8)
+        while begin < len(data) and pieces == PIECES:
+            rest = data[begin:]
+            found = self._scan(rest, at=self._at, final=final, state=self._state, room=self._words)
             pieces = len(found.aside)
             frames = Frames(
                 found.places[:, 0] + self._at,
                 found.headers.view(self._parts["header"])[:, 0],
                 found.trailers.view(self._parts["trailer"])[:, 0],
                 found.words.view(self._parts["word"]),
-                [self._aside(data, *piece) for piece in found.aside.tolist()],
+                [self._aside(rest, *piece) for piece in found.aside.tolist()],
             )
-            self._begin += found.passed
+            begin += found.passed
             self._at += found.passed
             if len(frames.offsets) or frames.aside:
                 yield frames
+        return begin
 
     def _aside(self, data: NDArray[np.uint8], why: int, begin: int, end: int) -> Aside:
         return Aside(REASONS[why & ~AGAIN], self._at + begin, data[begin:end].tobytes(), bool(why & AGAIN))

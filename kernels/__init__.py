@@ -14,6 +14,7 @@ module                                     what it does
 :mod:`braid_hpc.kernels.spectrum`          excitations as an instrument sees them
 :mod:`braid_hpc.kernels.waveform`          sums inside and outside a time window, as firmware adds them
 :mod:`braid_hpc.kernels.frames`            where in a stream of bytes the frames of a device are
+:mod:`braid_hpc.kernels.checks`            check sums of frames
 :mod:`braid_hpc.kernels.closure`           everything that is reached from some nodes of a graph
 =========================================  ======================================================
 
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import types
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -42,7 +44,8 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     Parameters
     ----------
     function : callable
-        A module-level function in the part of Python that numba understands. It is called by position only.
+        A module-level function in the part of Python that numba understands. It is called by position only. Other
+        compiled functions that it calls by their names become part of it.
 
     Returns
     -------
@@ -70,7 +73,12 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         result: R = machine(*args, **kwargs)
         return result
 
+    _functions[call] = function
     return call
+
+
+#: What was made of which function.
+_functions: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,6 +89,7 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
         raise ModuleNotFoundError(
             "the compiled kernels need numba: pip install 'braid_hpc[kernels]', or use the *_slow twin"
         ) from error
+    function = _with_machine_code(function)
     try:
         machine: Callable[..., Any] = numba.njit(cache=True)(function)
     except RuntimeError:
@@ -88,3 +97,17 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
         # compiling again in each process is slower, but right.
         machine = numba.njit(function)
     return machine
+
+
+def _with_machine_code(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a function for which the compiled ones that it calls are numba's, which knows no others."""
+    known = function.__globals__
+    machines = {}
+    for name in function.__code__.co_names:
+        if isinstance(called := known.get(name), types.FunctionType) and called in _functions:
+            machines[name] = _compile(_functions[called])
+    if not machines:
+        return function
+    made = types.FunctionType(function.__code__, {**known, **machines}, function.__name__)
+    made.__module__, made.__qualname__ = function.__module__, function.__qualname__
+    return made

@@ -10,8 +10,6 @@ that is set aside, with the reason.
 
 from __future__ import annotations
 
-import functools
-import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braid_hpc.kernels import compiled
+from braid_hpc.kernels.checks import Check, check_of, first_register, holds, tables_of
 
 __all__ = [
-    *("AGAIN", "BAD_CHECK", "CRC32", "CUT_OFF", "NOT_EXAMINED", "NO_FRAME", "PIECES", "TOO_LONG"),
-    *("Check", "Framing", "Scanned", "State", "check_of", "scan", "scan_slow"),
+    *("AGAIN", "BAD_CHECK", "CUT_OFF", "NOT_EXAMINED", "NO_FRAME", "PIECES", "TOO_LONG"),
+    *("Framing", "Scanned", "State", "scan", "scan_slow"),
 ]
 
 #: Why bytes are set aside: they begin no frame, the frame claims more words than one may have, its check sum does not
@@ -31,33 +30,14 @@ NO_FRAME, TOO_LONG, BAD_CHECK, CUT_OFF, NOT_EXAMINED = range(1, 6)
 #: Added to the reason of a piece that goes on where a piece ended that was given earlier.
 AGAIN = 16
 
+#: Instead of a reason: what follows decides.
+WAIT = -1
+
 #: How many bytes may be checked in vain for each byte passed, and frames of the greatest length beyond that: bytes
 #: that were made so that every one of them seems to begin a long frame would take for ever otherwise.
 WASTE, SPARE = 16, 4
 #: Pieces that one call gives at most; it stops there, and is called again.
 PIECES = 4096
-
-
-class Check(NamedTuple):
-    """A cyclic redundancy check, in the usual parameters.
-
-    Attributes
-    ----------
-    width : int
-        Bits: 8, 16 or 32.
-    polynomial : int
-        Without its highest term, not reflected: 0x04C11DB7 is CRC-32's.
-    start, xor : int
-        What the register begins with, and what its end is combined with.
-    reflected : bool
-        Whether bits go lowest first, in and out.
-    """
-
-    width: int
-    polynomial: int
-    start: int
-    xor: int
-    reflected: bool
 
 
 class Framing(NamedTuple):
@@ -144,73 +124,6 @@ class Scanned(NamedTuple):
     aside: NDArray[np.int64]
 
 
-def check_of(data: bytes | memoryview, check: Check) -> int:
-    """Compute a check sum.
-
-    Parameters
-    ----------
-    data : bytes-like
-        What it covers.
-    check : Check
-        How.
-
-    Returns
-    -------
-    int
-        Of `check.width` bits.
-
-    Examples
-    --------
-    >>> hex(check_of(b"123456789", Check(16, 0x1021, 0xFFFF, 0, False)))
-    '0x29b1'
-    """
-    if check == CRC32:
-        return zlib.crc32(data)
-    table = _table(check.width, check.polynomial, check.reflected)[0].tolist()
-    register = _aligned(check.start, check)
-    if check.reflected:
-        for byte in bytes(data):
-            register = table[(register ^ byte) & 0xFF] ^ register >> 8
-        return register ^ check.xor
-    for byte in bytes(data):
-        register = table[(register >> 24) ^ byte] ^ register << 8 & 0xFFFFFFFF
-    return (register >> (32 - check.width)) ^ check.xor
-
-
-#: The one that Ethernet, zlib and PNG use.
-CRC32 = Check(32, 0x04C11DB7, 0xFFFFFFFF, 0xFFFFFFFF, True)
-
-
-def _aligned(value: int, check: Check) -> int:
-    """Give the register as it is kept, in 32 bits: at their lower end if reflected, else at their upper end."""
-    if check.reflected:
-        return int(f"{value:0{check.width}b}"[::-1], 2)
-    return value << (32 - check.width)
-
-
-@functools.cache
-def _table(width: int, polynomial: int, reflected: bool) -> NDArray[np.uint64]:
-    """Give eight tables: what one byte does to the register when 0 to 7 zero bytes follow it."""
-    made = np.empty((8, 256), np.uint64)
-    feedback = _aligned(polynomial, Check(width, polynomial, 0, 0, reflected))
-    for byte in range(256):
-        register = byte if reflected else byte << 24
-        for _ in range(8):
-            if reflected:
-                register = register >> 1 ^ (feedback if register & 1 else 0)
-            else:
-                register = register << 1 & 0xFFFFFFFF ^ (feedback if register >> 31 else 0)
-        made[0, byte] = register
-    for after in range(1, 8):
-        before = made[after - 1]
-        if reflected:
-            made[after] = made[0][before & 0xFF] ^ before >> 8
-        else:
-            made[after] = made[0][before >> 24] ^ (before << 8 & 0xFFFFFFFF)
-    made.flags.writeable = False
-    return made
-
-
 def scan(
     data: NDArray[np.uint8],
     framing: Framing,
@@ -266,17 +179,15 @@ def scan(
         np.array(framing[1:7], np.int64),
         framing.big,
         np.uint64(framing.max_words),
-        _table(check.width, check.polynomial, check.reflected),
-        check.reflected,
-        np.array([_aligned(check.start, check), check.xor], np.uint64),
-        check.width,
+        tables_of(check),
+        np.array([check.width, first_register(check), check.xor, check.reflected], np.uint64),
         at,
         final,
         handed,
         places,
-        headers,
+        headers.reshape(-1),
         words,
-        trailers,
+        trailers.reshape(-1),
         aside,
     )
     state.wasted, state.since, state.reason = (int(value) for value in handed)
@@ -290,10 +201,8 @@ def _scan(
     sizes: NDArray[np.int64],
     big: bool,
     max_words: np.uint64,
-    table: NDArray[np.uint64],
-    reflected: bool,
+    tables: NDArray[np.uint32],
     check: NDArray[np.uint64],
-    width: int,
     base: int,
     final: bool,
     state: NDArray[np.int64],
@@ -303,115 +212,101 @@ def _scan(
     trailers: NDArray[np.uint8],
     aside: NDArray[np.int64],
 ) -> tuple[int, int, int, int]:
-    header, word, trailer = sizes[0], sizes[1], sizes[2]
-    count_at, count_bytes, check_at = sizes[3], sizes[4], sizes[5]
-    longest = header + np.int64(max_words) * word + trailer
-    stop, long = data.size, magic.size
-    low, eight = np.uint64(0xFF), np.uint64(8)
+    """Go from frame to frame."""
+    header, trailer = sizes[0], sizes[2]
+    stop = data.size
     p = frames = filled = pieces = 0
-    wasted, since, reason = state[0], state[1], state[2]
     fresh = True  # nothing was set aside in this call, so a piece cannot be made longer
     while p < stop:
-        same = 0
-        while same < long and p + same < stop and data[p + same] == magic[same]:
-            same += 1
-        if same < long and p + same == stop and not final:
+        size, why = _frame_here(data, p, magic, sizes, big, max_words, final, state, base)
+        if why == WAIT:
             break
-        why = 0
-        if same == long:
-            if stop - p < header:
-                if not final:
-                    break
-                why = 4
-            else:
-                count = np.uint64(0)
-                for k in range(count_bytes):
-                    byte = np.uint64(data[p + count_at + (k if big else count_bytes - 1 - k)])
-                    count = (count << np.uint64(8)) | byte
-                if count > max_words:
-                    why = 2
-                else:
-                    body = header + np.int64(count) * word
-                    end = p + body + trailer
-                    if end > stop:
-                        if not final:
-                            break
-                        why = 4
-                    elif wasted > 16 * (base + p - since) + 4 * longest:
-                        why = 5
-                    else:
-                        # Unsigned throughout: a signed index is tested for its sign, which costs half of the speed.
-                        register, last = check[0], p + body + check_at
-                        i, behind = np.uint64(p), np.uint64(last)
-                        while i + eight <= behind:
-                            if reflected:
-                                b0, b1 = register & low, (register >> eight) & low
-                                b2, b3 = (register >> np.uint64(16)) & low, register >> np.uint64(24)
-                            else:
-                                b3, b2 = register & low, (register >> eight) & low
-                                b1, b0 = (register >> np.uint64(16)) & low, register >> np.uint64(24)
-                            register = (
-                                table[np.uint64(7), b0 ^ np.uint64(data[i])]
-                                ^ table[np.uint64(6), b1 ^ np.uint64(data[i + np.uint64(1)])]
-                                ^ table[np.uint64(5), b2 ^ np.uint64(data[i + np.uint64(2)])]
-                                ^ table[np.uint64(4), b3 ^ np.uint64(data[i + np.uint64(3)])]
-                                ^ table[np.uint64(3), data[i + np.uint64(4)]]
-                                ^ table[np.uint64(2), data[i + np.uint64(5)]]
-                                ^ table[np.uint64(1), data[i + np.uint64(6)]]
-                                ^ table[np.uint64(0), data[i + np.uint64(7)]]
-                            )
-                            i += eight
-                        while i < behind:
-                            byte = np.uint64(data[i])
-                            if reflected:
-                                register = table[np.uint64(0), (register ^ byte) & low] ^ (register >> eight)
-                            else:
-                                moved = (register << eight) & np.uint64(0xFFFFFFFF)
-                                register = table[np.uint64(0), (register >> np.uint64(24)) ^ byte] ^ moved
-                            i += np.uint64(1)
-                        if not reflected:
-                            register = register >> np.uint64(32 - width)
-                        register = register ^ check[1]
-                        for k in range(width // 8):
-                            shift = np.uint64(8 * (width // 8 - 1 - k if big else k))
-                            if np.uint64(data[last + k]) != (register >> shift) & low:
-                                why = 3
-                        if why:
-                            wasted += last - p
-                        else:
-                            places[frames, 0], places[frames, 1] = p, end - p
-                            headers[frames] = data[p : p + header]
-                            trailers[frames] = data[p + body : end]
-                            # A loop, because assigning a slice goes byte by byte, and this is vectorised.
-                            to, source = np.uint64(filled), np.uint64(p + header)
-                            for k in range(np.uint64(body - header)):
-                                words[to + k] = data[source + k]
-                            filled += body - header
-                            frames += 1
-                            p = end
-                            wasted, since, reason, fresh = 0, base + end, 0, True
-                            continue
-        # Not the beginning of a frame. These two are not counted one by one: there may be one every eight bytes.
-        if why == reason and (why == 2 or why == 5):
-            why = 0
-        if why == 0 and reason and not fresh:
-            aside[pieces - 1, 2] = p + 1
-        else:
-            if pieces == aside.shape[0]:
-                break
-            aside[pieces, 0] = why if why else (reason + 16 if reason else 1)
-            aside[pieces, 1], aside[pieces, 2] = p, p + 1
-            pieces += 1
-            fresh = False
-            reason = why if why else (reason if reason else 1)
-        p += 1
-        if p < stop and data[p] != magic[0]:
-            # The usual case of damage, at the speed of memory.
-            while p < stop and data[p] != magic[0]:
-                p += 1
-            aside[pieces - 1, 2] = p
-    state[0], state[1], state[2] = wasted, since, reason
+        if size:
+            covered = size - trailer + sizes[5]
+            if holds(data, p, p + covered, tables, check, big):
+                places[frames, 0], places[frames, 1] = p, size
+                _copy(data, p, header, headers, frames * header)
+                _copy(data, p + size - trailer, trailer, trailers, frames * trailer)
+                filled = _copy(data, p + header, size - header - trailer, words, filled)
+                frames += 1
+                p += size
+                state[0], state[1], state[2], fresh = 0, base + p, 0, True
+                continue
+            state[0] += covered
+            why = BAD_CHECK
+        # As far as no frame can begin, at the speed of memory: the usual case of damage.
+        after = p + 1
+        while after < stop and data[after] != magic[0]:
+            after += 1
+        with_it = _put_aside(aside, pieces, fresh, why, p, after, state)
+        if not with_it:
+            break
+        pieces, fresh, p = with_it, False, after
     return p, frames, filled, pieces
+
+
+@compiled
+def _frame_here(
+    data: NDArray[np.uint8],
+    p: int,
+    magic: NDArray[np.uint8],
+    sizes: NDArray[np.int64],
+    big: bool,
+    max_words: np.uint64,
+    final: bool,
+    state: NDArray[np.int64],
+    base: int,
+) -> tuple[int, int]:
+    """Give the size of the frame that seems to begin here, whose check sum decides; or 0, and why none does."""
+    left, same = data.size - p, 0
+    while same < magic.size and same < left and data[p + same] == magic[same]:
+        same += 1
+    if same < magic.size:
+        return 0, WAIT if same == left and not final else 0
+    if left < sizes[0]:
+        return 0, CUT_OFF if final else WAIT
+    at, wide = p + sizes[3], sizes[4]
+    count = np.uint64(0)
+    for k in range(wide):
+        count = (count << np.uint64(8)) | np.uint64(data[at + (k if big else wide - 1 - k)])
+    if count > max_words:
+        return 0, TOO_LONG
+    size = sizes[0] + np.int64(count) * sizes[1] + sizes[2]
+    if size > left:
+        return 0, CUT_OFF if final else WAIT
+    longest = sizes[0] + np.int64(max_words) * sizes[1] + sizes[2]
+    if state[0] > WASTE * (base + p - state[1]) + SPARE * longest:
+        return 0, NOT_EXAMINED
+    return size, 0
+
+
+@compiled
+def _copy(data: NDArray[np.uint8], begin: int, size: int, to: NDArray[np.uint8], at: int) -> int:
+    """Copy bytes, and give where the next ones go; in a loop, because assigning a slice goes byte by byte."""
+    source, target = np.uint64(begin), np.uint64(at)
+    for k in range(np.uint64(size)):
+        to[target + k] = data[source + k]
+    return at + size
+
+
+@compiled
+def _put_aside(
+    aside: NDArray[np.int64], pieces: int, fresh: bool, why: int, begin: int, end: int, state: NDArray[np.int64]
+) -> int:
+    """Set bytes aside; give how many pieces there are now, or 0 if there is no room for one more."""
+    reason = state[2]
+    # These two are not told one by one: there may be one every eight bytes.
+    if why == reason and why in (TOO_LONG, NOT_EXAMINED):
+        why = 0
+    if why == 0 and reason and not fresh:
+        aside[pieces - 1, 2] = end
+        return pieces
+    if pieces == aside.shape[0]:
+        return 0
+    aside[pieces, 0] = why if why else (reason + AGAIN if reason else NO_FRAME)
+    aside[pieces, 1], aside[pieces, 2] = begin, end
+    state[2] = why if why else (reason if reason else NO_FRAME)
+    return pieces + 1
 
 
 def scan_slow(
@@ -444,7 +339,7 @@ def scan_slow(
     p = 0
     while p < len(raw):
         size, why = _frame_at(raw, p, framing, final, state, at)
-        if why == _WAIT:
+        if why == WAIT:
             break
         if size:
             found.places.append((p, size))
@@ -460,18 +355,14 @@ def scan_slow(
     return found.cut(data, p, framing)
 
 
-#: Says that what follows decides.
-_WAIT = -1
-
-
 def _frame_at(raw: bytes, p: int, framing: Framing, final: bool, state: State, at: int) -> tuple[int, int]:
     """Give the size of the frame that begins here, or 0 and the reason why there is none."""
     magic = framing.magic
     begin = raw[p : p + len(magic)]
     if begin != magic:
-        return 0, _WAIT if magic.startswith(begin) and not final else 0
+        return 0, WAIT if magic.startswith(begin) and not final else 0
     if len(raw) - p < framing.header:
-        return 0, CUT_OFF if final else _WAIT
+        return 0, CUT_OFF if final else WAIT
     where = p + framing.count_at
     order = "big" if framing.big else "little"
     count = int.from_bytes(raw[where : where + framing.count_bytes], order)  # type: ignore[arg-type]
@@ -479,7 +370,7 @@ def _frame_at(raw: bytes, p: int, framing: Framing, final: bool, state: State, a
         return 0, TOO_LONG
     size = framing.header + count * framing.word + framing.trailer
     if p + size > len(raw):
-        return 0, CUT_OFF if final else _WAIT
+        return 0, CUT_OFF if final else WAIT
     if state.wasted > WASTE * (at + p - state.since) + SPARE * framing.longest:
         return 0, NOT_EXAMINED
     covered = size - framing.trailer + framing.check_at

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from braid_hpc.collectors.frames import DEFAULT, SLICE, Check, FrameDecoder, FrameFormat
-from braid_hpc.kernels.frames import CRC32
+from braid_hpc.kernels.checks import CRC32
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 #: Everything unlike the default.

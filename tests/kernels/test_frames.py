@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import binascii
 import struct
 import subprocess
 import sys
-import zlib
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from braid_hpc.kernels.checks import CRC32, Check, check_of
 from braid_hpc.kernels.frames import (
     AGAIN,
     BAD_CHECK,
-    CRC32,
     NO_FRAME,
     NOT_EXAMINED,
     PIECES,
-    Check,
     Framing,
     Scanned,
     State,
-    check_of,
     scan,
     scan_slow,
 )
-
-#: Checks with their published sums of b"123456789".
-CHECKS = {
-    "crc32": (CRC32, 0xCBF43926),
-    "crc32c": (Check(32, 0x1EDC6F41, 0xFFFFFFFF, 0xFFFFFFFF, True), 0xE3069283),
-    "crc32-bzip2": (Check(32, 0x04C11DB7, 0xFFFFFFFF, 0xFFFFFFFF, False), 0xFC891918),
-    "crc16-ccitt-false": (Check(16, 0x1021, 0xFFFF, 0, False), 0x29B1),
-    "crc16-kermit": (Check(16, 0x1021, 0, 0, True), 0x2189),
-    "crc16-mcrf4xx": (Check(16, 0x1021, 0xFFFF, 0, True), 0x6F91),
-    "crc8-smbus": (Check(8, 0x07, 0, 0, False), 0xF4),
-    "crc8-maxim": (Check(8, 0x31, 0, 0, True), 0xA1),
-    "crc8-rohc": (Check(8, 0x07, 0xFF, 0, True), 0xD0),
-}
+from tests.kernels.test_checks import CHECKS
 
 
 def framing_of(check: Check, *, big: bool = False, max_words: int = 40, word: int = 3, count_bytes: int = 2) -> Framing:
@@ -115,24 +98,6 @@ def test_frames_and_pieces_tile_what_was_passed(stream: tuple[Framing, bytes]) -
     assert at == found.passed == len(data)
 
 
-@pytest.mark.parametrize("name", CHECKS)
-def test_checks_are_those_that_are_published(name: str) -> None:
-    check, expected = CHECKS[name]
-    assert check_of(b"123456789", check) == expected
-    # Long enough for the kernel to take eight bytes at once.
-    framing = framing_of(check, word=1)
-    data = frame(framing, b"123456789abcdefghijklm")
-    for function in (scan, scan_slow):
-        assert len(scanned(function, data, framing, final=True).places) == 1
-
-
-def test_the_usual_check_is_zlibs() -> None:
-    assert check_of(b"some words", CRC32) == zlib.crc32(b"some words")
-    assert check_of(b"some words", CHECKS["crc16-kermit"][0]._replace(reflected=False)) == binascii.crc_hqx(
-        b"some words", 0
-    )
-
-
 def test_a_frame_behind_damage_is_found_at_the_next_byte() -> None:
     """Also where a damaged length would have swallowed it."""
     framing = framing_of(CRC32)
@@ -172,8 +137,8 @@ def test_bytes_made_to_cost_time_cost_little() -> None:
 
 def test_numba_is_imported_by_the_first_call_only() -> None:
     program = (
-        "import sys, numpy; from braid_hpc.kernels import frames as f;"
-        "F = f.Framing(b'MG', 4, 1, 4, 2, 2, 0, False, 9, f.CRC32); d = numpy.zeros(9, 'u1');"
+        "import sys, numpy; from braid_hpc.kernels import checks as c, frames as f;"
+        "F = f.Framing(b'MG', 4, 1, 4, 2, 2, 0, False, 9, c.CRC32); d = numpy.zeros(9, 'u1');"
         "f.scan_slow(d, F, at=0, final=True, state=f.State()); assert 'numba' not in sys.modules;"
         "f.scan(d, F, at=0, final=True, state=f.State()); assert 'numba' in sys.modules"
     )
