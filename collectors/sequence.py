@@ -13,7 +13,7 @@ __all__ = ["Missed", "Order", "Sequence"]
 
 
 #: From this many frames in order on they are noted as one.
-_RUN = 64
+_RUN = 16
 
 
 class Order(enum.IntEnum):
@@ -71,6 +71,7 @@ class Sequence:
         # By number; and of many frames in order, the first number and the sums of all, which takes less time to note.
         self._recent: dict[int, int] = {}
         self._runs: deque[tuple[int, NDArray[np.unsignedinteger]]] = deque()
+        self._in_runs = 0
         self._gaps: list[tuple[int, int]] = []
 
     def follow(
@@ -104,10 +105,10 @@ class Sequence:
                 self._recent.update(zip(given.tolist(), checks.tolist(), strict=True))
             else:
                 self._runs.append((int(given[last][0]), checks[last].copy()))
-                known = sum(len(sums) for _, sums in self._runs)
-                while known - len(self._runs[0][1]) >= self._remember:
-                    known -= len(self._runs.popleft()[1])
-                if known >= self._remember:
+                self._in_runs += len(checks[last])
+                while self._in_runs - len(self._runs[0][1]) >= self._remember:
+                    self._in_runs -= len(self._runs.popleft()[1])
+                if self._in_runs >= self._remember:
                     self._recent.clear()
             self._expire(missed)
         else:
