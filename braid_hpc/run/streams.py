@@ -77,7 +77,10 @@ class Stream:
         self._file_writer = b""
         self._place = _NOWHERE
         self._batches: StreamBatches | None = None
-        self._dtypes: list[tuple[str, Any]] | None = None
+        # What batches of plain arrays are compared with.
+        self._names: list[str] | None = None
+        self._dtypes: list[Any] = []
+        self._row_bytes = 0
         self.name = name
         self.columns = columns
 
@@ -200,15 +203,23 @@ class Stream:
         """
         if not self.columns:
             raise InvalidInputError(f"stream {self.name!r} has no columns: its declaration was refused")
-        buffers, rows = self._plain(columns) or self._buffers(columns)
+        plain = self._plain(columns)
+        if plain is not None:
+            rows = len(plain[0])
+            buffers, size = [plain], rows * self._row_bytes
+        else:
+            buffers, rows = self._buffers(columns)
+            size = sum(len(data) for parts in buffers for data in parts)
         if not rows:
             return NO_ROWS
         # No call between these two lines, see braid_hpc.log.tail.
         first = self._next
         self._next = first + rows
-        if sum(len(data) for parts in buffers for data in parts) <= INLINE_BYTES:
-            payload, flags = b"".join([data for parts in buffers for data in parts]), 0
+        if size <= INLINE_BYTES:
+            payload, flags = b"".join(plain or [data for parts in buffers for data in parts]), 0
         else:
+            if plain is not None:
+                buffers = [[given.data.cast("B")] for given in plain]
             try:
                 payload, flags = self._to_file(buffers, first, rows), BATCH_IN_FILE
             except OSError as error:
@@ -220,26 +231,32 @@ class Stream:
         self._run._note_late()
         return NO_ROWS
 
-    def _plain(self, columns: Any) -> tuple[list[list[Any]], int] | None:
-        """Return the buffers of NumPy arrays of the very types, which take no conversion; None for anything else."""
+    def _plain(self, columns: Any) -> list[Any] | None:
+        """Return NumPy arrays of the very types and one length, which take no conversion; None for anything else."""
         numpy = sys.modules.get("numpy")
-        if numpy is None or columns.__class__ is not dict or len(columns) != len(self.columns):
+        if numpy is None or columns.__class__ is not dict:
             return None
-        if self._dtypes is None:
-            kinds = [(name, "int64" if kind == "timestamp" else kind) for name, kind in self.columns]
-            self._dtypes = [(name, None if kind in VARIABLE else numpy.dtype(kind)) for name, kind in kinds]
-        shape = None
-        buffers = []
-        for name, dtype in self._dtypes:
-            values: Any = columns.get(name)
-            if values.__class__ is not numpy.ndarray or values.dtype != dtype or not values.flags.c_contiguous:
+        if self._names is None:
+            kinds = ["int64" if kind == "timestamp" else kind for _, kind in self.columns]
+            fixed = not set(kinds) & set(VARIABLE)
+            self._dtypes = [numpy.dtype(kind) for kind in kinds] if fixed else []
+            self._row_bytes = sum(map(item_bytes, kinds)) if fixed else 0
+            # No names that anybody could give, where texts are among the columns.
+            self._names = [name for name, _ in self.columns] if fixed else []
+        if not columns or [*columns] != self._names:
+            return None
+        arrays = [*columns.values()]
+        kind = numpy.ndarray
+        for given in arrays:
+            if given.__class__ is not kind or not given.flags.c_contiguous:
                 return None
-            if values.shape != shape:
-                if shape is not None or values.ndim != 1 or not values.size:
-                    return None
-                shape = values.shape
-            buffers.append([values.data.cast("B")])
-        return buffers, shape[0] if shape else 0
+        shape = arrays[0].shape
+        if len(shape) != 1 or not shape[0] or [given.dtype for given in arrays] != self._dtypes:
+            return None
+        for given in arrays:
+            if given.shape != shape:
+                return None
+        return arrays
 
     def _buffers(self, columns: Any) -> tuple[list[list[Any]], int]:
         names = [name for name, _ in self.columns]
