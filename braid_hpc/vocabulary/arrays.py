@@ -98,6 +98,9 @@ def dtype_text(dtype: Any) -> str:
         ``dtype.str``; of a structured dtype, whose ``str`` has no fields, the list that makes it
         (:func:`numpy.lib.format.dtype_to_descr`); of one of :data:`EXTENSIONS` its name.
     """
+    if dtype.isbuiltin == 1:
+        # NumPy makes the name anew each time, which takes longer than to digest a small array.
+        return str(dtype.str)
     if dtype.name in EXTENSIONS:
         return str(dtype.name)
     if getattr(dtype, "fields", None) and not _has_extension(dtype):

@@ -13,6 +13,7 @@ import braid_hpc as braid
 from braid_hpc.collectors.inference import Inference, Threshold, record_inference
 from braid_hpc.collectors.testing import CollectorContract
 from braid_hpc.run.null import NullRun
+from braid_hpc.vocabulary.errors import InvalidInputError
 
 
 def double(batch: Any) -> Any:
@@ -277,3 +278,31 @@ def test_rows_that_do_not_fit_the_samples_are_refused_and_the_outputs_stay(
         assert len(store.sql("from row_edges")) == 0
         (why,) = store.sql("select message from problems where code = 'rejected'")["message"]
     assert "3 children and 10 parents" in why
+
+
+def test_batches_of_one_kind_are_recorded_as_the_first_one(run: Any, tmp_path: Path) -> None:
+    """Nothing of what is remembered of a batch gets into the next one."""
+    recorded = record_inference(run, double, model="model:net", name="net", digest_inputs="xxh3", digest_every=2)
+    given = [np.arange(4.0).reshape(2, 2) + 10 * step for step in range(5)]
+    for batch in given:
+        recorded(batch)
+    assert not recorded.losses
+    with compacted(run, tmp_path) as store:
+        rows = store.sql("select batch, sample, output_0, output_1 from stream.net_outputs order by sample")
+        digests = store.sql("select input_digest from stream.net_batches order by batch")["input_digest"]
+    assert rows["batch"] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    found = zip(rows["output_0"], rows["output_1"], strict=True)
+    assert [list(row) for row in found] == np.concatenate([2 * batch for batch in given]).tolist()
+    assert [digest[:5] for digest in digests] == ["xxh3:", "", "xxh3:", "", "xxh3:"]
+    assert len(set(digests)) == 4
+
+
+@pytest.mark.parametrize("about", [{"digest_inputs": "md5"}, {"digest_inputs": 3}, {"digest_every": 0}])
+def test_a_digest_of_another_kind_is_refused(run: Any, about: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual one is taken then, and the program goes on."""
+    with pytest.raises(InvalidInputError, match=next(iter(about))):
+        record_inference(run, double, model="model:net", **about)
+    monkeypatch.delenv("BRAID_STRICT")
+    recorded = record_inference(run, double, model="model:net", **about)
+    assert recorded.seen(np.ones(2)).startswith("blake3:")
+    assert recorded.losses.counts == {"refused": 1}
