@@ -146,16 +146,14 @@ def decided(store: Store, name: str, event: int, *, run: str | None = None, rank
     frames, words = (_quoted(places.get(f"{name}_{part}", "")) for part in ("frames", "words"))
     if "first" not in _columns(store, places[stream]):
         raise InvalidInputError(f"the frames of {name!r} do not say which input samples they cover")
+    asked = {"event": event, "run": run, "rank": rank}
     found = store.sql(
-        f"select f.*, v.id as _version, v.kind as _kind, v.name as _name, v.version as _number from stream.{frames} f "
-        "join occurrences o on o.writer = f._writer and o.sequence = f.reduced join versions v on v.id = o.id "
-        "where f.first <= $event and $event::hugeint < f.first::hugeint + f.samples "
-        "and ($run is null or starts_with(f._run, $run)) and ($rank is null or f._rank = $rank) "
+        f"{_FRAMES.format(frames=frames)} and f.first <= $event and $event::hugeint < f.first::hugeint + f.samples "
         "order by f._run, f._rank, f._writer, f._row",
-        {"event": event, "run": run, "rank": rank},
+        asked,
     ).to_pylist()
     if not found:
-        raise _not_covered(store, name, event, places)
+        raise _not_covered(store, name, frames, asked, places.get("collector_losses"))
     settings: dict[int, dict[str, Any]] = {}
     decisions = []
     for row in found:
@@ -165,6 +163,14 @@ def decided(store: Store, name: str, event: int, *, run: str | None = None, rank
         values = _values(store, words, row, settings[version]["position"], event)
         decisions.append(_decision(row, event, values, settings[version]))
     return decisions
+
+
+#: Frames with the record that each belongs to, of some runs and ranks.
+_FRAMES = (
+    "select f.*, v.id as _version, v.kind as _kind, v.name as _name, v.version as _number from stream.{frames} f "
+    "join occurrences o on o.writer = f._writer and o.sequence = f.reduced join versions v on v.id = o.id "
+    "where ($run is null or starts_with(f._run, $run)) and ($rank is null or f._rank = $rank)"
+)
 
 
 def _decision(
@@ -244,16 +250,61 @@ def _values(
     return [{key: value for key, value in one.items() if not key.startswith("_")} for one in found]
 
 
-def _not_covered(store: Store, name: str, event: int, places: dict[str, str]) -> NotFoundError:
+#: Of so many writers it is told where an event that no frame covers would have been.
+_NOTES = 20
+
+
+def _not_covered(store: Store, name: str, frames: str, asked: dict[str, Any], losses: str | None) -> NotFoundError:
+    """Say where the event would have been: between which frames, what was lost there, who decided before and after."""
+    event = asked["event"]
     error = NotFoundError(f"no frame of {name} covers event {event}")
-    if place := places.get("collector_losses"):
-        for row in store.sql(
-            f"select reason, unit, count, first, last from stream.{_quoted(place)} "
-            "where collector = 'fpga' and source = ? order by _run, _rank, _row limit 20",
-            [name],
-        ):
-            error.add_note(f"{row['count']} {row['reason']}, {row['unit']} {row['first']} to {row['last']}")
+    near = f"{_FRAMES.format(frames=frames)} and f.first {{}} $event qualify row_number() over "
+    near += "(partition by f._writer order by f.first {}, f._row desc) = 1 "
+    near += "order by f._run, f._rank, f._writer"
+    before = {row["_writer"]: row for row in store.sql(near.format("<=", "desc"), asked).to_pylist()}
+    after = {row["_writer"]: row for row in store.sql(near.format(">", "asc"), asked).to_pylist()}
+    between = [writer for writer in before if writer in after]
+    for writer in between[:_NOTES]:
+        one, other = before[writer], after[writer]
+        error.add_note(
+            f"{_place(one)}: between frame {one['frame']} (events to {one['first'] + one['samples'] - 1}, "
+            f"{_decider(store, name, one)}) and frame {other['frame']} (events from {other['first']}, "
+            f"{_decider(store, name, other)}){_lost_between(store, name, one, other, losses)}"
+        )
+    if not between:
+        for row in [*before.values(), *after.values()][:_NOTES]:
+            side = (
+                f"end at {row['first'] + row['samples'] - 1}"
+                if row["_writer"] in before
+                else f"begin at {row['first']}"
+            )
+            error.add_note(f"{_place(row)}: the events that frames cover {side}")
+    if (left := len(between or {**before, **after}) - _NOTES) > 0:
+        error.add_note(f"and {left} more writers")
     return error
+
+
+def _place(row: dict[str, Any]) -> str:
+    return f"run {row['_run'][:8]}" if row["_rank"] is None else f"run {row['_run'][:8]}, rank {row['_rank']}"
+
+
+def _decider(store: Store, name: str, row: dict[str, Any]) -> str:
+    settings = _settings(store, name, row)
+    registers = ", ".join(f"{key} {value}" for key, value in settings["registers"].items())
+    return f"by {settings['firmware']} ({registers})" if registers else f"by {settings['firmware']}"
+
+
+def _lost_between(store: Store, name: str, one: dict[str, Any], other: dict[str, Any], losses: str | None) -> str:
+    """Return what the collector counted between two frames of a writer, as the end of a sentence."""
+    if losses is None:
+        return ""
+    rows = store.sql(
+        f"select reason, first, last from stream.{_quoted(losses)} where collector = 'fpga' and source = $name "
+        "and _writer = $writer and unit = 'frame' and last > $low and first < $high order by _row limit 5",
+        {"name": name, "writer": one["_writer"], "low": one["frame"], "high": other["frame"]},
+    ).to_pylist()
+    said = [f"{row['reason']} {row['first']} to {row['last']}" for row in rows]
+    return f"; {', '.join(said)}" if said else ""
 
 
 def _columns(store: Store, place: str) -> set[str]:

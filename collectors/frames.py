@@ -54,6 +54,10 @@ _HEADER = {"words": "uint32", "frame": "uint64", "time": "uint64", "first": "uin
 _WORD = {"channel": "uint16", "sample": "int16"}
 _TRAILER = {"kept": "uint32", "dropped": "uint32", "flags": "uint32", "check": "uint32"}
 
+#: The longest frame that a format may allow, bytes: a decoder waits for all of a frame, and a damaged or hostile one
+#: may claim to be as long as any.
+LONGEST = 1 << 30
+
 #: Columns that a stream of frames has beside the fields, which therefore cannot be fields.
 RESERVED = ("samples", "offset", "row", "reduced", "order")
 
@@ -83,7 +87,8 @@ class FrameFormat:
     check : Check
         How the check sum is computed; of the width of its field.
     max_words : int
-        Most words of a frame. One that claims more is none; so this bounds what a decoder holds.
+        Most words of a frame. One that claims more is none; so this bounds what a decoder holds. A frame of so many
+        has at most :data:`LONGEST` bytes.
     position : str or None
         The field of a word that says which of the frame's input samples it is, counted from ``first``; None if none
         does, and then only the frame of a sample can be told, and not whether it was kept.
@@ -130,6 +135,10 @@ class FrameFormat:
                     raise InvalidInputError(f"a frame needs a field {name!r} of an unsigned type")
         if not self.word or self.max_words < 1:
             raise InvalidInputError("a word needs fields, and a frame room for one word")
+        if self.framing.longest > LONGEST:
+            raise InvalidInputError(
+                f"a frame of max_words={self.max_words} would have {self.framing.longest} bytes, more than {LONGEST}"
+            )
         if self.check.width not in (8, 16, 32) or self.trailer["check"] != f"uint{self.check.width}":
             raise InvalidInputError(
                 f"the field of the check sum is {self.trailer['check']}, and the sum has {self.check.width} bits"

@@ -288,8 +288,11 @@ class Inference(Collecting):
             stream = self._run.stream(f"{self.name}_outputs", kinds, units=units, derived_from=self._record)
             self._forms[form] = stream
         values = {name: values for name, (_, values) in columns.items()}
-        place: Rows = stream.extend({"batch": _repeated(number, rows), "sample": samples[1], **values})
-        return place
+        placed: Rows = stream.extend({"batch": _repeated(number, rows), "sample": samples[1], **values})
+        if not placed.count:
+            self._losses.count("outputs were refused", unit="batch", first=number)
+            return None
+        return placed
 
     def _write_batch(
         self, number: int, rows: int, place: int, latency: int, digest: str, batch: Any, error: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -217,7 +219,8 @@ def _split(name: str, array: Any) -> list[tuple[str, Any]]:
         return [(name, array)]
     if array.ndim == 0:
         return [(name, array.reshape(1))]
-    flat = array.reshape(len(array), -1) if array.size else array.reshape(len(array), 0)
+    # Also of a batch without samples: its columns are those of the others.
+    flat = array.reshape(len(array), math.prod(array.shape[1:]))
     if flat.shape[1] > COLUMNS:
         raise InvalidInputError(f"{name} has {flat.shape[1]} values for each sample, more than {COLUMNS}")
     if flat.shape[1] == 1:
@@ -227,6 +230,8 @@ def _split(name: str, array: Any) -> list[tuple[str, Any]]:
 
 def _typed(name: str, values: Any) -> tuple[str, Any]:
     dtype = values.dtype
+    if (masks := sys.modules.get("numpy.ma")) is not None and masks.is_masked(values):
+        raise InvalidInputError(f"{name} has masked values: give filled() or the samples that count")
     if values.ndim != 1:
         raise InvalidInputError(f"{name} has an array for each sample")
     if dtype.kind in "US":
@@ -304,7 +309,7 @@ def ids_of(ids: Any, rows: int, first: int) -> tuple[tuple[str, Any], int | None
     if all(isinstance(one, str) for one in given):
         return ("text", list(map(str, given))), None
     array = np.asarray(given)
-    if array.dtype.kind not in "iu":
+    if array.dtype.kind not in "iu" or array.ndim != 1:
         raise InvalidInputError("ids of samples are whole numbers or texts")
     return ("uint64" if array.dtype == np.uint64 else "int64", array), None
 

@@ -18,6 +18,6 @@ def test_it_writes_its_figures(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "inference.json").read_text())
-    assert len(rows) == 3
-    assert all(row["bare"] > 0 and row["recorded"] > 0 for row in rows.values())
+    assert len(rows) >= 3
+    assert all(row["bare"] > 0 and row["blake3"] > 0 for row in rows.values())
     assert (tmp_path / "inference.md").read_text() == done.stdout

@@ -98,7 +98,17 @@ def test_words_without_a_place_leave_it_open(store: Any) -> None:
 def test_an_event_of_a_lost_frame_says_what_was_lost(store: Any) -> None:
     with pytest.raises(NotFoundError, match="no frame of adc 0 covers event 200") as raised:
         decided(store, "adc 0", 200)
-    assert "1 frames lost, frame 3 to 3" in raised.value.__notes__
+    (note,) = raised.value.__notes__
+    assert "between frame 2 (events to 191, by firmware:zs@2 (threshold 50))" in note
+    assert "and frame 4 (events from 256, by firmware:zs@1 (threshold 50)); frames lost 3 to 3" in note
+
+
+@pytest.mark.parametrize("event", [-1, 10**6, 2**70])
+def test_an_event_that_never_was_says_which_there_are(store: Any, event: int) -> None:
+    with pytest.raises(NotFoundError, match=f"covers event {event}\n") as raised:
+        decided(store, "adc 0", event)
+    (note,) = raised.value.__notes__
+    assert note.endswith("frames cover begin at 0" if event < 0 else "frames cover end at 319")
 
 
 def test_runs_and_ranks_narrow_it_down(store: Any) -> None:

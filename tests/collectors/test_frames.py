@@ -172,6 +172,7 @@ def test_bytes_that_are_missing_end_what_was_begun() -> None:
         ({"check": Check(16, 0x1021, 0, 0, True)}, "the sum has 16 bits"),
         ({"check": CRC32._replace(width=24)}, "the sum has 24 bits"),
         ({"max_words": 0}, "room for one word"),
+        ({"max_words": 2**40}, "more than 1073741824"),
         ({"position": "pixel"}, "no field 'pixel'"),
         ({"word": {"channel": "uint16", "offset": "uint8"}, "header": {**DEFAULT.header, "row": "uint8"}}, "'row'"),
         ({"header": {**DEFAULT.header, "kept": "uint32"}}, "in the header and in the trailer"),

@@ -12,6 +12,7 @@ import pytest
 import braid_hpc as braid
 from braid_hpc.collectors.inference import Inference, Threshold, record_inference
 from braid_hpc.collectors.testing import CollectorContract
+from braid_hpc.run.handles import NO_ROWS as NO_ROWS_AT_ALL
 from braid_hpc.run.null import NullRun
 from braid_hpc.vocabulary.errors import InvalidInputError
 
@@ -190,6 +191,7 @@ NO_ROWS: dict[str, tuple[Any, str]] = {
     "lengths": ({"x": np.zeros(2), "y": np.zeros(3)}, "2, 3 rows"),
     "complex": (np.zeros(2, complex), "complex128"),
     "taken": ({"batch": np.zeros(2)}, "called 'batch'"),
+    "masked": (np.ma.array([1.0, 2.0], mask=[False, True]), "masked values"),
     "ragged": ([[1], [2, 3]], "inhomogeneous"),
 }
 
@@ -205,6 +207,35 @@ def test_outputs_that_are_no_rows_are_counted(run: Any, tmp_path: Path, monkeypa
         for name, (_, reason) in NO_ROWS.items():
             (error,) = store.table(f"{name}_batches")["error"]
             assert reason in error
+
+
+def test_a_batch_without_samples_is_no_loss(run: Any, tmp_path: Path) -> None:
+    """Its columns are those of the others, so a threshold finds its own."""
+    decide = Threshold("hit", "output_1", at_least=0.5)
+    recorded = record_inference(run, double, model="model:net", name="net", thresholds=decide)
+    for rows in (0, 2, 0, 1):
+        recorded(np.ones((rows, 3)))
+    assert not recorded.losses
+    with compacted(run, tmp_path) as store:
+        assert store.sql("select rows, row from stream.net_batches order by batch").to_pylist() == [
+            {"rows": 0, "row": -1},
+            {"rows": 2, "row": 0},
+            {"rows": 0, "row": -1},
+            {"rows": 1, "row": 2},
+        ]
+        assert len(store.table("net_outputs")) == 3
+
+
+def test_outputs_that_the_log_refuses_are_not_said_to_be_there(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = record_inference(run, double, model="model:net", name="net")
+    recorded(np.ones(2))
+    monkeypatch.setattr(type(next(iter(recorded._forms.values()))), "extend", lambda self, columns: NO_ROWS_AT_ALL)
+    recorded(np.ones(2))
+    assert recorded.losses.counts == {"outputs were refused": 1}
+    with compacted(run, tmp_path) as store:
+        assert store.sql("select row from stream.net_batches order by batch")["row"] == [0, -1]
 
 
 def test_kinds_of_outputs_are_bounded(run: Any) -> None:
