@@ -18,10 +18,10 @@ __all__ = ["modules"]
 #: The modules that are loaded as attributes, so that ``braid.collectors.fpga`` needs no import of its own.
 modules = (
     *("documents", "losses", "mpi", "protocol", "registry", "testing"),
-    *("decisions", "fpga", "frames", "hls", "sequence", "sources"),
+    *("aside", "decisions", "firmware", "fpga", "frames", "hls", "sequence", "sources"),
     *("attempts", "files"),
     *("environment", "machine", "repository"),
-    *("inference", "models", "outputs", "weights"),
+    *("forms", "inference", "models", "outputs", "weights"),
 )
 
 

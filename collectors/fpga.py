@@ -1,20 +1,24 @@
 """What a data-reduction FPGA hands to its host: its words and counts as streams, and what it was set to as provenance.
 
-The layout of frames is in :mod:`braid_hpc.collectors.frames` and on the page ``fpga-format``, where bytes come from in
-:mod:`braid_hpc.collectors.sources`, and who decided what in :mod:`braid_hpc.collectors.decisions`.
+The way of a frame: bytes come from a source (:mod:`braid_hpc.collectors.sources`), are found to be frames
+(:mod:`braid_hpc.collectors.frames`, page ``fpga-format``), whose numbers are followed
+(:mod:`braid_hpc.collectors.sequence`), and become rows here. What the device was set to is in
+:mod:`braid_hpc.collectors.firmware`, what is no frame goes to :mod:`braid_hpc.collectors.aside`, and who decided what
+is asked in :mod:`braid_hpc.collectors.decisions`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from braid_hpc.collectors.frames import DEFAULT, Aside, FrameDecoder, FrameFormat, Frames
+from braid_hpc.collectors.aside import ASIDE_BYTES, KeptAside
+from braid_hpc.collectors.firmware import Firmware, Settings
+from braid_hpc.collectors.frames import DEFAULT, FrameDecoder, FrameFormat, Frames
 from braid_hpc.collectors.losses import Collecting
 from braid_hpc.collectors.sequence import Missed, Order, Sequence
 from braid_hpc.collectors.sources import Gap, Source, source_of
@@ -29,67 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FPGACollector", "Firmware"]
 
-#: Bytes that are no frame are kept up to here, for each collector; of what comes beyond, the place is.
-ASIDE_BYTES = 1 << 30
-#: Of one stretch that is no frame, so much goes into a row.
-ASIDE_ROW = 16 << 10
-
 #: Columns of the stream of frames beside the format's own fields.
 _MORE = {"samples": "uint64", "offset": "uint64", "row": "int64", "reduced": "uint64", "order": "uint8"}
-
-
-@dataclass(frozen=True, slots=True)
-class Firmware:
-    """A version of what an FPGA was configured with.
-
-    Attributes
-    ----------
-    id : int
-        As its frames carry it; 0 for a format without.
-    name : str
-        Of its record, of kind ``firmware``.
-    path : path-like, optional
-        The bitstream; its digest is the content of the record.
-    digest : str, optional
-        Where the bitstream is not at hand: ``"<algorithm>:<hex>"``. For a project of many files, see
-        :func:`braid_hpc.collectors.hls.project_firmware`.
-    model : Record, str, or list of these, optional
-        What it was built from.
-    registers : mapping
-        Values of its registers: thresholds, masks.
-    files : mapping
-        Digests of the files of a project, by their paths; kept as the record's value.
-    tags : mapping, optional
-        More of it.
-    """
-
-    id: int = 0
-    name: str = "firmware"
-    path: str | os.PathLike[str] | None = None
-    digest: str | None = None
-    model: Any = None
-    registers: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    tags: Mapping[str, Any] = field(default_factory=dict)
-
-    def declare(self, run: Run) -> Record:
-        """Declare it in a run; a collector does so by itself, and it is the same version then.
-
-        Parameters
-        ----------
-        run : Run
-            Where.
-
-        Returns
-        -------
-        Record
-            Its handle.
-        """
-        about: dict[str, Any] = {"path": self.path} if self.path is not None else {"digest": self.digest}
-        if self.files:
-            about["value"] = {"files": dict(self.files)}
-        tags = {**self.tags, "firmware_id": self.id}
-        return run.record("firmware", self.name, derived_from=self.model, tags=tags, **about)
 
 
 class FPGACollector(Collecting):
@@ -157,19 +102,17 @@ class FPGACollector(Collecting):
         super().__init__(run, "fpga", source=name if isinstance(name, str) else shown(name))
         self.name = name if self._accepts(_check_name, name) else "fpga"
         self.layout = layout = layout if self._accepts(_check_layout, layout) else DEFAULT
-        self._known: dict[int, Firmware] = {}
+        self._settings = Settings(
+            run, self.name, losses=self._losses, layout=lambda: self.layout.describe(), begun=self._declare_streams
+        )
         for one in firmware if isinstance(firmware, (list, tuple)) else [firmware] if firmware else []:
             if self._accepts(self._check_firmware, one):
-                self._known[one.id] = one
+                self._settings.known[one.id] = one
         #: Bytes taken, frames, words, and bytes that were no frame.
         self.counts = {"bytes": 0, "frames": 0, "words": 0, "aside": 0}
-        self._raw = raw
+        self._settings.raw = raw
         self._given_raw = raw is not None
-        self._registers: dict[str, Any] = {}
-        self._settings: dict[int, Record] = {}
-        self._unknown: set[int] = set()
-        self._aside_left = aside_bytes
-        self._stretch: _Stretch | None = None
+        self._aside = KeptAside(run, self.name, losses=self._losses, limit=aside_bytes)
         self._compiled = compiled
         if compiled and find_spec("numba") is None:
             tell(f"collector fpga of {self.name}: numba is not installed, so frames are decoded in Python")
@@ -198,7 +141,7 @@ class FPGACollector(Collecting):
     def _check_firmware(self, given: Any) -> None:
         if not isinstance(given, Firmware):
             raise InvalidInputError(f"firmware= takes Firmware, not {given!r}")
-        if given.id in self._known:
+        if given.id in self._settings.known:
             raise InvalidInputError(f"two firmwares have the id {given.id!r}")
 
     # ------------------------------------------------------------------ what comes in
@@ -251,8 +194,7 @@ class FPGACollector(Collecting):
             raise InvalidInputError(f"the collector of {self.name} is closed")
         self._end_source()
         if not self._given_raw:
-            self._raw = self._run.data(f"{self.name}/raw", uri=bytes_of.uri)
-            self._settings.clear()
+            self._settings.begin_source(self._run.data(f"{self.name}/raw", uri=bytes_of.uri))
         try:
             for part in bytes_of:
                 if isinstance(part, Gap):
@@ -282,29 +224,28 @@ class FPGACollector(Collecting):
         """
         if not isinstance(registers, Mapping):
             raise InvalidInputError(f"registers are a mapping of name to value, not a {type(registers).__name__}")
-        self._registers.update(registers)
-        self._settings.clear()
+        self._settings.change(registers)
 
     def _skip(self, gap: Gap) -> None:
         self._losses.count(gap.reason, gap.count, unit=gap.unit if gap.unit == "byte" else "", first=None)
         if gap.unit == "byte":
             for frames in self._decoder.skip(gap.count):
                 self._keep(frames)
-            self._end_stretch()
+            self._aside.end()
 
     def _end_source(self) -> None:
         """Decide on what is held; frame numbers and bytes of what follows begin anew."""
         for frames in self._decoder.finish():
             self._keep(frames)
-        self._end_stretch()
+        self._aside.end()
         self._count(self._sequence.finish())
         self._decoder = FrameDecoder(self.layout, compiled=self._compiled)
         self._sequence = self._new_sequence()
 
     def _finish(self) -> None:
         self._end_source()
-        if self._raw is not None:
-            self._run.tag(self._raw, f"{self.name}.bytes", self.counts["bytes"])
+        if self._settings.raw is not None:
+            self._run.tag(self._settings.raw, f"{self.name}.bytes", self.counts["bytes"])
 
     def _new_sequence(self) -> Sequence:
         return Sequence(8 * np.dtype(self.layout.header["frame"]).itemsize, reorder=self._reorder)
@@ -312,7 +253,7 @@ class FPGACollector(Collecting):
     # ------------------------------------------------------------------ what is recorded
 
     def _keep(self, frames: Frames) -> None:
-        self._keep_aside(frames.aside)
+        self.counts["aside"] += self._aside.keep(frames.aside)
         if not len(frames.offsets):
             return
         numbers = frames.header["frame"]
@@ -332,7 +273,7 @@ class FPGACollector(Collecting):
             orders, sizes = orders[keep], sizes[keep]
         columns = {key: self._field(frames, key) for key in self._fields}
         self._check_counts(columns, sizes)
-        reduced = self._settings_of(columns)
+        reduced = self._settings.of_frames(columns["frame"], columns.get("firmware"))
         kept, counted = self._streams_of()
         rows = kept.extend({key: self._column(key, words[key]) for key in self._columns})
         first = np.cumsum(sizes) - sizes + rows.first
@@ -382,6 +323,11 @@ class FPGACollector(Collecting):
         for reason, count, first, last in missed:
             self._losses.count(reason, count, unit="frame", first=first, last=last)
 
+    def _declare_streams(self, record: Record) -> None:
+        """Declare a version of each stream, so that the streams descend from all settings they were made with."""
+        self._run.stream(f"{self.name}_words", self._columns, derived_from=record)
+        self._run.stream(f"{self.name}_frames", {**self._fields, **_MORE}, derived_from=record)
+
     def _streams_of(self) -> tuple[Any, Any]:
         if self._streams is None:
             self._streams = (
@@ -389,95 +335,6 @@ class FPGACollector(Collecting):
                 self._run.stream(f"{self.name}_frames", {**self._fields, **_MORE}),
             )
         return self._streams
-
-    # ------------------------------------------------------------------ provenance
-
-    def _settings_of(self, columns: dict[str, NDArray[Any]]) -> NDArray[np.uint64]:
-        """Give for each frame the sequence number of the record of what it was made with."""
-        ids = columns.get("firmware")
-        if ids is None:
-            return np.full(len(columns["frame"]), self._reduced(0).sequence, np.uint64)
-        # Nearly always there is one, and sorting takes as long as a tenth of all that is done with a frame.
-        same = bool((ids == ids[0]).all())
-        distinct, inverse = (ids[:1], np.zeros(len(ids), np.intp)) if same else np.unique(ids, return_inverse=True)
-        numbers = []
-        for one in distinct.tolist():
-            if one not in self._known:
-                which = columns["frame"][ids == one]
-                self._losses.count(
-                    "unknown firmware",
-                    len(which),
-                    unit="frame",
-                    first=int(which[0]),
-                    last=int(which[-1]),
-                    note=f"{one}",
-                )
-            numbers.append(self._reduced(int(one)).sequence)
-        return np.array(numbers, np.uint64)[inverse]
-
-    def _reduced(self, number: int) -> Record:
-        """Return the record of what a firmware makes with the registers as they are."""
-        if number in self._settings:
-            return self._settings[number]
-        if number not in self._known and len(self._unknown | {number}) > _UNKNOWN:
-            number = -1
-            if number in self._settings:
-                return self._settings[number]
-        run, name = self._run, self.name
-        if self._raw is None:
-            self._raw = run.data(f"{name}/raw")
-        parents = [self._raw, self._firmware(number), run.fact(f"{name}/format", self.layout.describe())]
-        known = self._known.get(number)
-        registers = {**(known.registers if known else {}), **self._registers}
-        parents.append(run.fact(f"{name}/registers", registers))
-        record = run.data(f"{name}/reduced", derived_from=parents, tags={"firmware_id": max(number, 0)})
-        # A version of each stream from here on, so that the streams descend from all settings they were made with.
-        for stream in (f"{name}_words", f"{name}_frames"):
-            columns = self._columns if stream.endswith("_words") else {**self._fields, **_MORE}
-            run.stream(stream, columns, derived_from=record)
-        self._settings[number] = record
-        return record
-
-    def _firmware(self, number: int) -> Record:
-        known = self._known.get(number)
-        if known is None:
-            self._unknown.add(number)
-            return self._run.record("firmware", f"{self.name}/unknown", tags={"firmware_id": max(number, 0)})
-        return known.declare(self._run)
-
-    # ------------------------------------------------------------------ what is no frame
-
-    def _keep_aside(self, pieces: list[Aside]) -> None:
-        rows: list[tuple[int, str, bytes]] = []
-        for piece in pieces:
-            stretch = self._stretch
-            if stretch is None or not piece.again or stretch.end != piece.offset:
-                self._end_stretch()
-                self._stretch = stretch = _Stretch(piece.reason, piece.offset, piece.offset)
-            stretch.end += len(piece.data)
-            self.counts["aside"] += len(piece.data)
-            data = piece.data[: max(0, self._aside_left)]
-            self._aside_left -= len(data)
-            stretch.unkept += len(piece.data) - len(data)
-            for start in range(0, len(data), ASIDE_ROW):
-                rows.append((piece.offset + start, piece.reason, data[start : start + ASIDE_ROW]))
-        if rows:
-            offsets, reasons, data_of = zip(*rows, strict=True)
-            stream = self._run.stream(f"{self.name}_aside", {"offset": "uint64", "reason": "text", "data": "bytes"})
-            stream.extend({"offset": list(offsets), "reason": list(reasons), "data": list(data_of)})
-
-    def _end_stretch(self) -> None:
-        """Count what was set aside, now that it is known how far it went: by frames where it began as one."""
-        stretch, self._stretch = self._stretch, None
-        if stretch is None:
-            return
-        size = stretch.end - stretch.begin
-        amount = 1 if stretch.reason in ("bad check sum", "cut off") else size
-        self._losses.count(stretch.reason, amount, unit="byte", first=stretch.begin, last=stretch.end - 1)
-        if stretch.unkept:
-            self._losses.count(
-                "not kept aside", stretch.unkept, unit="byte", first=stretch.end - stretch.unkept, last=stretch.end - 1
-            )
 
 
 def _check_name(given: Any) -> None:
@@ -488,20 +345,6 @@ def _check_name(given: Any) -> None:
 def _check_layout(given: Any) -> None:
     if not isinstance(given, FrameFormat):
         raise InvalidInputError(f"layout= is a FrameFormat, not a {type(given).__name__}")
-
-
-#: Firmwares that nobody told of are told apart up to this number; a hostile device could send any.
-_UNKNOWN = 64
-
-
-@dataclass(slots=True)
-class _Stretch:
-    """Bytes without a frame, one reason long."""
-
-    reason: str
-    begin: int
-    end: int
-    unkept: int = 0
 
 
 def _native(column: NDArray[Any]) -> NDArray[Any]:
