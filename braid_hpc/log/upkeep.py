@@ -38,6 +38,9 @@ SEALED_AT_ONCE = 32
 #: A thread that was held up on its way to the next tail finds it even if so many have been filled since.
 BEHIND = 64
 
+#: A tail that was full in fewer seconds has its next one made at once.
+QUICK = 2.0
+
 #: How many kinds of trouble a log tells of: each is one row, and there are not many.
 MOST_TROUBLES = 100
 
@@ -57,6 +60,7 @@ class Upkeep:
     _successors: dict[int, Tail]
     _suspect: set[int]
     _seen: tuple[float, int, int]
+    _pace: tuple[int, float, bool]
     _header_synced: bool
     _leftover: list[Path]
     _children: Children
@@ -95,9 +99,16 @@ class Upkeep:
         self._children.look()
 
     def prepare(self) -> None:
-        """Make the next tail if the present one is half full; raises :class:`OSError` where it cannot."""
+        """Make the next tail if the present one is half full, or will soon be; raises :class:`OSError` if it cannot."""
         tail = self.tail
-        if tail is not NO_TAIL and not self._closed and tail.fill > 0.5:
+        if tail is NO_TAIL or self._closed:
+            return
+        number, now = tail.header.number, time.monotonic()
+        if number != self._pace[0]:
+            # One that was full before the thread would have looked again: so may be this one, and then the call that
+            # fills it would have to make the next one itself.
+            self._pace = (number, now, now - self._pace[1] < QUICK)
+        if self._pace[2] or tail.fill > 0.5:
             self._successor(tail)
 
     def sync(self) -> None:

@@ -111,6 +111,8 @@ class RankLog(Upkeep, Forkable):
         self._last: Tail = NO_TAIL
         self._keeper: Keeper | None = None
         self._seen = (-1.0, 0, 0)
+        # Number of the tail that the background thread saw last, since when, and whether the one before was full soon.
+        self._pace = (0, 0.0, False)
         self._header_synced = False
         self._leftover: list[Path] = []
         self._children = Children(self._log_dir, self.writer)

@@ -104,6 +104,37 @@ def test_a_row_that_fits_no_prepared_tail_gets_its_own(log: RankLog) -> None:
     assert [row.payload for row in said(read_writer(log.directory), EVENT)] == payloads
 
 
+def test_a_tail_behind_one_that_was_soon_full_has_its_next_one_at_once(
+    log: RankLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the call that fills it would make the next one; one that fills slowly waits until it is half full."""
+    small_tails(monkeypatch)
+    now = [1_000.0]
+    monkeypatch.setattr("braid_hpc.log.upkeep.time.monotonic", lambda: now[0])
+    steps = itertools.count()
+
+    def fill() -> None:
+        """Go on to the next tail, and let the background thread look."""
+        before = log.tail.header.number
+        while log.tail.header.number == before:
+            log.append(EVENT, 0, next(steps))
+        log.prepare()
+
+    def is_there() -> bool:
+        return log.tail.header.number in log._successors
+
+    log.prepare()
+    now[0] += 10
+    fill()
+    assert not is_there()
+    now[0] += 1
+    fill()
+    assert is_there()
+    now[0] += 10
+    fill()
+    assert not is_there()
+
+
 def test_full_tails_are_sealed_and_removed(log: RankLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sealed or not, the same rows are read, each once; a spare tail is removed at the end."""
     small_tails(monkeypatch)
