@@ -1,7 +1,8 @@
-"""Collective calls with a root: what the root gave to all, or all gave to the root.
+"""Collective calls: followed on each communicator as far as the ranks that are known agree on them.
 
-The n-th call on a communicator is the same one on all of its ranks. Calls are followed as far as all ranks have written
-them down and agree.
+The n-th call on a communicator is the same one on all of its ranks. What is followed is therefore a claim about ranks
+with one history: of those whose calls were the same up to the n-th. More logs add ranks, and further histories where
+some do not agree, and take nothing back, so that merging in parts gives what merging at once gives.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from braid_hpc.compaction.stream_store import quoted
 
-__all__ = ["CALL_COLUMNS", "CALL_STREAM", "find_transfers", "rows_of"]
+__all__ = ["CALL_COLUMNS", "CALL_STREAM", "follow_calls", "rows_of"]
 
 CALL_STREAM = "mpi_collectives"
 #: As ``braid_hpc.collectors.mpi`` declares them; a stream of that name with others is somebody else's.
@@ -19,7 +20,9 @@ CALL_COLUMNS = [
     ("comm", "uint64"),
     ("rank", "int32"),
     ("size", "int32"),
+    ("first", "int32"),
     ("number", "int64"),
+    ("repeat", "int64"),
     ("call", "text"),
     ("root", "int32"),
     ("bytes", "int64"),
@@ -27,39 +30,66 @@ CALL_COLUMNS = [
     ("activity", "int64"),
 ]
 
-_NOTHING = """
-create or replace temp table mpi_transfers (
-    receiver varchar, received_in bigint, sender varchar, sent_in bigint, bytes bigint)
+# The sides: what one writer says of one communicator, of a rank that one writer alone speaks for.
+_SIDES = """
+create or replace temp table mpi_call_sides as
+    select row_number() over (order by run, comm, writer) as side, dense_rank() over (order by run, comm) as world,
+        *, count(*) over (partition by run, comm, rank) > 1 as doubled
+    from (
+        select distinct m._run as run, m._writer as writer, m.comm, m.rank, m.size, m.first
+        from {place} m where m._run in (select unnest($runs)) and m._writer in (
+            select writer from stream_rows where stream = $stream and columns = $columns))
 """
 
-_TRANSFERS = """
-insert into mpi_transfers
-    with calls as (
-        select m._run as run, m._writer as writer, m.comm, m.rank, m.size, m.number, m.call, m.root, m.bytes,
-            m.activity,
-            row_number() over mine - 1 = m.number and m.thread = first_value(m.thread) over mine as certain
-        from {place} m where m._run in (select unnest($runs)) and m._writer in (
-            select writer from stream_rows where stream = $stream and columns = $columns)
-        window mine as (partition by m._run, m._writer, m.comm order by m.number)),
-    numbered as (
-        select run, comm, number, count(*) = min(size) and count(distinct rank) = max(size) and bool_and(certain)
-            and count(distinct call) = 1 and count(distinct root) = 1 as whole
-        from calls group by run, comm, number),
+# Each call of a side that nothing is missing before. Starts of a persistent one are told apart from calls: they need
+# not be in one order on all ranks, but the k-th of one is the k-th of the same everywhere.
+_CALLED = """
+create or replace temp table mpi_called as
+    with each as (
+        select s.side, s.world, s.doubled, m.number, m.repeat, m.call, m.root, m.bytes, m.activity, m.thread,
+            -- Who of a group of an intercommunicator is no root does not know which one it is.
+            case when s.first > 0 then 0 else m.root end as agreed, s.size, s.first
+        from {place} m join mpi_call_sides s on s.writer = m._writer and s.comm = m.comm),
+    calls as (
+        select *, row_number() over mine - 1 = number and not doubled and thread = first_value(thread) over mine as fine
+        from each where repeat < 0 window mine as (partition by side order by number)),
     followed as (
-        select run, comm, number from numbered
-        window before as (partition by run, comm order by number rows unbounded preceding)
-        qualify bool_and(whole) over before and row_number() over before - 1 = number),
-    told as (from calls join followed using (run, comm, number)),
-    ends as (
-        select o.call in ('bcast', 'scatter', 'scatterv') as outwards, r.writer as root, r.activity as root_in,
-            r.bytes as root_bytes, o.writer as other, o.activity as other_in, o.bytes as other_bytes, o.call
-        from told o join told r using (run, comm, number)
-        where r.rank = r.root and o.rank <> o.root
-            and o.call in ('bcast', 'scatter', 'scatterv', 'gather', 'gatherv', 'reduce'))
-    select case when outwards then other else root end, case when outwards then other_in else root_in end,
-        case when outwards then root else other end, case when outwards then root_in else other_in end,
-        case when call = 'bcast' then root_bytes when outwards then -1 else other_bytes end
-    from ends
+        select * exclude (fine) from calls
+        qualify bool_and(fine) over (partition by side order by number rows unbounded preceding)),
+    called as (
+        select *, sum(md5_number_lower(concat_ws(':', number, call, agreed, size, first)) >> 8) over (
+            partition by side order by number rows unbounded preceding)::hugeint as history
+        from followed),
+    starts as (
+        select e.* exclude (call), c.call[:-6] as call, c.history from each e
+        join called c on c.side = e.side and c.number = e.number and c.call = e.call || '_init'
+        where e.repeat >= 0
+        qualify row_number() over (partition by e.side, e.number order by e.repeat) - 1 = e.repeat)
+    select side, world, call, if(ends_with(call, '_init'), '', call || ' ' || agreed) as series, number, repeat,
+        number as place, root, bytes, activity, history
+    from called
+    union all
+    select side, world, call, call || ' ' || agreed || ' #' || number, number, repeat, repeat, root, bytes, activity,
+        history
+    from starts
+"""
+
+# Calls that two ranks at least made together. A series of calls of one kind is one as long as no rank is in another
+# activity than at the call before: more ranks divide it further, and leave its beginnings where they were.
+_SHARED = """
+create or replace temp table mpi_shared as
+    with marked as (
+        select *, activity is distinct from lag(activity) over (partition by side, series order by place) as changed
+        from mpi_called where series <> ''),
+    places as (
+        select world, series, place, history, count(*) as ranks, bool_or(changed) as begins
+        from marked group by all having count(*) > 1),
+    joined as (
+        select m.* exclude (changed), p.ranks, p.begins
+        from marked m join places p using (world, series, place, history))
+    select * exclude (begins), max(case when begins then place end) over mine as start,
+        arg_max(history, place) filter (where begins) over mine as origin
+    from joined window mine as (partition by side, series order by place rows unbounded preceding)
 """
 
 
@@ -94,8 +124,8 @@ def rows_of(connection: Any, stream: str, columns: list[tuple[str, str]], runs: 
     return f"(select null::varchar as _run, null::varchar as _writer, {nothing} where false)"
 
 
-def find_transfers(connection: Any, runs: list[str]) -> None:
-    """Fill the temporary table ``mpi_transfers``: who received from whom by collective calls with a root.
+def follow_calls(connection: Any, runs: list[str]) -> str:
+    """Fill the temporary tables ``mpi_call_sides``, ``mpi_called`` and ``mpi_shared``.
 
     Parameters
     ----------
@@ -103,8 +133,15 @@ def find_transfers(connection: Any, runs: list[str]) -> None:
         Of the commit, after everything else was written.
     runs : list of str
         Those that there is news of.
+
+    Returns
+    -------
+    str
+        Where the rows are, as from :func:`rows_of`.
     """
-    connection.execute(_NOTHING)
     about = {"stream": CALL_STREAM, "columns": json.dumps(CALL_COLUMNS), "runs": runs}
     place = rows_of(connection, CALL_STREAM, CALL_COLUMNS, runs)
-    connection.execute(_TRANSFERS.format(place=place), about)
+    connection.execute(_SIDES.format(place=place), about)
+    connection.execute(_CALLED.format(place=place))
+    connection.execute(_SHARED)
+    return place

@@ -166,13 +166,13 @@ def write_commit(
     out.write_problems([Problem("run", why, runs[writer], writer) for writer, why in commit.apart.items()])
     with keeping() as keeper:
         digests = _write_streams(out, commit.taken, tables, keeper, progress)
+        write_arrays(out, commit.arrays)
+        out.write_problems([Problem("array", fault, run, writer) for writer, run, fault in commit.lost_arrays])
+        out.write_problems([Problem("archive", fault) for fault in commit.damage])
+        write_writers(out, commit.taken, ledger, digests)
+        # After all others, because it depends on which logs are complete; it gives numbers too.
+        match_messages(out, sorted({facts.run for facts in commit.taken}))
         keeper.finish(commit, out)
-    write_arrays(out, commit.arrays)
-    out.write_problems([Problem("array", fault, run, writer) for writer, run, fault in commit.lost_arrays])
-    out.write_problems([Problem("archive", fault) for fault in commit.damage])
-    write_writers(out, commit.taken, ledger, digests)
-    # Last, because it depends on which logs are complete.
-    match_messages(out, sorted({facts.run for facts in commit.taken}))
     _close_commit(out, commit)
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from braid_hpc.compaction.collective_calls import CALL_STREAM, find_transfers, rows_of
+from braid_hpc.compaction.collective_calls import CALL_STREAM, rows_of
+from braid_hpc.compaction.collective_nodes import find_collectives
 from braid_hpc.compaction.write import Writer
 from braid_hpc.vocabulary.codes import Relation
 
@@ -121,10 +122,11 @@ create or replace temp table mpi_pairs as
 
 _MATCHED = "mpi_pairs where reached and equal_so_far and one_thread_so_far"
 
-# One edge between two activities, however many messages: what it says follows from the two, and not from the merge.
+# One edge between two nodes, however many messages: what it says follows from the two, and not from the merge.
 _INFORMED = f"""
 create or replace temp table mpi_informed as
-    select c.id as child, p.id as parent, count(*) as messages, sum(m.bytes) filter (where m.bytes > 0) as bytes,
+    select c.id as child, p.id as parent, count(*) as messages,
+        coalesce(sum(m.bytes) filter (where m.bytes > 0), 0) as bytes,
         any_value(c.writer) as writer, any_value(c.sequence) as sequence,
         any_value(greatest(c.begin_time, p.begin_time)) as time
     from (
@@ -134,6 +136,7 @@ create or replace temp table mpi_informed as
     join activity_rows c on c.writer = m.receiver and c.sequence = m.received_in
     join activity_rows p on p.writer = m.sender and p.sequence = m.sent_in
     where c.id <> p.id group by c.id, p.id
+    union all from mpi_node_edges
 """
 
 _EDGES = f"""
@@ -143,14 +146,14 @@ insert into edge_rows
         and e.relation = '{Relation.INFORMED}')
 """
 
+# Of a node that was found to be several now, less than before.
 _COUNTS = """
 insert into message_rows
-    select i.child, i.parent, i.messages - coalesce(k.messages, 0), coalesce(i.bytes, 0) - coalesce(k.bytes, 0),
-        $snapshot
+    select i.child, i.parent, i.messages - coalesce(k.messages, 0), i.bytes - coalesce(k.bytes, 0), $snapshot
     from mpi_informed i left join (
         select child, parent, sum(messages) as messages, sum(bytes) as bytes from message_rows group by child, parent) k
         on k.child = i.child and k.parent = i.parent
-    where i.messages > coalesce(k.messages, 0)
+    where i.messages <> coalesce(k.messages, 0)
 """
 
 # What a message carried is used by the activity that received it, unless that one made it.
@@ -237,13 +240,13 @@ def match_messages(out: Writer, runs: list[str]) -> None:
     connection.execute(_HALVES.format(place=place))
     for query in (_RECEIVES, _TOGETHER, _PAIRS):
         connection.execute(query)
-    find_transfers(connection, runs)
+    find_collectives(out, runs)
     connection.execute(_INFORMED)
     for query in (_EDGES, _CARRIED):
         out.counts["edge_rows"] += _changed(connection.execute(query, {"snapshot": out.snapshot}))
     for query in (_COUNTS, _CHANNELS):
         connection.execute(query, {"snapshot": out.snapshot})
-    for table in ("sides", "halves", "receives", "together", "pairs", "transfers", "informed"):
+    for table in ("sides", "halves", "receives", "together", "pairs", "transfers", "node_edges", "informed"):
         connection.execute(f"drop table mpi_{table}")
 
 

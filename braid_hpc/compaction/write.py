@@ -31,6 +31,15 @@ _FLAT_TAG = (
     ("boolean", pa.bool_()),
 )
 _PLACE = (("writer", TEXT), ("sequence", BIGINT))
+_VERSION = (
+    ("id", BIGINT),
+    ("uid", TEXT),
+    ("kind", TEXT),
+    ("name", TEXT),
+    ("version", INTEGER),
+    ("run", TEXT),
+    ("step", INTEGER),
+)
 
 
 class Numbering(Protocol):
@@ -115,19 +124,33 @@ class Writer(Rows):
         for identity, node, number in zip(self._give_ids([n[0] for n in nodes]), nodes, numbers, strict=True):
             uid, kind, name, run, step, digest, _, weak, placeholder = node
             rows.append((identity, uid, kind, name, number, run, step, digest, weak, placeholder))
-        columns = (
-            ("id", BIGINT),
-            ("uid", TEXT),
-            ("kind", TEXT),
-            ("name", TEXT),
-            ("version", INTEGER),
-            ("run", TEXT),
-            ("step", INTEGER),
-            ("digest", TEXT),
-            ("weak", pa.bool_()),
-            ("placeholder", TEXT),
-        )
+        columns = (*_VERSION, ("digest", TEXT), ("weak", pa.bool_()), ("placeholder", TEXT))
         self.rows("version_rows", columns, rows)
+
+    def add_nodes(self, nodes: list[tuple[str, str, str, str, int]]) -> range:
+        """Write versions that were found when logs were merged.
+
+        Parameters
+        ----------
+        nodes : list of tuple
+            Global id, kind, name, run and step of each.
+
+        Returns
+        -------
+        range
+            Their dense ids.
+        """
+        numbers = self._number("version_rows", "kind, name", [node[1:3] for node in nodes], [node[0] for node in nodes])
+        first, self._next_id = self._next_id, self._next_id + len(nodes)
+        ids = range(first, self._next_id)
+        rows = [
+            (identity, uid, kind, name, number, run, step, False)
+            for identity, (uid, kind, name, run, step), number in zip(ids, nodes, numbers, strict=True)
+        ]
+        columns = (*_VERSION, ("weak", pa.bool_()))
+        self.rows("version_rows", columns, rows)
+        self.counts["versions"] += len(nodes)
+        return ids
 
     def _number(self, table: str, key: str, names: list[tuple[str, ...]], uids: list[str]) -> list[int]:
         """Give dense numbers for each name, going on where earlier commits ended; or those that are prescribed."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from braid_hpc.lineage.shown import INFLUENCED
 from braid_hpc.store.holding import FOREVER
-from braid_hpc.vocabulary.codes import ACTIVITY_KIND, Relation
+from braid_hpc.vocabulary.codes import ACTIVITY_KIND, COLLECTIVE_KIND, Relation
 from braid_hpc.vocabulary.errors import InvalidInputError, MissingExtraError, NotFoundError
 from braid_hpc.vocabulary.times import nanoseconds
 
@@ -104,6 +104,9 @@ def to_prov(answer: Pictured) -> Any:
             told |= {f"braid:{key}": _text(about[key]) for key in ("status", "params", "function") if about[key]}
             document.activity(names[node.ref], about["time"], about["end"], told)
             _associate(document, names[node.ref], about)
+        elif node.kind == COLLECTIVE_KIND:
+            # Something that several ranks did, and none of them alone.
+            document.activity(names[node.ref], about["time"], None, told)
         else:
             told |= {f"braid:{key}": _text(about[key]) for key in ("digest", "value") if about[key] is not None}
             document.entity(names[node.ref], told)
@@ -136,7 +139,7 @@ def _associate(document: Any, activity: str, about: dict[str, Any]) -> None:
 
 
 def _relate(document: Any, answer: Pictured, names: dict[str, str], facts: dict[str, dict[str, Any]]) -> None:
-    activities = {node.ref for node in answer.nodes if node.kind == ACTIVITY_KIND}
+    activities = {node.ref for node in answer.nodes if node.kind in (ACTIVITY_KIND, COLLECTIVE_KIND)}
     for edge in answer.edges:
         child, parent = names[edge.child], names[edge.parent]
         if edge.relation == Relation.CALLED:
@@ -151,7 +154,7 @@ def _relate(document: Any, answer: Pictured, names: dict[str, str], facts: dict[
 
 def _invalidate(document: Any, answer: Pictured, names: dict[str, str], facts: dict[str, dict[str, Any]]) -> None:
     for node in answer.nodes:
-        if not node.valid and node.kind != ACTIVITY_KIND:
+        if not node.valid and node.kind not in (ACTIVITY_KIND, COLLECTIVE_KIND):
             told = {"braid:cause": _text(node.cause)}
             document.wasInvalidatedBy(names[node.ref], None, facts[node.ref]["invalidated"], other_attributes=told)
 

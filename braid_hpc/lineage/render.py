@@ -173,7 +173,7 @@ def mermaid(answer: Drawn, *, note: str | None = None) -> str:
     lines = ["flowchart LR"]
     for node in answer.nodes:
         text = "".join(_ENTITIES.get(letter, letter) for letter in node.ref)
-        left, right = ("([", "])") if node.kind == "activity" else ("[", "]")
+        left, right = ("([", "])") if node.kind in ("activity", "collective") else ("[", "]")
         lines.append(f'    {names[node.ref]}{left}"{text}"{right}{"" if node.valid else ":::invalid"}')
     lines.extend(f"    {names[edge.parent]} -->|{edge.relation}| {names[edge.child]}" for edge in answer.edges)
     if note is not None:
@@ -209,7 +209,7 @@ def dot(answer: Drawn, *, note: str | None = None) -> str:
             .replace("\n", "⏎")
             .replace("\r", "⏎")
         )
-        shape = ", shape=ellipse" if node.kind == "activity" else ""
+        shape = ", shape=ellipse" if node.kind in ("activity", "collective") else ""
         style = "" if node.valid else ', color="#bb0000", style=dashed'
         lines.append(f'    {names[node.ref]} [label="{text}"{shape}{style}];')
     lines.extend(f'    {names[e.parent]} -> {names[e.child]} [label="{e.relation}"];' for e in answer.edges)

@@ -244,6 +244,8 @@ def _superseded(ground: Ground, distance: Mapping[int, int]) -> list[tuple[int, 
             from version_rows v join occurrences o on o.id = v.id
             where v.snapshot <= $at and o.snapshot <= $at and epoch_ns(o.time) <= $as_of
                 and (v.kind, v.name) in (select (kind, name) from version_rows where id in (from met))
+                -- A later collective call takes the place of none.
+                and v.id not in (select id from collective_rows)
             group by all),
         newest as (
             select kind, name, arg_max(id, (time, version)) as id, max((time, version)) as rank,

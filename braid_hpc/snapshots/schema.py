@@ -165,6 +165,15 @@ create table channel_rows (
     sent bigint not null, received bigint not null, matched bigint not null, cancelled bigint not null,
     pending bigint not null, state varchar not null, snapshot integer not null);
 
+create table collective_rows (
+    id bigint not null, run varchar not null, comm ubigint not null, series varchar not null, start bigint not null,
+    origin varchar not null, way integer not null, call varchar not null, root integer not null, size integer not null,
+    number bigint not null, snapshot integer not null);
+
+create table communicator_rows (
+    run varchar not null, comm ubigint not null, size integer not null, ranks integer not null, calls bigint not null,
+    matched bigint not null, state varchar not null, snapshot integer not null);
+
 create schema stream;
 """
 
@@ -382,6 +391,18 @@ create view channels as
             partition by run, comm, source, dest, tag order by snapshot desc) = 1)
     where sent + received + cancelled + pending > 0;
 
+create view communicators as
+    from communicator_rows qualify row_number() over (partition by run, comm order by snapshot desc) = 1;
+
+create view collectives as
+    select c.id, n.version, c.run, c.comm, c.call, case when c.root >= 0 then c.root end as root, c.size, c.number,
+        coalesce(e.ranks, 0) as ranks, coalesce(e.calls, 0) as calls, c.snapshot
+    from collective_rows c join version_rows n using (id) left join (
+        select id, count(distinct activity) as ranks, max(messages) as calls from (
+            select child as id, parent as activity, messages from messages
+            union all select parent, child, messages from messages)
+        where id in (select id from collective_rows) group by id) e using (id);
+
 create view streams as
     select stream, min(place) as place, arg_min(columns, (snapshot, writer, number)) as columns,
         arg_min(units, (snapshot, writer, number)) as units, count(distinct run) as runs,
@@ -411,7 +432,12 @@ create view problems as
     select 'content', printf('the digest of the file was left to the merge, and it is %s: %s%s', state, uri,
             case when detail = '' then '' else ' (' || detail || ')' end),
         null, null, null, kind || ':' || name || '@' || version, null, snapshot
-    from inspections where state not in ('verified', 'waiting');
+    from inspections where state not in ('verified', 'waiting')
+    union all
+    select 'collective', printf('of %d collective calls on communicator %s, %d were made by all of its %d '
+            || 'ranks; logs of %d are there (%s)', calls, format('{:x}', comm), matched, size, ranks, state),
+        run, null, null, null, null, snapshot
+    from communicators where state <> 'matched';
 """
 )
 
@@ -441,6 +467,8 @@ PUBLIC_VIEWS = (
     "messages",
     "channels",
     "row_edges",
+    "collectives",
+    "communicators",
     "snapshots",
     "problems",
 )

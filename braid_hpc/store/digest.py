@@ -50,6 +50,9 @@ _QUERIES = {
     "join nodes p on p.id = m.parent",
     "channels": "select run, comm, source, dest, tag, sent, received, matched, cancelled, pending, state from channels",
     "row_edges": "select * exclude (snapshot) from row_edges",
+    "collectives": "select n.uid, c.run, c.comm, c.call, c.root, c.size, c.number, c.ranks, c.calls from collectives c "
+    "join nodes n using (id)",
+    "communicators": "select run, comm, size, ranks, calls, matched, state from communicators",
     "problems": "select code, message, run, writer, sequence, given, place from problems",
 }
 

@@ -10,6 +10,7 @@ from enum import IntEnum, StrEnum
 
 __all__ = [
     "ACTIVITY_KIND",
+    "COLLECTIVE_KIND",
     "KIND_PATTERN",
     "UNSEEN_KIND",
     "Code",
@@ -26,6 +27,9 @@ ACTIVITY_KIND = "activity"
 
 #: The kind of placeholders: records and activities that others name and whose log was not seen.
 UNSEEN_KIND = "unseen"
+
+#: The kind of the graph nodes that stand for collective calls of MPI (``collective:allreduce@2``).
+COLLECTIVE_KIND = "collective"
 
 #: What a kind may look like. It is closed, so that ``kind:name`` can be told from a name with a colon.
 KIND_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,31}")

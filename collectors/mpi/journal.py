@@ -54,7 +54,9 @@ CALLS = (
         "comm": "uint64",
         "rank": "int32",
         "size": "int32",
+        "first": "int32",
         "number": "int64",
+        "repeat": "int64",
         "call": "text",
         "root": "int32",
         "bytes": "int64",
@@ -269,7 +271,7 @@ class Journal:
         inside = current_activity()
         activity = inside.sequence if inside is not None else -1
         thread = get_ident() & 0xFFFFFFFF
-        self.streams[1].append(self.comm, self.rank, self.size, number, name, root, size, thread, activity)
+        self.streams[1].append(self.comm, self.rank, self.size, 0, number, -1, name, root, size, thread, activity)
 
     def child(self, kind: Any, group: tuple[int, ...]) -> int:
         """Return the id of a communicator that was made from this one.

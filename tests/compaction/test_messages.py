@@ -167,27 +167,6 @@ def test_a_receive_that_was_completed_unseen_is_matched_when_its_log_is_complete
         assert informed(store) == {("activity:receiver@1", "activity:sender@1")}
 
 
-def test_collective_calls_with_a_root_inform(tmp_path: Path) -> None:
-    """The root all others, or all others the root; as far as all ranks made the calls, and agree."""
-    calls = [("bcast", 1), ("barrier", -1), ("reduce", 0), ("bcast", 2), ("gather", 0)]
-    with Job(tmp_path / "logs", 3) as job:
-        for rank, journal in enumerate(Ranks(job).journals):
-            for number, (call, root) in enumerate(calls):
-                with job[rank].activity(f"{call}-{rank}-{number}"):
-                    # They do not agree on the last but one, so that nothing behind it is certain.
-                    journal.call(call, root if number < 3 else rank, 10)
-    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
-        outwards = {(f"activity:bcast-{rank}-0@1", "activity:bcast-1-0@1") for rank in (0, 2)}
-        inwards = {("activity:reduce-0-2@1", f"activity:reduce-{rank}-2@1") for rank in (1, 2)}
-        assert informed(store) == outwards | inwards
-        assert rows(store, "select distinct messages, bytes from messages") == [(1, 10)]
-    for part in ((2, 0), (1,)):
-        for rank in part:
-            deliver(job.folder(rank), tmp_path / "copies")
-        compact(tmp_path / "copies", tmp_path / "parts.duckdb")
-    assert digests(tmp_path / "parts.duckdb", numbers=False) == digests(tmp_path / "prov.duckdb", numbers=False)
-
-
 def test_a_stream_of_that_name_with_other_columns_is_left_alone(tmp_path: Path) -> None:
     with Job(tmp_path / "logs", 1) as job:
         job[0].stream("mpi_messages", {"comm": "text"}).append("mine")
