@@ -57,6 +57,12 @@ def compact(logs: Path, store: str | None, no_digests: bool) -> None:
             f"'select * from problems where snapshot = {done.snapshot}'",
             soft_wrap=True,
         )
+    if done.unmatched:
+        messages.print(
+            f"messages of {done.unmatched:,} channels and communicators are not all matched: braid sql --store "
+            f"{done.store} \"select * from problems where code in ('message', 'collective')\"",
+            soft_wrap=True,
+        )
     incomplete = [state for state in done.states.values() if not state.complete]
     incomplete += [WriterState.ABSENT] * len(done.absent)
     if incomplete:
@@ -101,7 +107,8 @@ def check(context: click.Context, logs: Path, form: str) -> None:
     carry their sum), absent (no log of that rank).
     A log may be several of these at once; the state is the worst, and each has a column of its own. Then what is
     damaged, when events were lost, what a rank could not do in the background, what was refused, what a newer format
-    added, and what cannot be merged as it was meant. Exit code 1 if there is any of it, or a log that is not complete.
+    added, what cannot be merged as it was meant, and which messages between ranks have no other half. Exit code 1 if
+    there is any of it, or a log that is not complete.
     """
     from braid_hpc.compaction.runs import group_runs
 
@@ -119,6 +126,7 @@ def check(context: click.Context, logs: Path, form: str) -> None:
     notes += [f"{log.writer[:8]}: {note}" for log in found.values() for note in unknown_parts(log)]
     notes += [note for log in found.values() for note in (*_world(log), *_clock_steps(log))]
     notes += _told(found, grouping.run)
+    notes += _messages(found, grouping.run)
     for note in [*(note for log in found.values() for note in _went_wrong(log)), *notes]:
         messages.print_as_is(note)
     sys.stdout.flush()
@@ -249,6 +257,19 @@ def _told(found: dict[str, WriterLog], runs: dict[str, str]) -> list[str]:
     notes = [text + (f" ({times} times)" if times > 1 else "") for text, times in counted.most_common(_SHOWN)]
     if (rest := len(counted) - _SHOWN) > 0:
         notes.append(f"and {rest} more: braid compact, then braid sql 'from problems'")
+    return notes
+
+
+def _messages(found: dict[str, WriterLog], runs: dict[str, str]) -> list[str]:
+    """Say which messages between ranks are not matched; what the program cancelled is told at once, and no fault."""
+    from braid_hpc.compaction.told_messages import tell_messages
+
+    told = tell_messages(found, runs)
+    notes = [text for text, wrong in told if wrong]
+    for text in [text for text, wrong in told if not wrong][:_SHOWN]:
+        messages.print_as_is(text)
+    if (rest := len(notes) - _SHOWN) > 0:
+        notes[_SHOWN:] = [f"and {rest} more of messages: braid compact, then braid sql 'from problems'"]
     return notes
 
 

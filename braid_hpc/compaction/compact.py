@@ -62,6 +62,8 @@ class Compacted:
         What was added.
     problems : int
         Rows that were added to the table ``problems``.
+    unmatched : int
+        Channels and communicators of the runs that there was news of whose messages and calls are not all matched.
     states : dict of str to WriterState
         State of every writer that was read.
     absent : list of (str, int)
@@ -82,6 +84,7 @@ class Compacted:
     stream_rows: int = 0
     arrays: int = 0
     problems: int = 0
+    unmatched: int = 0
     states: dict[str, WriterState] = field(default_factory=dict)
     absent: list[tuple[str, int]] = field(default_factory=list)
     inspected: dict[str, int] = field(default_factory=dict)
@@ -352,6 +355,7 @@ def _commit(
         **commit.counted(out),
         arrays=out.counts["array_rows"],
         problems=out.counts["problem_rows"],
+        unmatched=out.counts["unmatched"],
         states=states,
         absent=absent,
         inspected={},

@@ -14,6 +14,8 @@ from typing import Any
 
 from braid_hpc.compaction.collective_calls import CALL_STREAM, rows_of
 from braid_hpc.compaction.collective_nodes import find_collectives
+from braid_hpc.compaction.unmatched import list_unmatched
+from braid_hpc.compaction.wildcards import settle_wildcards
 from braid_hpc.compaction.write import Writer
 from braid_hpc.vocabulary.codes import Relation
 
@@ -52,9 +54,9 @@ create or replace temp table mpi_halves as
 """
 
 # What became of each posted receive. One that any message could take is open until its message is known; so is one
-# that is about to be cancelled, and one that MPI refused. What is behind a posting that is missing is not certain.
-_RECEIVES = """
-create or replace temp table mpi_receives as
+# that is about to be cancelled, and one that MPI refused.
+_STATED = """
+create or replace temp table mpi_stated as
     with each as (
         select side, any_value(world) as world, any_value(rank) as rank, number, bool_or(what = 3) as received,
             bool_or(what = 5) as cancelled, bool_or(what in (4, 6)) as doubtful,
@@ -63,23 +65,27 @@ create or replace temp table mpi_receives as
             coalesce(max(bytes) filter (where what = 3), max(bytes)) as bytes,
             coalesce(any_value(thread) filter (where what = 2), any_value(thread)) as thread,
             coalesce(any_value(activity) filter (where what = 3), any_value(activity)) as activity
-        from mpi_halves where what between 2 and 6 group by side, number),
-    stated as (
-        select *, case when received then 'received' when cancelled then 'cancelled'
-                when doubtful or peer = -1 or tag = -1 then 'open' else 'posted' end as state
-        from each),
-    with_gaps as (select side from each group by side having count(*) <> max(number) + 1),
+        from mpi_halves where what between 2 and 6 group by side, number)
+    select *, case when received then 'received' when cancelled then 'cancelled'
+            when doubtful or peer = -1 or tag = -1 then 'open' else 'posted' end as state
+    from each
+"""
+
+# What is behind a posting that is missing, or behind one that may have taken any message, is not certain.
+_RECEIVES = """
+create or replace temp table mpi_receives as
+    with with_gaps as (select side from mpi_stated group by side having count(*) <> max(number) + 1),
     gaps as (
         select side, min(place) as number from (
             select side, number, row_number() over (partition by side order by number) - 1 as place
-            from each where side in (from with_gaps))
+            from mpi_stated where side in (from with_gaps))
         where place <> number group by side),
     open_from as (
-        select side, peer, tag, min(number) as number from stated where state = 'open' group by side, peer, tag)
+        select side, peer, tag, min(number) as number from mpi_stated where state = 'open' group by side, peer, tag)
     select s.*, s.number < coalesce(g.number, 9223372036854775807) and not exists (
             from open_from o where o.side = s.side and o.number < s.number
             and o.peer in (-1, s.peer) and o.tag in (-1, s.tag)) as certain
-    from stated s left join gaps g using (side)
+    from mpi_stated s left join gaps g using (side)
 """
 
 # Pairs of one number within a channel; a receive that took no message has no number.
@@ -238,7 +244,9 @@ def match_messages(out: Writer, runs: list[str]) -> None:
     about = {"runs": runs, "stream": STREAM, "columns": json.dumps(COLUMNS)}
     connection.execute(_SIDES.format(place=place), about | {"complete": [writer for (writer,) in complete]})
     connection.execute(_HALVES.format(place=place))
-    for query in (_RECEIVES, _TOGETHER, _PAIRS):
+    connection.execute(_STATED)
+    settle_wildcards(connection)
+    for query in (_RECEIVES, "drop table mpi_stated", _TOGETHER, _PAIRS):
         connection.execute(query)
     find_collectives(out, runs)
     connection.execute(_INFORMED)
@@ -246,6 +254,7 @@ def match_messages(out: Writer, runs: list[str]) -> None:
         out.counts["edge_rows"] += _changed(connection.execute(query, {"snapshot": out.snapshot}))
     for query in (_COUNTS, _CHANNELS):
         connection.execute(query, {"snapshot": out.snapshot})
+    out.counts["unmatched"] += list_unmatched(connection, out.snapshot, runs)
     for table in ("sides", "halves", "receives", "together", "pairs", "transfers", "node_edges", "informed"):
         connection.execute(f"drop table mpi_{table}")
 

@@ -89,8 +89,7 @@ class Writer(Rows):
         past : Past
             Is told what is written.
         """
-        if not self._next_id:
-            (self._next_id,) = self.connection.execute("select coalesce(max(id), 0) + 1 from nodes").fetchall()[0]
+        self._find_next_id()
         self._ids = past.ids
         self.counts["versions"] += len(graph.versions)
         self._write_versions(graph)
@@ -106,6 +105,10 @@ class Writer(Rows):
         self.write_problems(graph.problems)
 
     # ------------------------------------------------------------------ nodes
+
+    def _find_next_id(self) -> None:
+        if not self._next_id:
+            (self._next_id,) = self.connection.execute("select coalesce(max(id), 0) + 1 from nodes").fetchall()[0]
 
     def _give_ids(self, uids: list[str]) -> range:
         first, self._next_id = self._next_id, self._next_id + len(uids)
@@ -141,6 +144,7 @@ class Writer(Rows):
             Their dense ids.
         """
         numbers = self._number("version_rows", "kind, name", [node[1:3] for node in nodes], [node[0] for node in nodes])
+        self._find_next_id()
         first, self._next_id = self._next_id, self._next_id + len(nodes)
         ids = range(first, self._next_id)
         rows = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from braid_hpc.lineage.answered import Answered, plain
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from braid_hpc.store.store import Store
 
 __all__ = ["Completeness", "complete"]
+
+#: How many messages are told of in words.
+_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,9 @@ class Completeness(Answered):
     missing : list of Missing
         Their logs that are torn, lossy, damaged, not closed or not there, and those that name a parent that is not
         known.
+    unmatched : list of str
+        What the store says of messages and collective calls of these runs that are not matched. They matter where
+        `wasInformedBy` is followed, or a record was sent along, and do not make it incomplete.
     """
 
     COLUMNS: ClassVar[tuple[tuple[str, str], ...]] = (
@@ -38,6 +44,7 @@ class Completeness(Answered):
     ref: str
     runs: list[str]
     missing: list[Missing]
+    unmatched: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -54,9 +61,10 @@ class Completeness(Answered):
         Returns
         -------
         dict
-            ``ref``, ``complete``, ``runs``, ``missing``.
+            ``ref``, ``complete``, ``runs``, ``missing``, ``unmatched``.
         """
-        return {"ref": self.ref, "complete": self.complete, "runs": self.runs, "missing": plain(self.missing)}
+        told = {"ref": self.ref, "complete": self.complete, "runs": self.runs, "missing": plain(self.missing)}
+        return {**told, "unmatched": self.unmatched}
 
     def rows(self) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
         """Return a row for each log that is not whole.
@@ -73,11 +81,11 @@ class Completeness(Answered):
     def __str__(self) -> str:
         """Return it as lines of text."""
         runs = "1 run" if len(self.runs) == 1 else f"{len(self.runs):,} runs"
-        if self.complete:
-            return f"{self.ref}: complete, by the logs of {runs}"
-        return "\n".join(
-            [f"{self.ref}: incomplete, of the logs of {runs}", *(f"  {said(each)}" for each in self.missing)]
-        )
+        told = f"complete, by the logs of {runs}" if self.complete else f"incomplete, of the logs of {runs}"
+        shown = [*(said(each) for each in self.missing), *self.unmatched[:_SHOWN]]
+        if (rest := len(self.unmatched) - _SHOWN) > 0:
+            shown.append(f"and {rest} more of messages; see 'problems'")
+        return "\n".join([f"{self.ref}: {told}", *(f"  {each}" for each in shown)])
 
 
 def said(missing: Missing) -> str:
@@ -130,4 +138,15 @@ def complete(store: Store, reference: str, *, at: int | None, as_of: Any) -> Com
         "union select run from activity_rows where id in (select unnest($ids::bigint[])) order by 1",
         {"ids": ids, "at": ground.at},
     ).fetchall()
-    return Completeness(root.ref, [run for (run,) in runs], ground.missing(ids, root))
+    named = [run for (run,) in runs]
+    return Completeness(root.ref, named, ground.missing(ids, root), _unmatched(store, named, ground.at))
+
+
+def _unmatched(store: Store, runs: list[str], at: int) -> list[str]:
+    """Return what the newest snapshot says of messages of some runs, as far as it was so at an earlier one."""
+    rows = store._connected.execute(
+        "select message from problems where code in ('message', 'collective') and snapshot <= $at "
+        "and run in (select unnest($runs::varchar[])) order by all",
+        {"runs": runs, "at": at},
+    ).fetchall()
+    return [message for (message,) in rows]

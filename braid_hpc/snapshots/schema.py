@@ -165,6 +165,11 @@ create table channel_rows (
     sent bigint not null, received bigint not null, matched bigint not null, cancelled bigint not null,
     pending bigint not null, state varchar not null, snapshot integer not null);
 
+create table unmatched_rows (
+    run varchar not null, comm ubigint not null, source integer not null, dest integer not null, tag integer not null,
+    state varchar not null, side varchar not null, first bigint not null, last bigint not null,
+    messages bigint not null, other varchar, snapshot integer not null);
+
 create table collective_rows (
     id bigint not null, run varchar not null, comm ubigint not null, series varchar not null, start bigint not null,
     origin varchar not null, way integer not null, call varchar not null, root integer not null, size integer not null,
@@ -391,6 +396,12 @@ create view channels as
             partition by run, comm, source, dest, tag order by snapshot desc) = 1)
     where sent + received + cancelled + pending > 0;
 
+create view unmatched as
+    select * from (
+        from unmatched_rows qualify row_number() over (
+            partition by run, comm, source, dest, tag, state, side order by snapshot desc) = 1)
+    where messages > 0;
+
 create view communicators as
     from communicator_rows qualify row_number() over (partition by run, comm order by snapshot desc) = 1;
 
@@ -424,10 +435,15 @@ create view problems as
         and not exists (
         from attachment_rows a where a.writer = p.writer and a.sequence = p.sequence and a.id is not null)
     union all
-    select 'message', printf('of %d messages from rank %d to rank %d with tag %d on communicator %s, %d were received '
-            || 'and %d matched (%s)', sent, source, dest, tag, format('{:x}', comm), received, matched, state),
+    select 'message', printf('%d %s from %s to rank %d with %s on communicator %s: %s, %s', messages,
+            if(messages = 1, 'message', 'messages'), if(source < 0, 'any rank', printf('rank %d', source)), dest,
+            if(tag < 0, 'any tag', printf('tag %d', tag)), format('{:x}', comm),
+            side || if(first = last, printf(' as number %d', first), printf(' as numbers %d to %d', first, last)),
+            state || case other when 'silent' then printf(' (rank %d has told nothing of this communicator)',
+                if(side = 'sent', dest, source)) when 'open' then printf(' (the log of rank %d is not complete)',
+                if(side = 'sent', dest, source)) else '' end),
         run, null, null, null, null, snapshot
-    from channels where state <> 'matched' and source >= 0 and tag >= 0
+    from unmatched where state <> 'cancelled'
     union all
     select 'content', printf('the digest of the file was left to the merge, and it is %s: %s%s', state, uri,
             case when detail = '' then '' else ' (' || detail || ')' end),
@@ -466,6 +482,7 @@ PUBLIC_VIEWS = (
     "action_attempts",
     "messages",
     "channels",
+    "unmatched",
     "row_edges",
     "collectives",
     "communicators",

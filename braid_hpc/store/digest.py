@@ -49,6 +49,7 @@ _QUERIES = {
     "messages": "select c.uid, p.uid as parent, m.messages, m.bytes from messages m join nodes c on c.id = m.child "
     "join nodes p on p.id = m.parent",
     "channels": "select run, comm, source, dest, tag, sent, received, matched, cancelled, pending, state from channels",
+    "unmatched": "select run, comm, source, dest, tag, state, side, first, last, messages, other from unmatched",
     "row_edges": "select * exclude (snapshot) from row_edges",
     "collectives": "select n.uid, c.run, c.comm, c.call, c.root, c.size, c.number, c.ranks, c.calls from collectives c "
     "join nodes n using (id)",

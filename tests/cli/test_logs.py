@@ -14,9 +14,11 @@ import duckdb
 import pytest
 from click.testing import Result
 
+from braid_hpc.collectors.mpi.journal import CANCELLED, POSTED, RECEIVED
 from braid_hpc.log.header import pack_header, unpack_header
 from tests.jobs import Job, count, deliver
 from tests.rank_logs import overwrite, small_tails
+from tests.traffic import Ranks
 
 Braid = Callable[..., Result]
 
@@ -225,6 +227,41 @@ def test_check_says_nothing_of_references_that_a_store_may_know(cli: Braid, tmp_
     with Job(tmp_path / "logs", 1) as job:
         job[0].data("d", digest="x:0", derived_from="model:of-another-run")
     assert cli("check", tmp_path / "logs").exit_code == 0
+
+
+def test_check_and_compact_tell_of_messages_that_are_not_matched(cli: Braid, tmp_path: Path) -> None:
+    """With communicator, ranks, tag and numbers, also where one log is missing; what was cancelled is no fault."""
+    with Job(tmp_path / "logs", 3) as job:
+        ranks = Ranks(job)
+        one, two, three = ranks.journals
+        for _ in range(3):
+            one.sent(1, 5, 8, "d")
+        two.note(RECEIVED, 0, 5, two.post(), 8, "d")
+        two.note(CANCELLED, 0, 5, two.post())
+        two.sent(0, 6, 8, "d")
+        one.note(RECEIVED, 1, 6, one.post(), 9, "d")
+        one.note(POSTED, -1, 7, one.post())
+        one.sent(2, 8, 8, "d")
+        for journal in ranks.journals:
+            journal.call("barrier", -1, -1)
+        three.call("barrier", -1, -1)
+    shutil.rmtree(job.folder(2))
+    done = cli("check", tmp_path / "logs")
+    assert done.exit_code == 1
+    about = "on communicator 7"
+    assert (
+        f"message: 2 messages from rank 0 to rank 1 with tag 5 {about}: sent as numbers 1 to 2, unmatched"
+        in done.stderr
+    )
+    assert f"message: 1 message from rank 1 to rank 0 with tag 6 {about}: sent as number 0, broken" in done.stderr
+    assert (
+        f"message: 1 message from any rank to rank 0 with tag 7 {about}: posted as number 1, unresolved" in done.stderr
+    )
+    assert "(rank 2 has told nothing of this communicator)" in done.stderr
+    assert f"cancelled: 1 receives from rank 0 to rank 1 with tag 5 {about}" in done.stderr
+    assert f"collective: of 1 collective calls {about}, 0 were made by all of its 3 ranks" in done.stderr
+    merged = cli("compact", tmp_path / "logs", "--store", tmp_path / "prov.duckdb")
+    assert "messages of 5 channels and communicators are not all matched: braid sql" in merged.stderr
 
 
 def test_check_of_nothing(cli: Braid, tmp_path: Path) -> None:

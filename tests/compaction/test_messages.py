@@ -135,10 +135,17 @@ def test_nothing_is_matched_by_guessing(tmp_path: Path) -> None:
             (3, 3, 3, 1, "ambiguous"),
             *((comm, 2, 2, 1, "unmatched") for comm in (4, 5, 6)),
         ]
-        (message,) = rows(store, "select message from problems where message like '%broken%'")
-        assert message == (
-            "of 4 messages from rank 0 to rank 1 with tag 0 on communicator 1, 4 were received and 2 matched (broken)",
-        )
+        told = "2 messages from rank 0 to rank 1 with tag 0 on communicator 1:"
+        assert rows(store, "select message from problems where message like '%broken%' order by 1") == [
+            (f"{told} received as numbers 2 to 3, broken",),
+            (f"{told} sent as numbers 2 to 3, broken",),
+        ]
+        assert rows(store, "select comm, first, last, side, messages from unmatched where state = 'cancelled'") == [
+            (2, 1, 1, "sent", 1)
+        ]
+        assert rows(
+            store, "select comm, source, tag, side, messages from unmatched where state = 'unresolved' order by 1"
+        ) == [(comm, -1, 0, "posted", 1) for comm in (4, 5, 6)]
 
 
 def test_messages_of_a_missing_log_are_unmatched(tmp_path: Path) -> None:
@@ -148,7 +155,12 @@ def test_messages_of_a_missing_log_are_unmatched(tmp_path: Path) -> None:
         deliver(job.folder(rank), tmp_path / f"only-{rank}")
         with made(tmp_path / f"only-{rank}", tmp_path / f"{rank}.duckdb") as store:
             assert states(store) == [expected]
-            assert rows(store, "select count(*) from problems where code = 'message'") == [(1,)]
+            said = f"{'received' if rank else 'sent'} as number 0, unmatched"
+            (message,) = rows(store, "select message from problems where code = 'message'")
+            assert message == (
+                f"1 message from rank 0 to rank 1 with tag 0 on communicator 7: {said} "
+                f"(rank {1 - rank} has told nothing of this communicator)",
+            )
 
 
 def test_a_receive_that_was_completed_unseen_is_matched_when_its_log_is_complete(tmp_path: Path) -> None:
