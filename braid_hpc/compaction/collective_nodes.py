@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from braid_hpc.compaction.collective_calls import follow_calls
+from braid_hpc.compaction.direct_calls import find_transfers
 from braid_hpc.compaction.rows import BIGINT, INTEGER, TEXT
 from braid_hpc.compaction.write import Writer
 from braid_hpc.vocabulary.codes import COLLECTIVE_KIND
@@ -94,17 +95,6 @@ create or replace temp table mpi_node_edges as
     select activity, id, taken, taken_bytes, writer, sequence, time from ends where taken > 0
 """
 
-# What goes from rank to rank: of prefix sums only from each to the next one. What ranks before that gave came with it,
-# because these calls are followed as far as they were made by all of them.
-_TRANSFERS = """
-create or replace temp table mpi_transfers as
-    select r.writer as receiver, t.activity as received_in, s.writer as sender, g.activity as sent_in, g.bytes
-    from mpi_shared t join mpi_call_sides r on r.side = t.side
-    join mpi_call_sides s on s.world = r.world and s.rank = r.rank - 1
-    join mpi_shared g on g.side = s.side and (g.series, g.place, g.history) = (t.series, t.place, t.history)
-    where t.call in ('scan', 'exscan')
-"""
-
 # How far the calls of each communicator are understood, where that has changed.
 _COMMUNICATORS = """
 insert into communicator_rows
@@ -156,7 +146,7 @@ def find_collectives(out: Writer, runs: list[str]) -> None:
     _make_nodes(out)
     connection.execute(_DECLARED, {"snapshot": out.snapshot})
     connection.execute(_NODE_EDGES)
-    connection.execute(_TRANSFERS)
+    find_transfers(connection, runs)
     connection.execute(_COMMUNICATORS.format(place=place), {"snapshot": out.snapshot})
     for table in ("call_sides", "called", "shared", "taking_part"):
         connection.execute(f"drop table mpi_{table}")

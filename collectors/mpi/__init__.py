@@ -25,16 +25,17 @@ def traced(comm: Any, run: Run | None = None) -> Any:
 
     Parameters
     ----------
-    comm : mpi4py.MPI.Intracomm
-        Also one with a topology.
+    comm : mpi4py.MPI.Comm or mpi4py.MPI.Win
+        Also one with a topology, one between two groups, and a window of one-sided communication.
     run : Run, optional
         Where it is recorded; the current run if none is given.
 
     Returns
     -------
-    mpi4py.MPI.Intracomm
-        Of a subclass of the type of `comm`, with a method ``sending``; `comm` itself if nothing is recorded (outside
-        of a run, or under ``BRAID_DISABLE=1``), or if it is no intracommunicator, or is traced already.
+    mpi4py.MPI.Comm or mpi4py.MPI.Win
+        Of a subclass of the type of `comm`, a communicator with a method ``sending``; `comm` itself if nothing is
+        recorded (outside of a run, or under ``BRAID_DISABLE=1``), or if it has processes of another world, or is
+        traced already.
 
     See Also
     --------

@@ -11,15 +11,18 @@ from braid_hpc.run.activities import current_activity
 from braid_hpc.run.handles import record_of
 
 __all__ = [
+    "ACTS",
     "CALLS",
     "CANCELLED",
     "CANCELLING",
     "FAILED",
     "MESSAGES",
+    "NEIGHBOURS",
     "POSTED",
     "RECEIVED",
     "SENT",
     "UNSENT",
+    "InterJournal",
     "Journal",
     "describe",
     "identify",
@@ -60,6 +63,23 @@ CALLS = (
         "call": "text",
         "root": "int32",
         "bytes": "int64",
+        "thread": "uint32",
+        "activity": "int64",
+    },
+)
+
+#: Name and columns of the stream of who is next to whom, for calls among neighbours.
+NEIGHBOURS = ("mpi_neighbours", {"comm": "uint64", "rank": "int32", "source": "int32"})
+#: Name and columns of the stream of one-sided communication.
+ACTS = (
+    "mpi_onesided",
+    {
+        "comm": "uint64",
+        "rank": "int32",
+        "what": "text",
+        "target": "int32",
+        "bytes": "int64",
+        "epoch": "int64",
         "thread": "uint32",
         "activity": "int64",
     },
@@ -172,25 +192,35 @@ class Journal:
         Its id.
     rank, size : int
         This rank in it, and how many it has.
+    first : int
+        Of an intercommunicator, how many ranks its first group has; 0 else.
+    met : bool
+        Whether it was written down who is next to this rank.
     record : str
         Token of the record that messages carry now; empty if there is none.
 
     Parameters
     ----------
     streams : sequence of Stream
-        Of messages and of collective calls.
+        Of messages, of collective calls, of neighbours and of one-sided communication; the last two may be left out
+        where there are none.
     comm : int
         Id of the communicator.
     place : (int, int)
         Rank and size.
     """
 
-    __slots__ = ("_calls", "_children", "_posted", "_rows", "_sent", "comm", "rank", "record", "size", "streams")
+    __slots__ = (
+        *("_calls", "_children", "_posted", "_rows", "_sent"),
+        *("comm", "first", "met", "rank", "record", "size", "streams"),
+    )
 
     def __init__(self, streams: Sequence[Any], comm: int, place: tuple[int, int]) -> None:
         self.streams = streams
         self.comm = comm
         self.rank, self.size = place
+        self.first = 0
+        self.met = False
         self.record = ""
         self._rows = streams[0].append
         self._sent: dict[tuple[int, int], int] = {}
@@ -254,7 +284,7 @@ class Journal:
         thread = get_ident() & 0xFFFFFFFF
         self._rows(self.comm, self.rank, what, peer, tag, number, size, kind, thread, activity, record)
 
-    def call(self, name: str, root: int, size: int) -> None:
+    def call(self, name: str, root: int, size: int) -> int:
         """Write down a collective call.
 
         Parameters
@@ -265,13 +295,66 @@ class Journal:
             Its root; -1 if it has none.
         size : int
             Bytes that this rank gives; -1 if that is not known.
+
+        Returns
+        -------
+        int
+            Its number on the communicator.
         """
         number = self._calls
         self._calls = number + 1
+        self.begin(name, number, -1, root, size)
+        return number
+
+    def begin(self, name: str, number: int, repeat: int, root: int, size: int) -> None:
+        """Write down a collective call whose number is known.
+
+        Parameters
+        ----------
+        name, root, size
+            As for :meth:`call`.
+        number : int
+            Its number, or that of the call that made the persistent one that is started.
+        repeat : int
+            Which start of that it is; -1 for any other call.
+        """
         inside = current_activity()
         activity = inside.sequence if inside is not None else -1
         thread = get_ident() & 0xFFFFFFFF
-        self.streams[1].append(self.comm, self.rank, self.size, 0, number, -1, name, root, size, thread, activity)
+        row = (self.comm, self.rank, self.size, self.first, number, repeat, name, root, size, thread, activity)
+        self.streams[1].append(*row)
+
+    def meet(self, sources: Sequence[int]) -> None:
+        """Write down from whom calls among neighbours bring something.
+
+        Parameters
+        ----------
+        sources : sequence of int
+            Ranks; where there is none, ``PROC_NULL``.
+        """
+        self.met = True
+        for source in sorted(set(sources)):
+            if source >= 0:
+                self.streams[2].append(self.comm, self.rank, source)
+
+    def act(self, what: str, target: int, size: int, epoch: int) -> None:
+        """Write down one-sided communication.
+
+        Parameters
+        ----------
+        what : str
+            ``put``, ``get``, ...
+        target : int
+            The rank whose memory it is.
+        size : int
+            Bytes of the buffer here; -1 if that is not known.
+        epoch : int
+            How many fences there were before; -1 if it is not between fences.
+        """
+        inside = current_activity()
+        activity = inside.sequence if inside is not None else -1
+        thread = get_ident() & 0xFFFFFFFF
+        self.streams[3].append(self.comm, self.rank, what, target, size, epoch, thread, activity)
 
     def child(self, kind: Any, group: tuple[int, ...]) -> int:
         """Return the id of a communicator that was made from this one.
@@ -308,3 +391,46 @@ class Journal:
         before, handle = self.record, record_of(record)
         self.record = handle.token if handle else ""
         return before
+
+
+class InterJournal(Journal):
+    """The counters of an intercommunicator on this rank.
+
+    The ranks of both groups are counted together, those of the first group first: of the one that has the process
+    with the lowest rank in the world. So channels and calls of both groups are told apart without more columns.
+
+    Parameters
+    ----------
+    streams, comm
+        As of :class:`Journal`.
+    place : (int, int)
+        Rank in the own group, and size of that.
+    others : int
+        Size of the other group.
+    is_first : bool
+        Whether the own group is the first one.
+    root : int
+        What a root calls itself.
+    """
+
+    __slots__ = ("_root", "_shift")
+
+    def __init__(
+        self, streams: Sequence[Any], comm: int, place: tuple[int, int], others: int, *, is_first: bool, root: int
+    ) -> None:
+        rank, size = place
+        super().__init__(streams, comm, (rank if is_first else others + rank, size + others))
+        self.first = size if is_first else others
+        self._shift = size if is_first else 0
+        self._root = root
+
+    def note(
+        self, what: int, peer: int, tag: int, number: int, size: int = -1, kind: str = "", record: str = ""
+    ) -> None:
+        """Write down what became of a message; the peer is one of the other group."""
+        super().note(what, peer + self._shift if peer >= 0 else -1, tag, number, size, kind, record)
+
+    def begin(self, name: str, number: int, repeat: int, root: int, size: int) -> None:
+        """Write down a collective call; its root is one of the other group, or this rank, or not known to it."""
+        root = self.rank if root == self._root else root + self._shift if root >= 0 else -1
+        super().begin(name, number, repeat, root, size)

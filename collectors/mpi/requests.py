@@ -16,7 +16,7 @@ from braid_hpc.collectors.mpi.journal import (
     type_of,
 )
 
-__all__ = ["Message", "Prequest", "Receiving", "Request", "Sending", "received", "repeated", "watched"]
+__all__ = ["Message", "Prequest", "Receiving", "Repeating", "Request", "Sending", "received", "repeated", "watched"]
 
 MPI: Any = import_module("mpi4py.MPI")
 _ANY_SOURCE, _ANY_TAG, _BYTE = MPI.ANY_SOURCE, MPI.ANY_TAG, MPI.BYTE
@@ -120,7 +120,42 @@ class Sending:
         """Nothing is to be said of a send that is complete."""
 
 
-Pending: TypeAlias = "Sending | Receiving"
+class Repeating:
+    """A collective call that is done each time its request is started.
+
+    Parameters
+    ----------
+    journal : Journal
+        Of its communicator.
+    call : str
+        What it is.
+    number : int
+        That of the call which made it.
+    root, size : int
+        As for :meth:`Journal.call`.
+    """
+
+    __slots__ = ("_about", "_call", "_journal", "_number", "_starts")
+
+    def __init__(self, journal: Journal, call: str, number: int, root: int, size: int) -> None:
+        self._journal, self._call, self._number = journal, call, number
+        self._about = root, size
+        self._starts = 0
+
+    def begin(self) -> None:
+        """Write down that it is started."""
+        repeat = self._starts
+        self._starts = repeat + 1
+        self._journal.begin(self._call, self._number, repeat, *self._about)
+
+    def cancel(self) -> None:
+        """No collective call can be cancelled: MPI says so."""
+
+    def end(self, status: Any) -> None:
+        """Nothing is to be said of its end."""
+
+
+Pending: TypeAlias = "Sending | Receiving | Repeating"
 
 
 class _Watched:
@@ -368,7 +403,7 @@ def repeated(request: Any, each: Pending | None) -> Prequest:
     ----------
     request : mpi4py.MPI.Prequest
         What mpi4py made.
-    each : Sending, Receiving or None
+    each : Sending, Receiving, Repeating or None
         What it is for.
 
     Returns

@@ -164,6 +164,94 @@ with braid.job("eight", log_dir="logs") as run:
 """
 
 
+#: Every kind of collective call, an intercommunicator and a window; what comes says which activity it is from.
+GROUPS = """
+import json
+import numpy as np
+from mpi4py import MPI
+import braid_hpc as braid
+from braid_hpc.collectors.mpi import traced
+
+seen = []
+with braid.job("groups", log_dir="logs") as run:
+    world = traced(MPI.COMM_WORLD)
+    rank, size = world.rank, world.size
+
+    def step(name, call):
+        with run.activity(f"{name}-{rank}") as inside:
+            seen.extend((inside.name, f"{name}-{one}") for one in call() if one is not None and one != rank)
+
+    room, mine = np.full(size, -1), np.array([rank])
+    step("allgather", lambda: world.allgather(rank))
+    step("Allgather", lambda: world.Allgather(mine, room) or room.tolist())
+    step("alltoall", lambda: world.alltoall([rank] * size))
+    step("Ialltoall", lambda: world.Ialltoall(np.full(size, rank), room).Wait() and room.tolist())
+    step("allreduce", lambda: world.allreduce([rank]))
+    step("reduce_scatter", lambda: (
+        world.Reduce_scatter_block(np.full(size, 1 << rank), total := np.zeros(1, int)),
+        [one for one in range(size) if int(total[0]) >> one & 1])[1])
+    step("scan", lambda: world.scan([rank]))
+    step("exscan", lambda: world.exscan([rank]) or [])
+    step("bcast", lambda: [world.bcast(rank, root=2)])
+    step("gather", lambda: world.gather(rank, root=1) or [])
+    step("scatter", lambda: [world.scatter([rank] * size, root=3)])
+    step("reduce", lambda: world.reduce([rank], root=0) or [])
+    step("barrier", lambda: world.Barrier() or range(size))
+    repeated = world.Allgather_init(mine, room)
+    for turn in range(2):
+        room[:] = -1
+        step(f"repeated-{turn}", lambda: repeated.Start() or repeated.Wait() and room.tolist())
+    repeated.Free()
+    grid = world.Create_cart([size], [False])
+    step("neighbours", lambda: grid.neighbor_allgather(rank))
+    ring = world.Create_dist_graph_adjacent([(rank - 1) % size], [(rank + 1) % size])
+    got = np.full(1, -1)
+    step("ring", lambda: ring.Neighbor_allgather(mine, got) or got.tolist())
+
+    low = rank < 3
+    group = world.Split(0 if low else 1, rank)
+    inter = group.Create_intercomm(0, world, 3 if low else 0, 9)
+    other = inter.remote_size
+    step("inter-send", lambda: (
+        [inter.isend(rank, dest) for dest in range(other)],
+        [inter.recv(source=source) for source in range(other)])[1])
+    step("inter-any", lambda: (
+        [inter.isend(rank, dest, 4) for dest in range(other)], [inter.recv(tag=4) for _ in range(other)])[1])
+    step("inter-allgather", lambda: inter.allgather(rank))
+    root = (MPI.ROOT if inter.rank == 1 else MPI.PROC_NULL) if low else 1
+    step("inter-bcast", lambda: [inter.bcast(rank if root == MPI.ROOT else None, root)])
+    inter.Barrier()
+    second = inter.Dup()
+    step("inter-dup", lambda: second.allgather(rank))
+    merged = inter.Merge(high=not low)
+    step("merged", lambda: merged.allgather(rank))
+
+    memory = np.full(size, -1)
+    window = traced(MPI.Win.Create(memory, 8, comm=MPI.COMM_WORLD))
+    window.Fence()
+    with run.activity(f"put-{rank}"):
+        window.Put(mine, (rank + 1) % size, rank)
+    with run.activity(f"closed-{rank}"):
+        window.Fence()
+    seen += [(f"closed-{rank}", f"put-{one}") for one in memory.tolist() if one >= 0]
+    with run.activity(f"exposed-{rank}"):
+        memory[:] = rank
+        window.Fence()
+    got = np.full(1, -1)
+    window.Get(got, (rank + 2) % size, 0)
+    with run.activity(f"read-{rank}"):
+        window.Fence()
+    seen += [(f"read-{rank}", f"exposed-{one}") for one in got.tolist()]
+    window.Lock((rank + 1) % size)
+    with run.activity(f"locked-{rank}"):
+        window.Put(mine, (rank + 1) % size, 0)
+    window.Unlock((rank + 1) % size)
+    window.Fence()
+    window.Free()
+    print(f" {json.dumps(seen)} ", flush=True)
+"""
+
+
 def printed(run: RankRun) -> list[Any]:
     """What the ranks printed; lines of several may be joined."""
     decoder, text, found = json.JSONDecoder(), run.stdout, []
@@ -205,6 +293,46 @@ def test_a_halo_exchange_and_a_farm_on_eight_ranks(run_ranks: RunRanks, tmp_path
         assert edges_of(store, "used") == {(f"activity:work-{rank}-0@1", "data:first-task@1") for rank in range(1, 8)}
         results = {node.ref for node in store.impact("data:first-task").nodes if node.ref.startswith("data:result-")}
         assert results == {f"data:result-{task}@1" for task in range(7)}
+
+
+def told(store: Any) -> set[tuple[str, str]]:
+    """Which activity was informed by which other one, through at most one collective call or any number of ranks."""
+    edges = edges_of(store, str(Relation.INFORMED))
+    whole = {edge for edge in edges if "collective:" not in edge[0] + edge[1]}
+    nodes: dict[str, list[str]] = {}
+    for child, parent in edges:
+        if child.startswith("collective:"):
+            nodes.setdefault(child, []).append(parent)
+    whole |= {(child, giver) for child, parent in edges for giver in nodes.get(parent, []) if giver != child}
+    for call in ("scan", "exscan"):
+        ranks = sorted(child for child, _ in whole if child.startswith(f"activity:{call}-"))
+        for child in ranks:
+            whole |= {(child, before) for link, before in list(whole) if (child, link) in whole}
+    return whole
+
+
+@pytest.mark.mpi_matrix
+def test_collective_calls_of_all_kinds_on_eight_ranks(run_ranks: RunRanks, tmp_path: Path) -> None:
+    """With an intercommunicator and a window: the edges are those that the payload tells of, no more and no less."""
+    done = run_ranks(8, GROUPS, cwd=tmp_path, timeout=110)
+    truth = {(f"activity:{child}@1", f"activity:{parent}@1") for child, parent in printed(done)}
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        found = told(store)
+        # What a rank makes of its own is no message: the root of a broadcast has what it gave.
+        assert (truth - found, found - truth) == (set(), set())
+        assert rows(store, "select distinct state from channels") == [("matched",)]
+        assert rows(store, "select distinct state from communicators") == [("matched",)]
+        assert rows(store, "select count(*) from problems") == [(0,)]
+        # One node, and two on an intercommunicator, with an edge to and from each at most.
+        sizes = rows(
+            store,
+            "select c.size, count(*) from collectives c join edges e on c.id in (e.child, e.parent) group by c.id, 1",
+        )
+        assert all(edges <= 2 * size for size, edges in sizes)
+        acts = rows(
+            store, "select what, count(*), count(*) filter (where epoch < 0) from stream.mpi_onesided group by 1"
+        )
+        assert sorted(acts) == [("get", 8, 0), ("put", 16, 8)]
 
 
 def test_with_recording_off_the_communicator_is_the_one_that_was_given(monkeypatch: pytest.MonkeyPatch) -> None:

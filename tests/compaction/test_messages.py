@@ -7,16 +7,19 @@ from threading import Thread
 from typing import Any
 
 from braid_hpc.collectors.mpi.journal import (
+    ACTS,
     CALLS,
     CANCELLING,
     FAILED,
     MESSAGES,
+    NEIGHBOURS,
     POSTED,
     RECEIVED,
     UNSENT,
 )
 from braid_hpc.compaction.collective_calls import CALL_COLUMNS, CALL_STREAM
 from braid_hpc.compaction.compact import compact
+from braid_hpc.compaction.direct_calls import ACT_COLUMNS, ACT_STREAM, NEIGHBOUR_COLUMNS, NEIGHBOUR_STREAM
 from braid_hpc.compaction.messages import COLUMNS, STREAM
 from tests.jobs import Job, deliver, digests, edges_of, made, rows
 from tests.traffic import ANY, Ranks, informed
@@ -29,6 +32,8 @@ def states(store: Any) -> list[tuple[Any, ...]]:
 def test_columns_are_those_of_the_collector() -> None:
     assert (STREAM, dict(COLUMNS)) == MESSAGES
     assert (CALL_STREAM, dict(CALL_COLUMNS)) == CALLS
+    assert (NEIGHBOUR_STREAM, dict(NEIGHBOUR_COLUMNS)) == NEIGHBOURS
+    assert (ACT_STREAM, dict(ACT_COLUMNS)) == ACTS
 
 
 def test_messages_between_two_activities_are_one_edge_with_a_count(tmp_path: Path) -> None:
