@@ -58,16 +58,19 @@ create or replace temp table mpi_taking_part as
     from parts group by run, comm, series, start, origin, way, writer, activity
 """
 
+_PARTS = """
+create or replace temp table mpi_parts as
+    select t.*, a.id as activity_id, a.begin_time as time
+    from mpi_taking_part t join activity_rows a on a.writer = t.writer and a.sequence = t.activity
+"""
+
 # One rank alone says nothing of others. Numbers are given in the order in which they were made.
 _NEW = """
 create or replace temp table mpi_new_nodes as
-    with known as (
-        select t.*, a.begin_time from mpi_taking_part t
-        join activity_rows a on a.writer = t.writer and a.sequence = t.activity),
-    nodes as (
+    with nodes as (
         select run, comm, series, start, origin, way, any_value(call) as call, max(root) as root,
-            any_value(size) as size, min(number) as number, min(begin_time) as time
-        from known group by all having count(distinct writer) > 1)
+            any_value(size) as size, min(number) as number, min(time) as time
+        from mpi_parts group by all having count(distinct writer) > 1)
     select * exclude (time), row_number() over (order by time, run, comm, number, series, start, origin, way) as place
     from nodes n anti join collective_rows c using (run, comm, series, start, origin, way)
 """
@@ -75,20 +78,19 @@ create or replace temp table mpi_new_nodes as
 # The ranks that took part declare it, so to speak: at the place of their activity, below what any log can have.
 _DECLARED = """
 insert into occurrences by name
-    select distinct t.writer, -1 - t.activity as sequence, c.id, c.run, v.step, 0 as state, a.begin_time as time,
+    select distinct t.writer, -1 - t.activity as sequence, c.id, c.run, v.step, 0 as state, t.time,
         $snapshot as snapshot
-    from mpi_taking_part t join collective_rows c using (run, comm, series, start, origin, way)
-    join version_rows v on v.id = c.id join activity_rows a on a.writer = t.writer and a.sequence = t.activity
+    from mpi_parts t join collective_rows c using (run, comm, series, start, origin, way)
+    join version_rows v on v.id = c.id
     where not exists (from occurrences o where o.id = c.id and o.writer = t.writer and o.sequence = -1 - t.activity)
 """
 
 _NODE_EDGES = """
 create or replace temp table mpi_node_edges as
     with ends as (
-        select c.id, a.id as activity, t.given, t.taken, t.given_bytes, t.taken_bytes, a.writer, a.sequence,
-            a.begin_time as time
-        from mpi_taking_part t join collective_rows c using (run, comm, series, start, origin, way)
-        join activity_rows a on a.writer = t.writer and a.sequence = t.activity)
+        select c.id, t.activity_id as activity, t.given, t.taken, t.given_bytes, t.taken_bytes, t.writer,
+            t.activity as sequence, t.time
+        from mpi_parts t join collective_rows c using (run, comm, series, start, origin, way))
     select id as child, activity as parent, given as messages, given_bytes as bytes, writer, sequence, time
     from ends where given > 0
     union all
@@ -143,12 +145,13 @@ def find_collectives(out: Writer, runs: list[str]) -> None:
     connection = out.connection
     place = follow_calls(connection, runs)
     connection.execute(_TAKING_PART)
+    connection.execute(_PARTS)
     _make_nodes(out)
     connection.execute(_DECLARED, {"snapshot": out.snapshot})
     connection.execute(_NODE_EDGES)
     find_transfers(connection, runs)
     connection.execute(_COMMUNICATORS.format(place=place), {"snapshot": out.snapshot})
-    for table in ("call_sides", "called", "shared", "taking_part"):
+    for table in ("call_sides", "called", "shared", "taking_part", "parts"):
         connection.execute(f"drop table mpi_{table}")
 
 

@@ -128,20 +128,34 @@ create or replace temp table mpi_pairs as
 
 _MATCHED = "mpi_pairs where reached and equal_so_far and one_thread_so_far"
 
-# One edge between two nodes, however many messages: what it says follows from the two, and not from the merge.
-_INFORMED = f"""
+# Who received how much from whom, counted before anything is looked up.
+_COUNTED = f"""
+create or replace temp table mpi_counted as
+    with counted as (
+        select receiver, received_in, sender, sent_in, count(*) as messages,
+            coalesce(sum(bytes) filter (where bytes > 0), 0) as bytes
+        from {_MATCHED} and received_in >= 0 and sent_in >= 0 group by receiver, received_in, sender, sent_in)
+    select r.writer as receiver, received_in, s.writer as sender, sent_in, messages, bytes
+    from counted join mpi_sides r on r.side = receiver join mpi_sides s on s.side = sender
+    union all
+    select receiver, received_in, sender, sent_in, count(*), coalesce(sum(bytes) filter (where bytes > 0), 0)
+    from mpi_transfers group by receiver, received_in, sender, sent_in
+"""
+
+# One edge between two nodes, however many messages: what it says follows from the two, and not from the merge. In two
+# steps, because the planner would rather put all activities beside all others first.
+_RECEIVERS = """
+create or replace temp table mpi_receivers as
+    select m.* exclude (receiver, received_in), c.id as child, c.writer, c.sequence, c.begin_time
+    from mpi_counted m join activity_rows c on c.writer = m.receiver and c.sequence = m.received_in
+"""
+_INFORMED = """
 create or replace temp table mpi_informed as
-    select c.id as child, p.id as parent, count(*) as messages,
-        coalesce(sum(m.bytes) filter (where m.bytes > 0), 0) as bytes,
-        any_value(c.writer) as writer, any_value(c.sequence) as sequence,
-        any_value(greatest(c.begin_time, p.begin_time)) as time
-    from (
-        select r.writer as receiver, received_in, s.writer as sender, sent_in, bytes
-        from (from {_MATCHED}) join mpi_sides r on r.side = receiver join mpi_sides s on s.side = sender
-        union all from mpi_transfers) m
-    join activity_rows c on c.writer = m.receiver and c.sequence = m.received_in
-    join activity_rows p on p.writer = m.sender and p.sequence = m.sent_in
-    where c.id <> p.id group by c.id, p.id
+    select child, p.id as parent, sum(messages)::bigint as messages, sum(bytes)::hugeint as bytes,
+        any_value(m.writer) as writer, any_value(m.sequence) as sequence,
+        any_value(greatest(m.begin_time, p.begin_time)) as time
+    from mpi_receivers m join activity_rows p on p.writer = m.sender and p.sequence = m.sent_in
+    where child <> p.id group by child, p.id
     union all from mpi_node_edges
 """
 
@@ -249,13 +263,25 @@ def match_messages(out: Writer, runs: list[str]) -> None:
     for query in (_RECEIVES, "drop table mpi_stated", _TOGETHER, _PAIRS):
         connection.execute(query)
     find_collectives(out, runs)
-    connection.execute(_INFORMED)
+    for query in (_COUNTED, _RECEIVERS, _INFORMED):
+        connection.execute(query)
     for query in (_EDGES, _CARRIED):
         out.counts["edge_rows"] += _changed(connection.execute(query, {"snapshot": out.snapshot}))
     for query in (_COUNTS, _CHANNELS):
         connection.execute(query, {"snapshot": out.snapshot})
     out.counts["unmatched"] += list_unmatched(connection, out.snapshot, runs)
-    for table in ("sides", "halves", "receives", "together", "pairs", "transfers", "node_edges", "informed"):
+    for table in (
+        "sides",
+        "halves",
+        "receives",
+        "together",
+        "pairs",
+        "transfers",
+        "node_edges",
+        "counted",
+        "receivers",
+        "informed",
+    ):
         connection.execute(f"drop table mpi_{table}")
 
 
