@@ -6,7 +6,8 @@ import functools
 from importlib import import_module
 from typing import Any
 
-from braid_hpc.collectors.mpi.journal import Journal, size_of
+from braid_hpc.collectors.mpi.buffers import size_of
+from braid_hpc.collectors.mpi.journal import Journal
 from braid_hpc.collectors.mpi.requests import Repeating, repeated
 
 __all__ = ["ROOTED", "Collectives", "Neighbours"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from braid_hpc.collectors.mpi.between import InterJournal
 from braid_hpc.collectors.mpi.collectives import Collectives, Neighbours
-from braid_hpc.collectors.mpi.journal import ACTS, CALLS, MESSAGES, NEIGHBOURS, InterJournal, Journal, identify
+from braid_hpc.collectors.mpi.journal import ACTS, CALLS, MESSAGES, NEIGHBOURS, Journal, identify
 from braid_hpc.collectors.mpi.messages import Messages
 from braid_hpc.collectors.mpi.windows import Window
 from braid_hpc.run.null import NullRun
@@ -214,8 +215,8 @@ def trace(comm: Any, run: Any) -> Any:
         window = Window(comm)
         window._journal = Journal(streams, _counted("window", group), (group.index(_my_rank()), len(group)))
         return window
-    known = identify("traced", 0, group) if is_world else _counted("traced", group)
-    journal = Journal(streams, known, (comm.Get_rank(), comm.Get_size()))
+    named = identify("traced", 0, group) if is_world else _counted("traced", group)
+    journal = Journal(streams, named, (comm.Get_rank(), comm.Get_size()))
     if is_world:
         _WORLD[run.writer] = journal
     return _wrap(comm, journal)

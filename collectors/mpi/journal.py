@@ -22,12 +22,8 @@ __all__ = [
     "RECEIVED",
     "SENT",
     "UNSENT",
-    "InterJournal",
     "Journal",
-    "describe",
     "identify",
-    "size_of",
-    "type_of",
 ]
 
 #: What a row of the stream ``mpi_messages`` says. The numbers are in the logs: they never change their meaning.
@@ -102,87 +98,6 @@ def identify(*parts: Any) -> int:
     return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
 
 
-def describe(buffer: Any) -> tuple[int, str]:
-    """Return size and type of a buffer given to MPI.
-
-    Parameters
-    ----------
-    buffer : object
-        As for :func:`size_of`.
-
-    Returns
-    -------
-    size : int
-        As from :func:`size_of`.
-    kind : str
-        As from :func:`type_of`.
-    """
-    try:
-        return buffer.nbytes, buffer.dtype.char
-    except AttributeError:
-        # No array of NumPy's.
-        return size_of(buffer), type_of(buffer)
-
-
-def size_of(buffer: Any) -> int:
-    """Return how many bytes a buffer given to MPI has, as far as that can be told.
-
-    Parameters
-    ----------
-    buffer : object
-        A buffer, or a list of buffer, count and datatype as mpi4py takes it.
-
-    Returns
-    -------
-    int
-        Bytes; -1 if that cannot be told.
-    """
-    try:
-        if buffer.__class__ is bytes or buffer.__class__ is bytearray:
-            return len(buffer)
-        if hasattr(buffer, "nbytes"):
-            return int(buffer.nbytes)
-        if not isinstance(buffer, (list, tuple)):
-            return memoryview(buffer).nbytes
-        parts = list(buffer)
-        # mpi4py takes buffer, count, displacement and datatype, of which those in the middle may be left out.
-        kind = parts.pop() if len(parts) > 1 and hasattr(parts[-1], "Get_size") else None
-        count = parts[1] if len(parts) > 1 else None
-        if isinstance(count, int) and kind is not None:
-            return count * int(kind.Get_size())
-        # Without a count all of it is meant; with a type that has gaps, or one said by its letter, who knows.
-        if len(parts) == 1 and (kind is None or kind.Get_size() == kind.Get_extent()[1]):
-            return size_of(parts[0])
-    except (TypeError, ValueError, AttributeError, BufferError):
-        # Whatever it is, MPI is given it as it is, and says what is wrong with it.
-        return -1
-    return -1
-
-
-def type_of(buffer: Any) -> str:
-    """Return what a message consists of.
-
-    Parameters
-    ----------
-    buffer : object
-        As for :func:`size_of`.
-
-    Returns
-    -------
-    str
-        A letter of NumPy's, or the name of an MPI datatype; empty if it cannot be told.
-    """
-    kind = getattr(buffer, "dtype", None)
-    if kind is not None:
-        return str(getattr(kind, "char", kind))
-    if isinstance(buffer, (list, tuple)) and buffer:
-        last = buffer[-1]
-        if isinstance(last, str):
-            return last
-        return str(last.Get_name()) if hasattr(last, "Get_name") else type_of(buffer[0])
-    return "B" if isinstance(buffer, (bytes, bytearray)) else ""
-
-
 class Journal:
     """The counters of a communicator on this rank, and where its rows go.
 
@@ -211,7 +126,7 @@ class Journal:
     """
 
     __slots__ = (
-        *("_calls", "_children", "_posted", "_rows", "_sent"),
+        *("_calls", "_children", "_enter", "_posted", "_rows", "_sent"),
         *("comm", "first", "met", "rank", "record", "size", "streams"),
     )
 
@@ -223,6 +138,7 @@ class Journal:
         self.met = False
         self.record = ""
         self._rows = streams[0].append
+        self._enter = streams[1].append
         self._sent: dict[tuple[int, int], int] = {}
         self._posted = 0
         self._calls = 0
@@ -303,7 +219,11 @@ class Journal:
         """
         number = self._calls
         self._calls = number + 1
-        self.begin(name, number, -1, root, size)
+        # As `begin` does it, whose call would cost a tenth more.
+        inside = current_activity()
+        activity = inside.sequence if inside is not None else -1
+        thread = get_ident() & 0xFFFFFFFF
+        self._enter(self.comm, self.rank, self.size, self.first, number, -1, name, root, size, thread, activity)
         return number
 
     def begin(self, name: str, number: int, repeat: int, root: int, size: int) -> None:
@@ -321,8 +241,7 @@ class Journal:
         inside = current_activity()
         activity = inside.sequence if inside is not None else -1
         thread = get_ident() & 0xFFFFFFFF
-        row = (self.comm, self.rank, self.size, self.first, number, repeat, name, root, size, thread, activity)
-        self.streams[1].append(*row)
+        self._enter(self.comm, self.rank, self.size, self.first, number, repeat, name, root, size, thread, activity)
 
     def meet(self, sources: Sequence[int]) -> None:
         """Write down from whom calls among neighbours bring something.
@@ -356,15 +275,15 @@ class Journal:
         thread = get_ident() & 0xFFFFFFFF
         self.streams[3].append(self.comm, self.rank, what, target, size, epoch, thread, activity)
 
-    def child(self, kind: Any, group: tuple[int, ...]) -> int:
+    def child(self, kind: Any, group: tuple[Any, ...]) -> int:
         """Return the id of a communicator that was made from this one.
 
         Parameters
         ----------
         kind : object
             What made it, with all that its ranks agree on.
-        group : tuple of int
-            Its ranks in the world.
+        group : tuple
+            Its ranks in the world; of an intercommunicator those of both groups.
 
         Returns
         -------
@@ -391,46 +310,3 @@ class Journal:
         before, handle = self.record, record_of(record)
         self.record = handle.token if handle else ""
         return before
-
-
-class InterJournal(Journal):
-    """The counters of an intercommunicator on this rank.
-
-    The ranks of both groups are counted together, those of the first group first: of the one that has the process
-    with the lowest rank in the world. So channels and calls of both groups are told apart without more columns.
-
-    Parameters
-    ----------
-    streams, comm
-        As of :class:`Journal`.
-    place : (int, int)
-        Rank in the own group, and size of that.
-    others : int
-        Size of the other group.
-    is_first : bool
-        Whether the own group is the first one.
-    root : int
-        What a root calls itself.
-    """
-
-    __slots__ = ("_root", "_shift")
-
-    def __init__(
-        self, streams: Sequence[Any], comm: int, place: tuple[int, int], others: int, *, is_first: bool, root: int
-    ) -> None:
-        rank, size = place
-        super().__init__(streams, comm, (rank if is_first else others + rank, size + others))
-        self.first = size if is_first else others
-        self._shift = size if is_first else 0
-        self._root = root
-
-    def note(
-        self, what: int, peer: int, tag: int, number: int, size: int = -1, kind: str = "", record: str = ""
-    ) -> None:
-        """Write down what became of a message; the peer is one of the other group."""
-        super().note(what, peer + self._shift if peer >= 0 else -1, tag, number, size, kind, record)
-
-    def begin(self, name: str, number: int, repeat: int, root: int, size: int) -> None:
-        """Write down a collective call; its root is one of the other group, or this rank, or not known to it."""
-        root = self.rank if root == self._root else root + self._shift if root >= 0 else -1
-        super().begin(name, number, repeat, root, size)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from braid_hpc.collectors.mpi.journal import FAILED, POSTED, UNSENT, Journal, describe, type_of
+from braid_hpc.collectors.mpi.buffers import describe, type_of
+from braid_hpc.collectors.mpi.journal import FAILED, POSTED, UNSENT, Journal
 from braid_hpc.collectors.mpi.requests import Message, Receiving, Sending, received, repeated, watched
 
 __all__ = ["Messages"]
@@ -113,6 +114,18 @@ def _initiator(name: str) -> Any:
     return init
 
 
+def _prober(name: str) -> Any:
+    """Return a probe that matches a message."""
+    plain = getattr(_Comm, name)
+
+    @functools.wraps(plain)
+    def probe(self: Messages, source: int = _ANY_SOURCE, tag: int = _ANY_TAG, status: Any = None) -> Any:
+        status = _Status() if status is None else status
+        return self._matched(plain(self, source, tag, status), source, status)
+
+    return probe
+
+
 class Messages:
     """Sends and receives; in front of a class of mpi4py."""
 
@@ -209,25 +222,7 @@ class Messages:
 
     # ------------------------------------------------------------------ probes
 
-    def Mprobe(self, source: int = _ANY_SOURCE, tag: int = _ANY_TAG, status: Any = None) -> Any:
-        """Wait for a message and match it."""
-        status = _Status() if status is None else status
-        return self._matched(_Comm.Mprobe(self, source, tag, status), source, status)
-
-    def mprobe(self, source: int = _ANY_SOURCE, tag: int = _ANY_TAG, status: Any = None) -> Any:
-        """Wait for a message and match it."""
-        status = _Status() if status is None else status
-        return self._matched(_Comm.mprobe(self, source, tag, status), source, status)
-
-    def Improbe(self, source: int = _ANY_SOURCE, tag: int = _ANY_TAG, status: Any = None) -> Any:
-        """Match a message, if there is one."""
-        status = _Status() if status is None else status
-        return self._matched(_Comm.Improbe(self, source, tag, status), source, status)
-
-    def improbe(self, source: int = _ANY_SOURCE, tag: int = _ANY_TAG, status: Any = None) -> Any:
-        """Match a message, if there is one."""
-        status = _Status() if status is None else status
-        return self._matched(_Comm.improbe(self, source, tag, status), source, status)
+    Mprobe, mprobe, Improbe, improbe = map(_prober, ("Mprobe", "mprobe", "Improbe", "improbe"))
 
     def _matched(self, message: Any, source: int, status: Any) -> Any:
         if message is None or source == _PROC_NULL:

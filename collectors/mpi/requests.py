@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from importlib import import_module
 from typing import Any, TypeAlias
 
+from braid_hpc.collectors.mpi.buffers import type_of
 from braid_hpc.collectors.mpi.journal import (
     CANCELLED,
     CANCELLING,
@@ -13,7 +15,6 @@ from braid_hpc.collectors.mpi.journal import (
     RECEIVED,
     UNSENT,
     Journal,
-    type_of,
 )
 
 __all__ = ["Message", "Prequest", "Receiving", "Repeating", "Request", "Sending", "received", "repeated", "watched"]
@@ -158,6 +159,56 @@ class Repeating:
 Pending: TypeAlias = "Sending | Receiving | Repeating"
 
 
+# What several requests are completed by: each as mpi4py's of that name, of which some give objects beside the rest.
+
+
+def _of_all(name: str) -> Any:
+    """Return what completes all requests, or none of them."""
+    plain, waits = getattr(MPI.Request, name), name in ("Waitall", "waitall")
+
+    @functools.wraps(plain)
+    def of_all(cls: Any, requests: Any, statuses: Any = None) -> Any:
+        statuses = _several(requests, statuses)
+        done = plain(requests, statuses)
+        if waits or (done[0] if isinstance(done, tuple) else done):
+            for request, status in zip(requests, statuses, strict=False):
+                if isinstance(request, _Watched):
+                    request._ended(status)
+        return done
+
+    return classmethod(of_all)
+
+
+def _of_one(name: str) -> Any:
+    """Return what completes one request, if any."""
+    plain = getattr(MPI.Request, name)
+
+    @functools.wraps(plain)
+    def of_one(cls: Any, requests: Any, status: Any = None) -> Any:
+        status = _Status() if status is None else status
+        done = plain(requests, status)
+        _one_ended(requests, done[0] if isinstance(done, tuple) else done, status)
+        return done
+
+    return classmethod(of_one)
+
+
+def _of_some(name: str) -> Any:
+    """Return what completes some requests."""
+    plain = getattr(MPI.Request, name)
+
+    @functools.wraps(plain)
+    def of_some(cls: Any, requests: Any, statuses: Any = None) -> Any:
+        statuses = _several(requests, statuses)
+        done = plain(requests, statuses)
+        indices = done[0] if isinstance(done, tuple) else done
+        for index, status in zip(indices or (), statuses, strict=False):
+            _one_ended(requests, index, status)
+        return done
+
+    return classmethod(of_some)
+
+
 class _Watched:
     """A request of which it is known what it is for; in front of a class of mpi4py."""
 
@@ -222,103 +273,9 @@ class _Watched:
             self._ended(status)
         return flag, message
 
-    @classmethod
-    def Waitall(cls, requests: Any, statuses: Any = None) -> Any:
-        """Wait for all of them."""
-        statuses = _several(requests, statuses)
-        done = MPI.Request.Waitall(requests, statuses)
-        _all_ended(requests, statuses)
-        return done
-
-    @classmethod
-    def waitall(cls, requests: Any, statuses: Any = None) -> Any:
-        """Wait for all of them, and return what came."""
-        statuses = _several(requests, statuses)
-        messages = MPI.Request.waitall(requests, statuses)
-        _all_ended(requests, statuses)
-        return messages
-
-    @classmethod
-    def Testall(cls, requests: Any, statuses: Any = None) -> Any:
-        """Test all of them."""
-        statuses = _several(requests, statuses)
-        flag = MPI.Request.Testall(requests, statuses)
-        if flag:
-            _all_ended(requests, statuses)
-        return flag
-
-    @classmethod
-    def testall(cls, requests: Any, statuses: Any = None) -> Any:
-        """Test all of them, and return what came."""
-        statuses = _several(requests, statuses)
-        flag, messages = MPI.Request.testall(requests, statuses)
-        if flag:
-            _all_ended(requests, statuses)
-        return flag, messages
-
-    @classmethod
-    def Waitany(cls, requests: Any, status: Any = None) -> Any:
-        """Wait for one of them."""
-        status = _Status() if status is None else status
-        index = MPI.Request.Waitany(requests, status)
-        _one_ended(requests, index, status)
-        return index
-
-    @classmethod
-    def waitany(cls, requests: Any, status: Any = None) -> Any:
-        """Wait for one of them, and return what came."""
-        status = _Status() if status is None else status
-        index, message = MPI.Request.waitany(requests, status)
-        _one_ended(requests, index, status)
-        return index, message
-
-    @classmethod
-    def Testany(cls, requests: Any, status: Any = None) -> Any:
-        """Test for one of them."""
-        status = _Status() if status is None else status
-        index, flag = MPI.Request.Testany(requests, status)
-        _one_ended(requests, index, status)
-        return index, flag
-
-    @classmethod
-    def testany(cls, requests: Any, status: Any = None) -> Any:
-        """Test for one of them, and return what came."""
-        status = _Status() if status is None else status
-        index, flag, message = MPI.Request.testany(requests, status)
-        _one_ended(requests, index, status)
-        return index, flag, message
-
-    @classmethod
-    def Waitsome(cls, requests: Any, statuses: Any = None) -> Any:
-        """Wait for some of them."""
-        statuses = _several(requests, statuses)
-        indices = MPI.Request.Waitsome(requests, statuses)
-        _some_ended(requests, indices, statuses)
-        return indices
-
-    @classmethod
-    def waitsome(cls, requests: Any, statuses: Any = None) -> Any:
-        """Wait for some of them, and return what came."""
-        statuses = _several(requests, statuses)
-        indices, messages = MPI.Request.waitsome(requests, statuses)
-        _some_ended(requests, indices, statuses)
-        return indices, messages
-
-    @classmethod
-    def Testsome(cls, requests: Any, statuses: Any = None) -> Any:
-        """Test for some of them."""
-        statuses = _several(requests, statuses)
-        indices = MPI.Request.Testsome(requests, statuses)
-        _some_ended(requests, indices, statuses)
-        return indices
-
-    @classmethod
-    def testsome(cls, requests: Any, statuses: Any = None) -> Any:
-        """Test for some of them, and return what came."""
-        statuses = _several(requests, statuses)
-        indices, messages = MPI.Request.testsome(requests, statuses)
-        _some_ended(requests, indices, statuses)
-        return indices, messages
+    Waitall, waitall, Testall, testall = map(_of_all, ("Waitall", "waitall", "Testall", "testall"))
+    Waitany, waitany, Testany, testany = map(_of_one, ("Waitany", "waitany", "Testany", "testany"))
+    Waitsome, waitsome, Testsome, testsome = map(_of_some, ("Waitsome", "waitsome", "Testsome", "testsome"))
 
 
 def _several(requests: Any, statuses: Any) -> list[Any]:
@@ -328,20 +285,9 @@ def _several(requests: Any, statuses: Any) -> list[Any]:
     return given
 
 
-def _all_ended(requests: Any, statuses: list[Any]) -> None:
-    for request, status in zip(requests, statuses, strict=False):
-        if isinstance(request, _Watched):
-            request._ended(status)
-
-
 def _one_ended(requests: Any, index: int, status: Any) -> None:
     if index >= 0 and isinstance(requests[index], _Watched):
         requests[index]._ended(status)
-
-
-def _some_ended(requests: Any, indices: Any, statuses: list[Any]) -> None:
-    for index, status in zip(indices or (), statuses, strict=False):
-        _one_ended(requests, index, status)
 
 
 class Request(_Watched, MPI.Request):  # type: ignore[misc]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from braid_hpc.collectors.mpi.journal import size_of, type_of
+from braid_hpc.collectors.mpi.buffers import size_of, type_of
 from braid_hpc.vocabulary.codes import Relation
 from tests.jobs import edges_of, made, rows
 from tests.ranks import RankRun, RunRanks
