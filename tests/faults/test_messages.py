@@ -40,7 +40,7 @@ def test_random_traffic_gives_its_edges_in_whatever_parts_it_comes(tmp_path: Pat
 
 def test_random_collective_calls_in_random_parts_give_what_all_at_once_gives(tmp_path: Path) -> None:
     """And a store that is rebuilt from its archive is the same to its numbers, without a note."""
-    size = 4
+    size = 3
     for seed in seeds(20, 1):
         folder, chance = tmp_path / str(seed), random.Random(seed)
         plan = [(chance.choice(["allreduce", "barrier", "scan"]), -1) for _ in range(20)]
@@ -53,8 +53,9 @@ def test_random_collective_calls_in_random_parts_give_what_all_at_once_gives(tmp
                     with job[rank].activity(f"part-{rank}-{done}"):
                         for call, root in plan[done : (done := done + chance.randrange(1, 6))]:
                             journal.call(call, root, 8)
-                deliver(job.folder(chance.randrange(size)), folder / "copies")
-                compact(folder / "copies", folder / "parts.duckdb")
+                if rank == 1:
+                    deliver(job.folder(chance.randrange(size)), folder / "copies")
+                    compact(folder / "copies", folder / "parts.duckdb")
         for rank in chance.sample(range(size), size):
             deliver(job.folder(rank), folder / "copies")
             compact(folder / "copies", folder / "parts.duckdb")
