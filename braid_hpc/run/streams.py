@@ -73,8 +73,8 @@ class Stream:
         self._pack = row_struct(columns).pack
         # Those that struct does not check: of texts it gets the length, and as a truth value it takes anything.
         self._checked = [(index, kind) for index, (_, kind) in enumerate(columns) if kind in _CHECKED]
-        self._file: BatchFile | None = None
-        self._file_writer = b""
+        #: By writer: a forked child has a log of its own.
+        self._files: dict[bytes, BatchFile] = {}
         self._place = _NOWHERE
         self._batches: StreamBatches | None = None
         # What batches of plain arrays are compared with.
@@ -286,15 +286,18 @@ class Stream:
 
     def _to_file(self, buffers: list[list[Any]], first: int, rows: int) -> bytes:
         log = self._log
-        if self._file is None or self._file_writer != log.writer:
-            self._file = BatchFile(log.directory / f"stream-{self._number:04d}.arrows")
-            self._file_writer = log.writer
-            log.attach(self._file)
+        file = self._files.get(log.writer)
+        if file is None:
+            made = BatchFile(log.directory / f"stream-{self._number:04d}.arrows")
+            # Of several threads one makes it, and all write into the same.
+            file = self._files.setdefault(log.writer, made)
+            if file is made:
+                log.attach(file)
         if self._batches is None:
             self._batches = StreamBatches(self.columns)
         schema, batch = self._batches.encode(buffers, rows)
         digest = batch_digest(schema, batch)
-        part, offset, length = self._file.append(schema, batch, first, first + rows, rows, sync=False, digest=digest)
+        part, offset, length = file.append(schema, batch, first, first + rows, rows, sync=False, digest=digest)
         give_back(batch)
         return BATCH_PLACE.pack(offset, length, digest, part)
 

@@ -21,11 +21,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import braid_hpc as braid
+from braid_hpc.log.batch_file import BatchFile
 from braid_hpc.log.choice import why_python
 from braid_hpc.log.layout import SUM_BYTES
 from braid_hpc.reading.sealed import read_stream_batch, read_sums
 from braid_hpc.reading.survey import read_writer
 from braid_hpc.reading.writer_log import WriterLog
+from braid_hpc.run import streams
 from braid_hpc.run.handles import NO_ROWS
 from braid_hpc.run.streams import INLINE_BYTES, Stream
 from braid_hpc.vocabulary.codes import Code
@@ -426,6 +428,27 @@ def test_threads_append_and_extend_at_once(tmp_path: Path) -> None:
         assert sorted(mine) == sorted(
             [-1] * 20 + list(range(10)) * 20 + [i for n in range(0, 30_000, 1_500) for i in range(n, n + 5_000)]
         )
+
+
+def test_the_first_large_batches_of_two_threads(run: braid.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go into one file, also where both threads find that there is none yet."""
+    stream = run.stream("s", {"x": "int64"})
+    both = threading.Barrier(2)
+
+    def made(path: Path) -> BatchFile:
+        both.wait(timeout=20)
+        return BatchFile(path)
+
+    monkeypatch.setattr(streams, "BatchFile", made)
+    values = [np.arange(10_000) + first for first in (0, 10_000)]
+    threads = [threading.Thread(target=stream.extend, args=({"x": each},)) for each in values]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log = read_writer(run._log.directory)
+    assert log.faults == []
+    assert sorted(row[0] for row in rows_of(log, stream)) == list(range(20_000))
 
 
 def test_a_large_batch_is_written_with_all_ranks_of_floats(run: braid.Run) -> None:
