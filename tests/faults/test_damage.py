@@ -21,9 +21,10 @@ from braid_hpc.reading.survey import read_writer
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.run import arrays as run_arrays
 from braid_hpc.run.attaching import record_attempt, record_result
+from braid_hpc.run.filing import record_inspection
 from braid_hpc.vocabulary.codes import Code, WriterState
 from braid_hpc.vocabulary.encoding import encode
-from braid_hpc.vocabulary.payloads import Attempt, Links, Result
+from braid_hpc.vocabulary.payloads import Attempt, Inspection, Links, Result
 from tests.faults.campaign import many, seeds, trial
 from tests.rank_logs import small_tails
 
@@ -58,6 +59,7 @@ def whole(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         run.on_invalid(data, ["mv", "{uri}", "/quarantine"])
         begun = record_attempt(run, Attempt("a" * 32, "b" * 32, "c" * 32))
         record_result(run, begun, Result(ok=True, code=0))
+        record_inspection(run, data, Inspection("missing", "file:///data/scan.h5", detail="it is gone"))
         run._log.trouble("ship", "StorageError: cannot ship to /shared")
         run._log.tell_troubles()
         run.derive(data, "fact:config")

@@ -15,10 +15,11 @@ import braid_hpc as braid
 from braid_hpc.log import arrays as array_files
 from braid_hpc.run import row_edges
 from braid_hpc.run.attaching import record_attempt, record_result
+from braid_hpc.run.filing import record_inspection
 from braid_hpc.run.recorder import Run
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.encoding import encode
-from braid_hpc.vocabulary.payloads import Attempt, Links, Result
+from braid_hpc.vocabulary.payloads import Attempt, Inspection, Links, Result
 
 __all__ = ["CASES", "LARGE_ROWS"]
 
@@ -43,6 +44,7 @@ def record_every_kind(run: Run) -> None:
     run.on_invalid(frames, ["mv", "{uri}", "/quarantine"])
     begun = record_attempt(run, Attempt("a" * 32, "b" * 32, "c" * 32))
     record_result(run, begun, Result(ok=False, code=1, error="it ended with exit code 1", output="é", cut=7))
+    record_inspection(run, frames, Inspection("missing", "file:///data/frames", detail="é"))
     run.derive(frames, ["fact:config", braid.Record(bytes(range(16)), 7, "data", "elsewhere")])
     run.model("net", digest="x:2", derived_from=frames.on_all_ranks())
     add(1, 2)

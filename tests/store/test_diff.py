@@ -196,11 +196,11 @@ def test_what_was_only_referred_to_is_compared_like_anything_else(tmp_path: Path
         unseen = store.history(f"id:{uid}", at=1)[0].ref
         (across,) = store.diff("data:c", "data:c", at=(1, 2)).facts
         assert across == FactDifference("parent", "", [f"{unseen} (wasDerivedFrom)"], ["data:b@1 (wasDerivedFrom)"])
-        for at in (1, 2):
+        for at, there, same, digest in ((1, unseen, None, None), (2, "data:b@1", False, "s:b")):
             found = store.diff("data:c", f"id:{uid}", at=at)
             assert isinstance(found, Difference)
-            assert (found.a, found.b, found.same_content, found.arrays) == ("data:c@1", unseen, None, ())
-            assert FactDifference("digest", "", "s:c", None) in found.facts
+            assert (found.a, found.b, found.same_content, found.arrays) == ("data:c@1", there, same, ())
+            assert FactDifference("digest", "", "s:c", digest) in found.facts
         assert store.diff(f"id:{uid}", "data:b", at=(1, 2)).facts == (FactDifference("digest", "", None, "s:b"),)
         assert not store.diff(f"id:{uid}", f"id:{uid}").facts
 
