@@ -129,8 +129,8 @@ def fill(connection: Any, width: int, newest: int) -> None:
         "null, snapshot from n order by id"
     )
     connection.execute(
-        "insert into occurrences select 'w', id, id, 'run', 1, 0, make_timestamp_ns(time), null, null, null, null, "
-        "null, snapshot from n order by id"
+        "insert into occurrences (writer, sequence, id, run, step, state, time, snapshot) "
+        "select 'w', id, id, 'run', 1, 0, make_timestamp_ns(time), snapshot from n order by id"
     )
     connection.execute(
         "insert into edge_rows select n.id, case when k = 3 then $hub else "
@@ -299,8 +299,9 @@ def grow(connection: Any, snapshot: int, edges: int) -> None:
     for statement in (
         "insert into version_rows select $first + i, md5(($first + i)::varchar), 'data', 'n' || ($first + i), 1, "
         "'run', 1, null, null, false, null, $snapshot from range($count) t(i)",
-        "insert into occurrences select 'w', $first + i, $first + i, 'run', 1, 0, make_timestamp_ns($late + i), null, "
-        "null, null, null, null, $snapshot from range($count) t(i)",
+        "insert into occurrences (writer, sequence, id, run, step, state, time, snapshot) "
+        "select 'w', $first + i, $first + i, 'run', 1, 0, make_timestamp_ns($late + i), $snapshot "
+        "from range($count) t(i)",
         "insert into edge_rows select $first + i, 1 + (hash(i * 3 + k) % ($first - 1))::bigint, 'wasDerivedFrom', 'w', "
         "$first + i, null, make_timestamp_ns($late + i), $snapshot from range($count) t(i), range(3) u(k)",
     ):

@@ -229,7 +229,7 @@ def start(logs: Path, store: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", COMPACT, logs, store], stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("together", [2, 4])
+@pytest.mark.parametrize("together", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_several_at_once_and_nothing_is_doubled(logs: Path, store: Path, tmp_path: Path, together: int) -> None:
     """One wins each number; the others find nothing new, or take the rest."""
     with Job(logs, 2) as job:

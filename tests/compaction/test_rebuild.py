@@ -69,6 +69,7 @@ def test_golden_logs(store: Path, new: Path) -> None:
     check_rebuilt(store, new)
 
 
+@pytest.mark.slow
 def test_several_jobs_with_long_logs_and_slices(
     logs: Path, store: Path, new: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,7 +128,7 @@ def test_the_whole_demo(tmp_path: Path) -> None:
         assert rows(opened, "select units from streams where stream = 'peak-positions'")[0][0].count('"px"') >= 4
 
 
-@pytest.mark.parametrize("ranks", [0, 1, 2, 8])
+@pytest.mark.parametrize("ranks", [0, 1, 2, pytest.param(8, marks=pytest.mark.slow)])
 def test_any_number_of_ranks(run_ranks: RunRanks, tmp_path: Path, ranks: int) -> None:
     """Without mpirun, and with 1, 2 and 8 ranks; the workflow's own arithmetic holds: all ranks share each model."""
     folder = fast(tmp_path / "demo")

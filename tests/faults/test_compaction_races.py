@@ -138,6 +138,7 @@ def race(folder: Path, server: CompactionServer, chance: Random) -> None:
     assert not compact(logs, store).new
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(40_000)
 def test_several_compactions_at_once(server: CompactionServer, tmp_path: Path) -> None:
     """All come to a good end, readers see whole snapshots meanwhile, and nothing is doubled, lost or left over."""

@@ -130,6 +130,7 @@ def increments(crashing: Disk, steps: tuple[Path, list[dict[str, str]]]) -> list
     return steps[1]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(40_000)
 def test_a_published_store_survives_a_crash(crashing: Disk, increments: list[dict[str, str]]) -> None:
     """What compact had returned for is there with its archive and arrays; a later state is whole, or not there."""
