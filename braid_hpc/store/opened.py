@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 import os
+import sys
 import threading
 import time
 import warnings
@@ -439,9 +440,10 @@ class Opened:
         """Close the store."""
         self.close()
 
-    def __del__(self) -> None:
-        """Warn if the store was not closed."""
-        if getattr(self, "_connection", None) is not None:
+    # Bound here: the names of modules may be gone when the interpreter ends.
+    def __del__(self, _finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        """Warn if the store was not closed; not at the end of the interpreter, when nobody could have closed it."""
+        if getattr(self, "_connection", None) is not None and not _finalizing():
             warnings.warn(f"store {self.path} was not closed", ResourceWarning, stacklevel=1, source=self)
             self.close()
 

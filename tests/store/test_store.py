@@ -6,6 +6,7 @@ import gc
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -168,6 +169,13 @@ def test_a_store_that_was_forgotten_says_so(path: Path) -> None:
     with pytest.warns(ResourceWarning, match="was not closed"):
         stores.clear()
     gc.collect()
+
+
+def test_a_store_that_is_open_at_the_end_says_nothing(path: Path) -> None:
+    """Nor does the interpreter, which has no modules any more to warn with."""
+    program = "import sys, braid_hpc as braid; store = braid.open(sys.argv[1]); store.row_lineage; store.lineage('net')"
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_two_stores_of_one_file_at_once(path: Path) -> None:
