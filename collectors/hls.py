@@ -15,6 +15,7 @@ from braid_hpc.collectors.fpga import Firmware
 from braid_hpc.collectors.losses import Collecting
 from braid_hpc.run.guard import recording
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
+from braid_hpc.vocabulary.regular import open_regular
 
 if TYPE_CHECKING:
     from braid_hpc.run.handles import Record
@@ -60,7 +61,7 @@ def project_files(folder: str | os.PathLike[str], *, left_out: Iterable[str] = L
         if not path.is_file() or _matches(name, patterns):
             continue
         digest = blake3()
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
         found[name] = f"blake3:{digest.hexdigest()}"

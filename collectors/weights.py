@@ -15,6 +15,7 @@ from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identity import Content, content_of_bytes, content_of_file
 from braid_hpc.vocabulary.payloads import Tensor
 from braid_hpc.vocabulary.references import parse_reference
+from braid_hpc.vocabulary.regular import open_regular
 from braid_hpc.vocabulary.states import content_of_state, flat_state
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def content_of_weights(weights: Any) -> Content:
             tensors.append(Tensor(name, content.digest, laid.dtype, laid.shape, content.size or 0))
         return content_of_state(tensors)
     if isinstance(weights, (str, os.PathLike)):
-        with Path(weights).open("rb") as file:
+        with open_regular(Path(weights)) as file:
             return content_of_file(file)
     if isinstance(weights, (bytes, bytearray, memoryview)):
         return content_of_bytes(bytes(weights))

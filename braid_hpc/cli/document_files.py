@@ -17,6 +17,7 @@ import msgspec
 
 from braid_hpc.cli.msgpack_stream import Messages, arrays_of
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
+from braid_hpc.vocabulary.regular import open_regular
 
 __all__ = ["LONGEST", "SUFFIXES", "Lost", "Pair", "find_document_files", "form_of", "read_documents"]
 
@@ -147,7 +148,7 @@ def read_documents(path: Path, form: str) -> Iterator[Pair | Lost]:
 
 
 def _opened(path: Path) -> BinaryIO:
-    file = path.open("rb")
+    file = open_regular(path)
     magic = file.read(2)
     file.seek(0)
     if magic != _GZIP:

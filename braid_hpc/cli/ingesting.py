@@ -11,6 +11,7 @@ from braid_hpc.cli.document_files import Lost, find_document_files, form_of, rea
 from braid_hpc.collectors.documents import DocumentCollector
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError, StorageError
 from braid_hpc.vocabulary.identity import Content, content_of_file
+from braid_hpc.vocabulary.regular import open_regular
 
 if TYPE_CHECKING:
     from braid_hpc.snapshots.files import StoreFiles
@@ -116,7 +117,7 @@ def ingest_documents(
 
 def _content(path: Path) -> Content:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return content_of_file(file)
     except FileNotFoundError:
         raise NotFoundError(f"there is no file {path}") from None

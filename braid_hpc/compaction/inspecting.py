@@ -22,6 +22,7 @@ from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.vocabulary.errors import StorageError
 from braid_hpc.vocabulary.identity import content_of_file
 from braid_hpc.vocabulary.payloads import Inspection
+from braid_hpc.vocabulary.regular import open_regular
 
 __all__ = ["Uninspected", "find_uninspected", "inspect_files"]
 
@@ -158,7 +159,7 @@ def _look(uri: str, each: Uninspected) -> Inspection:
     if path is None:
         return Inspection("unreadable", uri, detail="no file of this machine")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if (difference := _difference(os.fstat(file.fileno()), each)) is None:
                 content = content_of_file(file)
                 # Also somebody who writes into it meanwhile.

@@ -10,6 +10,7 @@ from typing import Any
 from braid_hpc.vocabulary.arrays import array_bytes
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identity import Content, content_of_file
+from braid_hpc.vocabulary.regular import open_regular
 
 __all__ = ["HASH_LIMIT", "Described", "describe", "given_content", "local_path"]
 
@@ -122,12 +123,10 @@ def _texts(uri: Any) -> list[str]:
 
 def _file_content(path: Path) -> Content | None:
     try:
-        stat = path.stat()
-        if not path.is_file():
-            return None
-        if stat.st_size > HASH_LIMIT:
-            return Content(f"stat:{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}", stat.st_size, weak=True)
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            stat = os.fstat(file.fileno())
+            if stat.st_size > HASH_LIMIT:
+                return Content(f"stat:{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}", stat.st_size, weak=True)
             return content_of_file(file)
     except OSError:
         # Not readable here and now: the record stands without content, its uri says where it is to be found.

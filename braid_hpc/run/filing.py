@@ -16,6 +16,7 @@ from braid_hpc.vocabulary.encoding import check_tags, encode
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identity import Content, content_of_file
 from braid_hpc.vocabulary.payloads import Declaration, Inspection
+from braid_hpc.vocabulary.regular import open_regular
 
 if TYPE_CHECKING:
     from braid_hpc.run.activities import Activity
@@ -147,6 +148,7 @@ class Filing(Stating):
     ) -> Record:
         absolute = _path(path)
         if stamp and self._open:
+            open_regular(absolute).close()
             self._part(
                 f"stamp of {absolute.name}",
                 lambda at: stamp_hdf5(at, {"job": self.name, "writer": self._log.writer.hex()}),
@@ -168,7 +170,7 @@ class Filing(Stating):
             raise InvalidInputError(f"digest= is True, False or {DEFERRED!r}, not {shown(digest)}")
         if not needed:
             return said
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             stat = os.fstat(file.fileno())
             if digest is True and stat.st_size > self._most_digested():
                 digest = DEFERRED

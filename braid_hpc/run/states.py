@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from braid_hpc.vocabulary.errors import InvalidInputError, MissingExtraError
 from braid_hpc.vocabulary.identity import Content, content_of_bytes, content_of_file
 from braid_hpc.vocabulary.payloads import Tensor
+from braid_hpc.vocabulary.regular import open_regular
 from braid_hpc.vocabulary.states import content_of_state, flat_state
 
 if TYPE_CHECKING:
@@ -141,12 +142,12 @@ def _by_dlpack(np: Any, value: Any) -> Any:
 
 def _keep_file(arrays: RunArrays, kind: str, name: str, path: Any, *, keep: bool) -> KeptState:
     absolute = Path(os.fsdecode(path)).absolute()
-    if keep:
-        data = absolute.read_bytes()
-        kept = _keep_bytes(arrays, kind, name, data, keep=True)
-        return KeptState(kept.content, None, kept.kept, [absolute.as_uri()], kept.lost)
-    with absolute.open("rb") as file:
-        return KeptState(content_of_file(file), uris=[absolute.as_uri()])
+    with open_regular(absolute) as file:
+        if not keep:
+            return KeptState(content_of_file(file), uris=[absolute.as_uri()])
+        data = file.read()
+    kept = _keep_bytes(arrays, kind, name, data, keep=True)
+    return KeptState(kept.content, None, kept.kept, [absolute.as_uri()], kept.lost)
 
 
 def _keep_bytes(arrays: RunArrays, kind: str, name: str, data: bytes, *, keep: bool | None) -> KeptState:

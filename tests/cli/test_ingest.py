@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -241,3 +242,10 @@ def test_a_file_that_is_not_there_takes_nothing(cli: Braid, tmp_path: Path) -> N
     assert not (tmp_path / "s.duckdb").exists()
     (tmp_path / "empty").mkdir()
     assert cli("ingest", "bluesky", tmp_path / "empty", "--store", tmp_path / "s.duckdb").exit_code == 3
+
+
+def test_a_fifo_is_refused_and_not_waited_for(cli: Braid, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.jsonl")
+    done = cli("ingest", "bluesky", tmp_path / "fifo.jsonl", "--store", tmp_path / "prov.duckdb")
+    assert done.exit_code == 2
+    assert "not a regular file" in done.output

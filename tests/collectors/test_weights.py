@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,12 @@ def test_a_file_that_is_gone_costs_the_check_only(tmp_path: Path, monkeypatch: p
         recorded = infer(run, model="model:net", weights=tmp_path / "gone.bin")
         assert recorded.losses.counts == {"refused": 1}
         assert recorded.loaded.verdict == "not looked at"
+
+
+def test_weights_in_a_fifo_are_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BRAID_STRICT", raising=False)
+    os.mkfifo(tmp_path / "fifo")
+    with braid.job("infer", log_dir=tmp_path / "logs") as run:
+        assert infer(run, model=run.model("net", digest="sha256:01"), weights=tmp_path / "fifo").losses.counts
+    with pytest.raises(OSError, match="not a regular file"):
+        content_of_weights(tmp_path / "fifo")

@@ -161,3 +161,10 @@ def test_a_file_that_is_written_while_it_is_read_has_changed(
 
     monkeypatch.setattr("braid_hpc.compaction.inspecting.content_of_file", slowly)
     assert compact(logs, tmp_path / "s.duckdb").inspected == {"changed": 3}
+
+
+def test_a_file_that_became_a_fifo_is_not_waited_for(logs: Path, tmp_path: Path) -> None:
+    os.remove("same")
+    os.mkfifo("same")
+    compact(logs, tmp_path / "s.duckdb")
+    assert states(tmp_path / "s.duckdb")["same"] == ("unreadable", None)

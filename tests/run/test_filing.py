@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import h5py
@@ -91,3 +92,20 @@ def test_digests_above_a_threshold_are_left_to_the_merge(tmp_path: Path, monkeyp
         assert store.sql("select name from inspections")["name"] == ["large"]
         (message,) = store.sql("select message from problems where code = 'rejected'")["message"]
         assert "BRAID_DEFER_DIGESTS is a number of bytes, not '1 GB'" in message
+
+
+def test_what_never_ends_is_refused_and_blocks_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A FIFO and an endless device: read, written, stamped, as a state, as weights."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BRAID_STRICT", raising=False)
+    os.mkfifo("fifo")
+    with braid.job("files", log_dir="logs") as run:
+        for path in ("fifo", "/dev/zero"):
+            assert not run.input(path)
+            assert not run.output(path)
+            assert not run.output(path, stamp=True)
+            run.model("net", state=Path(path))
+            run.data("named", path=path)
+    assert "not a regular file" in capsys.readouterr().err
