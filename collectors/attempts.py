@@ -6,9 +6,11 @@ import fnmatch
 import os
 import sys
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
+
+from braid_hpc.collectors.beginnings import OPEN_AT
 
 __all__ = ["PLACES", "Attempts", "Place", "is_own", "matches"]
 
@@ -62,6 +64,8 @@ class Attempts:
         self.cwd = cwd
         self.places: dict[str, Place] = {}
         self.unfollowed = self.beyond = 0
+        #: What was opened last, and what was known of it before.
+        self._latest: tuple[str, Place | None] = "", None
 
     def replay(self, taken: list[tuple[str, Any]]) -> Attempts:
         """Follow attempts.
@@ -86,7 +90,12 @@ class Attempts:
     def _follow(self, event: str, args: Any) -> None:
         if event == "open":
             if not isinstance(args[0], int):
-                self._opened(self._absolute(args[0]), *args[1:3])
+                path = self._absolute(args[0])
+                found = self.places.get(path)
+                self._latest = path, None if found is None else replace(found)
+                self._opened(path, *args[1:3])
+        elif event == OPEN_AT:
+            self._opened_at(*args)
         elif event == "os.truncate":
             if not isinstance(args[0], int):
                 self._at(args[0]).written = True
@@ -108,8 +117,29 @@ class Attempts:
         elif not place.written:
             place.read = True
 
+    def _opened_at(self, given: Any, flags: Any, path: str | None, told: bool) -> None:
+        if told:
+            # open(opener=) told of the path as if it began at the working directory.
+            self._withdraw(self._absolute(given))
+        if path is None:
+            self.unfollowed += 1
+        else:
+            self._opened(os.path.normpath(path), None, flags)
+
+    def _withdraw(self, path: str) -> None:
+        latest, before = self._latest
+        if latest == path and before is not None:
+            self.places[path] = before
+        else:
+            self.places.pop(path, None)
+
     def _brought(self, source: str, target: str, *, keep: bool) -> None:
         found = self.places.get(source) if keep else self.places.pop(source, None)
+        if found is None and not keep:
+            # A directory takes along what is in it.
+            head = f"{source}/"
+            for path in [each for each in self.places if each.startswith(head)]:
+                self.places[f"{target}/{path[len(head) :]}"] = self.places.pop(path)
         place = self._place(target)
         place.written = True
         place.source = source if found is None else found.source

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.collectors.attempts import Attempts, Place, is_own, matches
+from braid_hpc.collectors.beginnings import placed, watch_open
 from braid_hpc.collectors.losses import Collecting
 from braid_hpc.collectors.opened_in_c import watch_libraries
 from braid_hpc.run.activities import Activity, activity_of, innermost, when_one_ended
@@ -61,6 +62,7 @@ def _hook(event: str, args: Any) -> None:
 
 
 def _append(event: str, args: Any) -> None:
+    event, args = placed(event, args)
     owner = innermost()
     if owner is not None and owner.__class__ is not Activity:
         # A call of a decorated function, which would be one row by itself: now it is an activity that has files.
@@ -116,7 +118,7 @@ class FileCollector(Collecting):
             _install()
             _taking.append(self._taken)
             _open.add(self)
-            self._forget = [when_one_ended(self._ended), watch_libraries(self._opened_in_c)]
+            self._forget = [when_one_ended(self._ended), watch_libraries(self._opened_in_c), watch_open()]
             self._thread = threading.Thread(target=self._watch, name="braid files", daemon=True)
             self._thread.start()
 
@@ -222,12 +224,21 @@ class FileCollector(Collecting):
                     self._losses.count("too many files at once", found.beyond)
                 here = act if act is not None else activity_of(owner) if owner is not None else None
                 for path, place in found.places.items():
-                    if self._wanted(path):
-                        self._record(here if here is not None else self._whole(), path, place)
+                    for at, one in self._within(path, place):
+                        if self._wanted(at):
+                            self._record(here if here is not None else self._whole(), at, one)
             self._losses.write()
         finally:
             if not known:
                 _quiet.discard(get_ident())
+
+    def _within(self, path: str, place: Place) -> list[tuple[str, Place]]:
+        """Return a place, and those of what was written in another activity into a directory that was renamed to it."""
+        if not place.source or not self._made or not os.path.isdir(path):
+            return [(path, place)]
+        head = f"{place.source}/"
+        moved = [each for each in self._made if each.startswith(head)]
+        return [(f"{path}/{each[len(head) :]}", Place(written=True, source=each)) for each in moved]
 
     def _whole(self) -> Any:
         """Return the activity of the files that belong to no other; a forked process begins one of its own."""

@@ -10,10 +10,13 @@ import pytest
 
 from braid_hpc.collectors import attempts
 from braid_hpc.collectors.attempts import Attempts, Place, is_own, matches
+from braid_hpc.collectors.beginnings import OPEN_AT
 
 R, W = Place(read=True), Place(written=True)
 BOTH = Place(read=True, written=True)
 FROM_A = Place(written=True, source="/w/a")
+FROM_D = Place(written=True, source="/w/d")
+R_AND_W = {"/w/a": R, "/v/a": W}
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,10 @@ FROM_A = Place(written=True, source="/w/a")
         ([("os.rename", ("a", "b", -1, -1))], {"/w/b": Place(written=True, source="/w/a")}),
         ([("os.rename", ("a", "b", -1, -1)), ("os.rename", ("b", "c", -1, -1))], {"/w/c": FROM_A}),
         ([("os.chdir", ("/v",)), ("open", ("a", "r", 0)), ("os.chdir", ("u",)), ("open", ("a", "r", 0))], None),
+        ([("open", ("d/e/a", "w", 0)), ("os.rename", ("d", "b", -1, -1))], {"/w/b/e/a": W, "/w/b": FROM_D}),
+        ([("open", ("a", "w", 0)), (OPEN_AT, ("a", os.O_RDONLY, "/v/a", True))], {"/v/a": R}),
+        ([("open", ("a", "r", 0)), ("open", ("a", "w", 0)), (OPEN_AT, ("a", os.O_WRONLY, "/v/a", True))], R_AND_W),
+        ([("open", ("a", "w", 0)), (OPEN_AT, ("a", os.O_RDONLY, "/v/a", False))], {"/w/a": W, "/v/a": R}),
         ([("os.truncate", ("a", 0))], {"/w/a": W}),
         ([("os.rename", ("/a", "/b", 5, 5))], {"/b": Place(written=True, source="/a")}),
     ],

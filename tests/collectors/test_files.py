@@ -378,3 +378,38 @@ def test_patterns_and_limits_of_a_job(tmp_path: Path, monkeypatch: pytest.Monkey
         rows = store.sql("select name, weak from versions where kind = 'data' order by name").to_pylist()
         assert rows == [{"name": "large.dat", "weak": True}, {"name": "small.dat", "weak": False}]
         assert "collector_losses" not in store.sql("select stream from streams")["stream"]
+
+
+def test_paths_that_begin_at_a_descriptor_and_renamed_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never the file of the same name in the working directory; what nobody can place is counted."""
+    monkeypatch.chdir(tmp_path)
+    Path("sub").mkdir()
+    for name in ("same.txt", "told.txt", "kept.txt", "sub/same.txt", "sub/told.txt", "sub/kept.txt"):
+        Path(name).write_text(name)
+    kept, where = os.open, os.open("sub", os.O_RDONLY)
+    with braid.job("c", log_dir="logs", files="auto") as run:
+        assert os.open in os.supports_dir_fd
+        with run.activity("write"):
+            Path("d1/e").mkdir(parents=True)
+            Path("d1/e/f.txt").write_text("1")
+            os.rename("d1", "d2")
+        with run.activity("later"):
+            os.rename("d2", "d3")
+        with run.activity("read"):
+            os.close(os.open("same.txt", os.O_RDONLY, dir_fd=where))
+            with open("told.txt", opener=lambda path, flags: os.open(path, flags, dir_fd=where)):
+                pass
+            os.close(kept("kept.txt", os.O_RDONLY, dir_fd=where))
+            os.close(os.open("sub/kept.txt", os.O_RDONLY))
+    assert os.open is kept
+    os.close(where)
+    braid.compact("logs", "prov.duckdb")
+    with braid.open("prov.duckdb") as store:
+        names = store.sql("select name from versions where kind = 'data' and name like '%.txt' order by name")["name"]
+        assert names == ["d2/e/f.txt", "d3/e/f.txt", "sub/kept.txt", "sub/same.txt", "sub/told.txt"]
+        assert "data:d2/e/f.txt@1" in [node.ref for node in store.lineage("data:d3/e/f.txt").nodes]
+        assert store.sql("select reason, count from stream.collector_losses").to_pylist() == [
+            {"reason": "path that cannot be followed", "count": 1}
+        ]
