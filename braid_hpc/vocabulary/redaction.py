@@ -14,7 +14,8 @@ __all__ = ["REDACTED", "is_secret_argument", "redact", "redact_arguments", "reda
 REDACTED = "<redacted>"
 
 _WORDS = (
-    r"token(?!i[sz])|secret|passw|passphrase|passwd|pwd(?=$|_)|api_?-?key|access_?-?key|private_?-?key|credential|"
+    r"token(?!i[sz])|secret|passw|passphrase|passwd|pwd(?=$|_)|api_?-?key|credential|"
+    r"(?:access|account|client|encryption|master|private|service|shared|signing|ssh|storage|subscription)_?-?key|"
     r"cookie|auth(?!or)|signature|bearer"
 )
 #: What a text has in small letters, if one of the words above is in it.
@@ -45,6 +46,11 @@ def _forms() -> tuple[re.Pattern[str], ...]:
         (r"()\b(?:gh[opusr]_|github_pat_|glpat-|hf_|npm_|pypi-|xox[abeoprs]-|sk-|AIza|ya29\.)[\w.-]{12,}", 0),
         (r"()\b(?:AKIA|ASIA)[0-9A-Z]{16}\b", 0),
         (r"(\b(?:Bearer|Basic)\s+)[\w.~+/=-]{8,}", re.IGNORECASE),
+        (
+            # In a list of settings; the working directory has this name too.
+            r"(\b\w*pwd(?:\s*=\s*|[\"']\s*:\s*))(?!/)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'&;,]+)",
+            re.IGNORECASE,
+        ),
         (
             rf"((?:{_WORDS})[\w-]*[\"']?\s*(?:=>|:=|[=:])\s*)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'&;,]+)",
             re.IGNORECASE,
@@ -174,11 +180,25 @@ def redact_values(value: Any) -> Any:
         return redact(value)
     if isinstance(value, Mapping):
         return {
-            redact(key) if isinstance(key, str) else key: REDACTED
-            if isinstance(key, str) and sounds_secret(key) and isinstance(item, (str, bytes, int, float))
+            _redacted_key(key): REDACTED
+            if _key_sounds_secret(key) and isinstance(item, (str, bytes, int, float))
             else redact_values(item)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
         return [redact_values(item) for item in value]
     return value
+
+
+def _redacted_key(key: Any) -> Any:
+    if isinstance(key, tuple):
+        return tuple(_redacted_key(part) for part in key)
+    return redact(key) if isinstance(key, str) else key
+
+
+def _key_sounds_secret(key: Any) -> bool:
+    if isinstance(key, (tuple, frozenset)):
+        return any(_key_sounds_secret(part) for part in key)
+    if isinstance(key, bytes):
+        key = key.decode("latin-1")
+    return isinstance(key, str) and sounds_secret(key)

@@ -16,6 +16,10 @@ SECRET = "Zx81"
         f"postgres://{SECRET}@host",
         f"--token={SECRET}",
         f'"api_key": "{SECRET} {SECRET}"',
+        f"user=u;pwd={SECRET};host=h",
+        f'{{"db_pwd": "{SECRET}"}}',
+        f"AccountName=a;AccountKey={SECRET}==;x=1",
+        f"SharedAccessKey={SECRET}",
         f"password : '{SECRET}'",
         f"AWS_SECRET_ACCESS_KEY={SECRET}",
         f"Authorization: Bearer {SECRET}abcdefgh",
@@ -35,7 +39,18 @@ def test_secrets_are_redacted(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["author = me", "https://host/path@2", "def f(x): return x", "c0ffee" * 7, "key = 3", "a@b.c", "monkey: 1"]
+    "text",
+    [
+        "author = me",
+        "https://host/path@2",
+        "def f(x): return x",
+        "c0ffee" * 7,
+        "key = 3",
+        "a@b.c",
+        "monkey: 1",
+        "PWD=/home/me",
+        "sort_key=a",
+    ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
     assert redact(text) == text
@@ -63,6 +78,11 @@ def test_an_option_and_its_value() -> None:
 def test_values_within_values() -> None:
     given = {"a": [{"token": 17, "b": ("password=x", 3)}], "cookie": {"x": 1}}
     assert redact_values(given) == {"a": [{"token": REDACTED, "b": [f"password={REDACTED}", 3]}], "cookie": {"x": 1}}
+
+
+def test_keys_that_are_no_texts() -> None:
+    given = {("token", 1): "x", b"password": "y", ("a", ("secret",)): 3, ("step", 2): "z", 5: "password=x"}
+    assert list(redact_values(given).values()) == [REDACTED, REDACTED, REDACTED, "z", f"password={REDACTED}"]
 
 
 def test_names() -> None:
