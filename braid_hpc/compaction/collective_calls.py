@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from braid_hpc.compaction.problems import Problem
 from braid_hpc.compaction.stream_store import quoted
+from braid_hpc.compaction.write import Writer
 
-__all__ = ["CALL_COLUMNS", "CALL_STREAM", "follow_calls", "rows_of"]
+__all__ = ["CALL_COLUMNS", "CALL_STREAM", "follow_calls", "rows_of", "tell_of_gaps"]
 
 CALL_STREAM = "mpi_collectives"
 #: As ``braid_hpc.collectors.mpi`` declares them; a stream of that name with others is somebody else's.
@@ -110,18 +112,59 @@ def rows_of(connection: Any, stream: str, columns: list[tuple[str, str]], runs: 
     Returns
     -------
     str
-        A table in SQL; one without rows if there are none.
+        A table in SQL; one without rows if there are none. Rows that lack a number are left out: see
+        :func:`tell_of_gaps`.
     """
+    place = _place_of(connection, stream, columns, runs)
+    if place is not None:
+        return f"(select * from {place} where {_whole(columns)})"
+    nothing = ", ".join(f"null::{'varchar' if kind == 'text' else kind} as {name}" for name, kind in columns)
+    return f"(select null::varchar as _run, null::varchar as _writer, {nothing} where false)"
+
+
+def _place_of(connection: Any, stream: str, columns: list[tuple[str, str]], runs: list[str]) -> str | None:
     found = connection.execute(
         "select distinct s.place from stream_rows s join information_schema.tables t "
         "on t.table_schema = 'stream' and t.table_name = s.place "
         "where s.stream = ? and s.columns = ? and s.run in (select unnest(?))",
         [stream, json.dumps(columns), runs],
     ).fetchall()
-    if found:
-        return f"stream.{quoted(found[0][0])}"
-    nothing = ", ".join(f"null::{'varchar' if kind == 'text' else kind} as {name}" for name, kind in columns)
-    return f"(select null::varchar as _run, null::varchar as _writer, {nothing} where false)"
+    return f"stream.{quoted(found[0][0])}" if found else None
+
+
+def _whole(columns: list[tuple[str, str]]) -> str:
+    return " and ".join(f"{name} is not null" for name, kind in columns if kind != "text")
+
+
+def tell_of_gaps(out: Writer, stream: str, columns: list[tuple[str, str]], runs: list[str]) -> None:
+    """Write down, once for each writer, that rows of a stream lack a number, and are of no use for matching.
+
+    Parameters
+    ----------
+    out : Writer
+        The commit.
+    stream, columns, runs
+        As for :func:`rows_of`.
+    """
+    place = _place_of(out.connection, stream, columns, runs)
+    if place is None:
+        return
+    rows = out.connection.execute(
+        f"select _run, _writer, count(*) from {place} where _run in (select unnest($runs)) and not ({_whole(columns)}) "
+        "group by all order by all",
+        {"runs": runs},
+    ).fetchall()
+    said = {
+        (writer, message)
+        for writer, message in out.connection.execute(
+            "select writer, message from problem_rows where code = 'message' and given = ?", [stream]
+        ).fetchall()
+    }
+    problems = [
+        Problem("message", f"{count} rows of {stream} lack a number, and are not matched", run, writer, None, stream)
+        for run, writer, count in rows
+    ]
+    out.write_problems([each for each in problems if (each.writer, each.message) not in said])
 
 
 def follow_calls(connection: Any, runs: list[str]) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from braid_hpc.compaction.collective_calls import CALL_STREAM, rows_of
+from braid_hpc.compaction.collective_calls import CALL_COLUMNS, CALL_STREAM, rows_of, tell_of_gaps
 from braid_hpc.compaction.collective_nodes import find_collectives
 from braid_hpc.compaction.unmatched import list_unmatched
 from braid_hpc.compaction.wildcards import settle_wildcards
@@ -256,6 +256,8 @@ def match_messages(out: Writer, runs: list[str]) -> None:
     ).fetchall()
     place = rows_of(connection, STREAM, COLUMNS, runs)
     about = {"runs": runs, "stream": STREAM, "columns": json.dumps(COLUMNS)}
+    tell_of_gaps(out, STREAM, COLUMNS, runs)
+    tell_of_gaps(out, CALL_STREAM, CALL_COLUMNS, runs)
     connection.execute(_SIDES.format(place=place), about | {"complete": [writer for (writer,) in complete]})
     connection.execute(_HALVES.format(place=place))
     connection.execute(_STATED)

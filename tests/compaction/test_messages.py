@@ -59,6 +59,32 @@ def test_messages_between_two_activities_are_one_edge_with_a_count(tmp_path: Pat
         assert all(node.valid == (node.name != "one") for node in store.lineage("data:result").nodes)
 
 
+def test_rows_that_lack_a_number_stop_nobody(tmp_path: Path) -> None:
+    """Those of messages and of collective calls are told of once for each writer, and the other ranks are merged."""
+    for _ in range(2):
+        with Job(tmp_path / "logs", 2) as job:
+            ranks = Ranks(job)
+            with job[0].activity("one"):
+                ranks.journals[0].sent(1, 0, 100, "d")
+            with job[1].activity("two"):
+                ranks.journals[1].note(RECEIVED, 0, 0, ranks.journals[1].post(), 100, "d")
+            with job[0].activity("odd"):
+                for name, columns in (MESSAGES, CALLS):
+                    stream = job[0].stream(name, columns)
+                    for missing in columns:
+                        stream.append(
+                            *(None if each == missing else "" if k == "text" else 1 for each, k in columns.items())
+                        )
+        compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert informed(store) == {(f"activity:two@{n}", f"activity:one@{n}") for n in (1, 2)}
+        said = rows(store, "select message from problems where given like 'mpi%' order by all")
+    assert said == [
+        *2 * [("10 rows of mpi_collectives lack a number, and are not matched",)],
+        *2 * [("9 rows of mpi_messages lack a number, and are not matched",)],
+    ]
+
+
 def test_what_was_sent_with_a_record_is_used_by_the_activity_that_received_it(tmp_path: Path) -> None:
     with Job(tmp_path / "logs", 2) as job:
         ranks = Ranks(job)
