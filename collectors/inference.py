@@ -229,8 +229,7 @@ class Inference(Collecting):
             if self._extra is not None:
                 columns.update(self._more.columns(self._extra(batch, result), None))
             rows = rows_of(columns)
-            for threshold in self._thresholds:
-                columns[threshold.name] = threshold.passed(columns)
+            deciding = self._decide(columns, number)
             samples, first = ids_of(ids, rows, self._samples)
         except Exception as error:
             # The program's own functions may raise anything here, and so may what only looks like an array.
@@ -247,7 +246,7 @@ class Inference(Collecting):
         self._write_batch(number, rows, -1 if place is None else int(place.first or 0), latency, digest, batch, "")
         if inputs is not None and place is not None:
             self._run.derive_rows(place, inputs[0], parent_index=inputs[1])
-        for threshold in self._thresholds:
+        for threshold in deciding:
             threshold.state(self._run, record, number, columns[threshold.name], samples)
 
     @recording
@@ -273,6 +272,19 @@ class Inference(Collecting):
         self._write_batch(number, 0, -1, _duration(latency_ns), digest, batch, _told(error))
 
     # ------------------------------------------------------------------ what is written
+
+    def _decide(self, columns: dict[str, Any], number: int) -> list[Threshold]:
+        """Add the columns of decisions; return which thresholds could decide. What cannot costs no rows."""
+        deciding = []
+        for threshold in self._thresholds:
+            try:
+                columns[threshold.name] = threshold.passed(columns)
+                deciding.append(threshold)
+            except InvalidInputError as error:
+                self._losses.count("no decision", unit="batch", first=number, note=f"{error}")
+        if len(deciding) < len(self._thresholds):
+            self._losses.write()
+        return deciding
 
     def _append(self, number: int, samples: Any, columns: dict[str, Any], rows: int) -> Rows | None:
         if not rows:

@@ -337,3 +337,16 @@ def test_a_digest_of_another_kind_is_refused(run: Any, about: Any, monkeypatch: 
     recorded = record_inference(run, double, model="model:net", **about)
     assert recorded.seen(np.ones(2)).startswith("blake3:")
     assert recorded.losses.counts == {"refused": 1}
+
+
+def test_a_threshold_without_its_column_costs_the_decision_only(run: Any, tmp_path: Path) -> None:
+    """The rows are there, and the other decisions."""
+    decide = [Threshold("hit", "nowhere", at_least=0.5), Threshold("high", "output", at_least=1.5)]
+    recorded = record_inference(run, double, model="model:net", name="net", thresholds=decide)
+    recorded(np.array([0.5, 1.0]))
+    assert recorded.losses.counts == {"no decision": 1}
+    with compacted(run, tmp_path) as store:
+        assert store.sql("select output, high from stream.net_outputs order by _row").to_pylist() == [
+            {"output": 1.0, "high": False},
+            {"output": 2.0, "high": True},
+        ]
