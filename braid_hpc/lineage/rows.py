@@ -110,7 +110,8 @@ class _Streams:
             if (rank is None or each[2] == rank) and (writer is None or each[0].startswith(writer))
         ]
         if not fitting:
-            raise NotFoundError(f"{node.ref} has no rows of rank {rank} or writer {writer}")
+            asked_of = [f"{what} {value}" for what, value in (("rank", rank), ("writer", writer)) if value is not None]
+            raise NotFoundError(f"{node.ref} has no rows{' of ' if asked_of else ''}{' and '.join(asked_of)}")
         row = np.array([asked.row], np.int64)
         having = [each for each in fitting if len(self.there((node.name, each[0]), row))]
         if not having:
@@ -118,7 +119,8 @@ class _Streams:
         if len(having) > 1:
             ranks = ", ".join(f"{'no rank' if of is None else of} ({whose[:8]})" for whose, _, of in having)
             raise ConflictError(
-                f"{node.ref}#{asked.row} fits rows of several ranks: say which with rank= or writer=: {ranks}"
+                f"{node.ref}#{asked.row} fits rows of several ranks: say which with rank= or writer= "
+                f"(--rank or --writer on the command line): {ranks}"
             )
         return node.name, having[0][0]
 

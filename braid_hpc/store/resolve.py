@@ -170,6 +170,9 @@ def _kinds(connection: Any, reference: Reference, at: int) -> list[str]:
         near = connection.execute(_NEAR, {"at": at, "name": (reference.name or "").lower()[:_SHOWN]}).fetchall()
         hint = ", ".join(_on_one_line(format_reference(kind, name)) for kind, name in near)
         said = f"; near it {'is' if len(near) == 1 else 'are'} {hint}" if hint else ""
+        _, mark, row = (reference.name or "").rpartition("#")
+        if mark:
+            said += f"; if a row was meant, {_on_one_line(row)!r} is no row number: that has 1 to 18 digits, from 0"
         raise NotFoundError(f"{_on_one_line(str(reference))} is not in this store{said}")
     return [kind for (kind,) in rows]
 

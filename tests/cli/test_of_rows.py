@@ -64,6 +64,13 @@ def test_a_row_as_json(cli: Braid, store: Path) -> None:
     ("words", "message"),
     [
         (["peaks#0"], "several ranks"),
+        (["peaks#0"], "--rank or --writer"),
+        (["peaks#0", "--rank", "7"], "has no rows of rank 7\n"),
+        (["peaks#0", "--rank", "0", "--writer", "zz"], "has no rows of rank 0 and writer zz\n"),
+        (["peaks#-1"], "'-1' is no row number"),
+        (["peaks#x"], "'x' is no row number"),
+        (["peaks#1.5"], "'1.5' is no row number"),
+        (["peaks#" + "1" * 23], "is no row number"),
         (["peaks#9"], "no row 9"),
         (["peaks#3", "--kind", "data"], "--kind and --relation are for records"),
         (["peaks#3", "--relation", "used"], "--kind and --relation are for records"),
