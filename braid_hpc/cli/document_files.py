@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,10 @@ LONGEST = 256 << 20
 SUFFIXES = (".jsonl", ".ndjson", ".msgpack", ".jsonl.gz", ".ndjson.gz", ".msgpack.gz")
 
 _GZIP = b"\x1f\x8b"
+#: What some programs write at the beginning of a text in UTF-8.
+_BOM = b"\xef\xbb\xbf"
+#: How the first line begins where the file is one value, and not each line one document.
+_WHOLE = re.compile(rb"\s*(?:\[\s*[\[{]|[\[{]\s*$)")
 #: Lines among which one has to begin as a document does.
 _LOOKED_AT = 64
 
@@ -40,7 +45,7 @@ class Lost(msgspec.Struct, frozen=True):
     Attributes
     ----------
     unit : str
-        ``line`` (counted from 1) or ``byte`` (from 0, uncompressed).
+        ``line`` (counted from 1), ``item`` of an array (from 0) or ``byte`` (from 0, uncompressed).
     at : int
         Where.
     note : str
@@ -93,7 +98,8 @@ def form_of(path: Path) -> str:
     Returns
     -------
     str
-        ``jsonl`` or ``msgpack``; a file with nothing in it is the first.
+        ``jsonl``, ``json`` (one array of documents, however it is laid out) or ``msgpack``; a file with nothing in it
+        is the first.
 
     Raises
     ------
@@ -107,20 +113,22 @@ def form_of(path: Path) -> str:
             head = file.read(1)
             if head in (b"\x92", b"\x82", b"\xdc", b"\xdd", b"\xde", b"\xdf"):
                 return "msgpack"
-            line = head + file.readline(1 << 16)
-            for _ in range(_LOOKED_AT):
-                if _begins(line):
-                    return "jsonl"
-                line = file.readline(1 << 16)
-                if not line:
-                    break
             if not head:
                 return "jsonl"
+            line = _first_line(head, file)
+            whole = _WHOLE.match(line) is not None
+            if whole and any(_document(item) for item in _array(path)):
+                return "json"
+            for _ in range(_LOOKED_AT):
+                if _document_in(line) or (_begins(line) and not whole):
+                    return "jsonl"
+                if not (line := file.readline(1 << 16)):
+                    break
     except FileNotFoundError:
         raise NotFoundError(f"there is no file {path}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise InvalidInputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    raise InvalidInputError(f"{path} holds no documents: neither JSON lines nor MessagePack, compressed by gzip or not")
+    raise InvalidInputError(f"{path} holds no documents: neither JSON lines or an array, nor MessagePack")
 
 
 def read_documents(path: Path, form: str) -> Iterator[Pair | Lost]:
@@ -139,7 +147,7 @@ def read_documents(path: Path, form: str) -> Iterator[Pair | Lost]:
         Names and documents in their order, and what was none.
     """
     with _opened(path) as file:
-        reading = _messages(file) if form == "msgpack" else _lines(file)
+        reading = _messages(file) if form == "msgpack" else _items(path) if form == "json" else _lines(file)
         try:
             yield from reading
         except (OSError, EOFError, zlib.error) as error:
@@ -161,6 +169,42 @@ def _begins(line: bytes) -> bool:
     return line.lstrip(b"\x1e \t\r\n")[:1] in (b"[", b"{")
 
 
+def _first_line(head: bytes, file: BinaryIO) -> bytes:
+    """Return the first line in which something is, without a mark before it; empty if there is none."""
+    line = (head + file.readline(1 << 16)).removeprefix(_BOM)
+    while line.isspace():
+        line = file.readline(1 << 16)
+    return line
+
+
+def _document_in(line: bytes) -> bool:
+    try:
+        return _document(json.loads(line.lstrip(b"\x1e")))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _document(found: Any) -> bool:
+    return _pair(found) is not None
+
+
+def _array(path: Path) -> list[Any]:
+    """Return the items of a file that is one array; none if it is something else, or too long."""
+    with _opened(path) as file:
+        data = file.read(LONGEST)
+    try:
+        found = json.loads(data.removeprefix(_BOM))
+    except (ValueError, RecursionError):
+        return []
+    return found if isinstance(found, list) else []
+
+
+def _items(path: Path) -> Iterator[Pair | Lost]:
+    for number, item in enumerate(_array(path)):
+        pair = _pair(item)
+        yield pair if pair is not None else Lost("item", number, repr(item)[:60])
+
+
 def _lines(file: BinaryIO) -> Iterator[Pair | Lost]:
     number = 0
     while line := file.readline(LONGEST):
@@ -173,7 +217,7 @@ def _lines(file: BinaryIO) -> Iterator[Pair | Lost]:
             continue
         try:
             # Text sequences (RFC 7464) have a separator before each.
-            pair = _pair(json.loads(line.lstrip(b"\x1e")))
+            pair = _pair(json.loads(line.removeprefix(_BOM if number == 1 else b"").lstrip(b"\x1e")))
         except (ValueError, RecursionError):
             pair = None
         yield pair if pair is not None else Lost("line", number, repr(line[:60]))

@@ -249,3 +249,31 @@ def test_a_fifo_is_refused_and_not_waited_for(cli: Braid, tmp_path: Path) -> Non
     done = cli("ingest", "bluesky", tmp_path / "fifo.jsonl", "--store", tmp_path / "prov.duckdb")
     assert done.exit_code == 2
     assert "not a regular file" in done.output
+
+
+@pytest.mark.parametrize("laid", ["mark", "array", "indented", "by lines"])
+def test_other_layouts_of_json_are_taken(cli: Braid, tmp_path: Path, laid: str) -> None:
+    """A mark of UTF-8 at the beginning, and one array of documents."""
+    documents = scan(2)
+    lines = [json.dumps(pair) for pair in documents]
+    text = {
+        "mark": "\ufeff" + "\n".join(lines),
+        "array": json.dumps(documents),
+        "indented": json.dumps([{"name": name, "doc": document} for name, document in documents] + [3], indent=2),
+        "by lines": "[\n" + ",\n".join(lines) + "\n]\n",
+    }[laid]
+    (tmp_path / "run.jsonl").write_text(text)
+    done = cli("ingest", "bluesky", tmp_path / "run.jsonl", "--store", tmp_path / "prov.duckdb")
+    assert done.exit_code == 0, done.output
+    assert ("1 no document" in done.output) == (laid == "indented")
+    with Store(tmp_path / "prov.duckdb") as opened:
+        found = opened.documents(documents[0][1]["uid"])
+        check(found, folded(documents, documents[0][1]["uid"]))
+
+
+def test_indented_json_that_is_no_array_is_refused(cli: Braid, tmp_path: Path) -> None:
+    """Several documents one below the other, each over many lines: none of them would be found."""
+    (tmp_path / "run.json").write_text("\n".join(json.dumps(pair, indent=2) for pair in scan(2)))
+    done = cli("ingest", "bluesky", tmp_path / "run.json", "--store", tmp_path / "prov.duckdb")
+    assert (done.exit_code, "holds no documents" in done.output) == (2, True)
+    assert not (tmp_path / "prov.duckdb").exists()
