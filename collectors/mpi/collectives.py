@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from braid_hpc.collectors.mpi.buffers import size_of
+from braid_hpc.collectors.mpi.envelopes import rank_of
 from braid_hpc.collectors.mpi.journal import Journal
 from braid_hpc.collectors.mpi.requests import Repeating, repeated
 
@@ -49,11 +50,11 @@ class Neighbours:
         self._journal.meet(self.inedges)  # type: ignore[attr-defined]
 
 
-def _root_of(given: tuple[Any, ...], named: dict[str, Any], place: int | None) -> int:
+def _root_of(given: tuple[Any, ...], named: dict[str, Any], place: int | None) -> int | None:
+    """Return the root of a call, -1 if it has none; None if MPI takes no such root."""
     if place is None:
         return -1
-    root = named.get("root", given[place] if len(given) > place else 0)
-    return root if isinstance(root, int) else -1
+    return rank_of(named.get("root", given[place] if len(given) > place else 0))
 
 
 def _recorded(plain: Any, call: str, place: int | None, sized: bool) -> Any:
@@ -61,9 +62,9 @@ def _recorded(plain: Any, call: str, place: int | None, sized: bool) -> Any:
 
     @functools.wraps(plain)
     def recorded(self: Any, *given: Any, **named: Any) -> Any:
-        root = -1
-        if place is not None:
-            root = _root_of(given, named, place)
+        root = -1 if place is None else _root_of(given, named, place)
+        if root is None:
+            return plain(self, *given, **named)
         self._journal.call(call, root, size_of(given[0]) if sized and given else -1)
         return plain(self, *given, **named)
 
@@ -76,6 +77,8 @@ def _begun(plain: Any, call: str, place: int | None) -> Any:
     @functools.wraps(plain)
     def begun(self: Any, *given: Any, **named: Any) -> Any:
         journal, root = self._journal, _root_of(given, named, place)
+        if root is None:
+            return plain(self, *given, **named)
         size = size_of(given[0]) if given else -1
         number = journal.call(f"{call}_init", root, size)
         return repeated(plain(self, *given, **named), Repeating(journal, call, number, root, size))

@@ -18,6 +18,8 @@ __all__ = [
     "FAILED",
     "MESSAGES",
     "NEIGHBOURS",
+    "NO_RECEIVE",
+    "NO_SEND",
     "POSTED",
     "RECEIVED",
     "SENT",
@@ -28,6 +30,8 @@ __all__ = [
 
 #: What a row of the stream ``mpi_messages`` says. The numbers are in the logs: they never change their meaning.
 SENT, POSTED, RECEIVED, CANCELLING, CANCELLED, FAILED, UNSENT = range(1, 8)
+#: What never came to MPI ends its channel, as what MPI refused does.
+NO_SEND, NO_RECEIVE = UNSENT, FAILED
 
 #: Name and columns of the stream of messages.
 MESSAGES = (

@@ -6,10 +6,11 @@ import contextlib
 import functools
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
 from braid_hpc.collectors.mpi.buffers import describe, type_of
-from braid_hpc.collectors.mpi.journal import FAILED, POSTED, UNSENT, Journal
+from braid_hpc.collectors.mpi.envelopes import BEFORE_MPI, envelope, rank_of
+from braid_hpc.collectors.mpi.journal import FAILED, NO_RECEIVE, NO_SEND, POSTED, UNSENT, Journal
 from braid_hpc.collectors.mpi.requests import Message, Receiving, Sending, received, repeated, watched
 
 __all__ = ["Messages"]
@@ -24,20 +25,25 @@ def _dumps(thing: Any) -> bytes:
     return MPI.pickle.dumps(thing)  # type: ignore[no-any-return]
 
 
+def _unsent(error: BaseException) -> int:
+    return NO_SEND if isinstance(error, BEFORE_MPI) else UNSENT
+
+
 def _sender(name: str) -> Any:
     """Return a blocking send of a buffer."""
     plain = getattr(_Comm, name)
 
     @functools.wraps(plain)
     def send(self: Messages, buf: Any, dest: int, tag: int = 0) -> Any:
-        if dest == _PROC_NULL:
+        peer, its_tag = envelope(dest, tag)
+        if peer == _PROC_NULL:
             return plain(self, buf, dest, tag)
         size, kind = describe(buf)
-        number = self._journal.sent(dest, tag, size, kind)
+        number = self._journal.sent(peer, its_tag, size, kind)
         try:
             return plain(self, buf, dest, tag)
-        except BaseException:
-            self._journal.note(UNSENT, dest, tag, number)
+        except BaseException as error:
+            self._journal.note(_unsent(error), peer, its_tag, number)
             raise
 
     return send
@@ -46,17 +52,20 @@ def _sender(name: str) -> Any:
 def _pickler(name: str) -> Any:
     """Return a blocking send of an object: pickled as mpi4py does it, so that its size is known."""
     plain = getattr(_Comm, name)
+    null = getattr(_Comm, name.lower())
 
-    @functools.wraps(getattr(_Comm, name.lower()))
+    @functools.wraps(null)
     def send(self: Messages, obj: Any, dest: int, tag: int = 0) -> None:
-        if dest == _PROC_NULL:
+        peer, its_tag = envelope(dest, tag)
+        if peer == _PROC_NULL:
+            null(self, obj, dest, tag)
             return
         data = _dumps(obj)
-        number = self._journal.sent(dest, tag, len(data), "pickle")
+        number = self._journal.sent(peer, its_tag, len(data), "pickle")
         try:
             plain(self, (data, _BYTE), dest, tag)
-        except BaseException:
-            self._journal.note(UNSENT, dest, tag, number)
+        except BaseException as error:
+            self._journal.note(_unsent(error), peer, its_tag, number)
             raise
 
     return send
@@ -68,14 +77,15 @@ def _beginner(name: str) -> Any:
 
     @functools.wraps(plain)
     def send(self: Messages, buf: Any, dest: int, tag: int = 0) -> Any:
-        if dest == _PROC_NULL:
+        peer, its_tag = envelope(dest, tag)
+        if peer == _PROC_NULL:
             return watched(plain(self, buf, dest, tag), None)
-        pending = Sending(self._journal, dest, tag, *describe(buf))
+        pending = Sending(self._journal, peer, its_tag, *describe(buf))
         pending.begin()
         try:
             return watched(plain(self, buf, dest, tag), pending)
-        except BaseException:
-            pending.fail()
+        except BaseException as error:
+            pending.fail(error)
             raise
 
     return send
@@ -88,15 +98,16 @@ def _pickling_beginner(name: str) -> Any:
 
     @functools.wraps(null)
     def send(self: Messages, obj: Any, dest: int, tag: int = 0) -> Any:
-        if dest == _PROC_NULL:
+        peer, its_tag = envelope(dest, tag)
+        if peer == _PROC_NULL:
             return watched(null(self, obj, dest, tag), None)
         data = _dumps(obj)
-        pending = Sending(self._journal, dest, tag, len(data), "pickle")
+        pending = Sending(self._journal, peer, its_tag, len(data), "pickle")
         pending.begin()
         try:
             return watched(plain(self, (data, _BYTE), dest, tag), pending)
-        except BaseException:
-            pending.fail()
+        except BaseException as error:
+            pending.fail(error)
             raise
 
     return send
@@ -109,7 +120,8 @@ def _initiator(name: str) -> Any:
     @functools.wraps(plain)
     def init(self: Messages, buf: Any, dest: int, tag: int = 0) -> Any:
         request = plain(self, buf, dest, tag)
-        return repeated(request, None if dest == _PROC_NULL else Sending(self._journal, dest, tag, *describe(buf)))
+        peer, its_tag = envelope(dest, tag)
+        return repeated(request, None if peer == _PROC_NULL else Sending(self._journal, peer, its_tag, *describe(buf)))
 
     return init
 
@@ -121,9 +133,19 @@ def _prober(name: str) -> Any:
     @functools.wraps(plain)
     def probe(self: Messages, source: int = _ANY_SOURCE, tag: int = _ANY_TAG, status: Any = None) -> Any:
         status = _Status() if status is None else status
-        return self._matched(plain(self, source, tag, status), source, status)
+        return self._matched(plain(self, source, tag, status), status)
 
     return probe
+
+
+_Ends: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
+
+
+def _envelopes(dest: Any, sendtag: Any, source: Any, recvtag: Any) -> _Ends:
+    """Return both envelopes of an exchange, which goes nowhere if one of them is none that MPI takes."""
+    if None in map(rank_of, (dest, sendtag, source, recvtag)):
+        return (_PROC_NULL, 0), (_PROC_NULL, 0)
+    return envelope(dest, sendtag), envelope(source, recvtag)
 
 
 class Messages:
@@ -151,9 +173,8 @@ class Messages:
         finally:
             self._journal.record = before
 
-    def _failed(self, source: int, tag: int, number: int) -> None:
-        peer, tag = -1 if source == _ANY_SOURCE else source, -1 if tag == _ANY_TAG else tag
-        self._journal.note(FAILED, peer, tag, number)
+    def _failed(self, peer: int, tag: int, number: int, what: int) -> None:
+        self._journal.note(what, -1 if peer == _ANY_SOURCE else peer, -1 if tag == _ANY_TAG else tag, number)
 
     # ------------------------------------------------------------------ sends
 
@@ -169,29 +190,37 @@ class Messages:
 
     def Recv(self, buf: Any, source: int = _ANY_SOURCE, tag: int = _ANY_TAG, status: Any = None) -> None:
         """Receive into a buffer."""
-        if source == _PROC_NULL:
+        peer, its_tag = envelope(source, tag)
+        if peer == _PROC_NULL:
             return _Comm.Recv(self, buf, source, tag, status)  # type: ignore[no-any-return]
         if status is None:
             status = _Status()
         number = self._journal.post()
         try:
             _Comm.Recv(self, buf, source, tag, status)
-        except BaseException:
-            self._failed(source, tag, number)
+        except BaseException as error:
+            self._failed(peer, its_tag, number, NO_RECEIVE if isinstance(error, BEFORE_MPI) else FAILED)
             raise
         return received(self._journal, number, status, type_of(buf))
 
     def recv(self, buf: Any = None, source: int = _ANY_SOURCE, tag: int = _ANY_TAG, status: Any = None) -> Any:
         """Receive an object."""
-        if source == _PROC_NULL:
+        peer, its_tag = envelope(source, tag)
+        if peer == _PROC_NULL:
             return _Comm.recv(self, buf, source, tag, status)
-        if status is None:
+        own = status is None
+        if own:
             status = _Status()
         number = self._journal.post()
         try:
             message = _Comm.recv(self, buf, source, tag, status)
-        except BaseException:
-            self._failed(source, tag, number)
+        except BaseException as error:
+            # It may be the pickle that cannot be read, of a message that was received: then the status tells of it.
+            if own and status.source >= 0:
+                received(self._journal, number, status, "pickle")
+            else:
+                early = own and isinstance(error, BEFORE_MPI)
+                self._failed(peer, its_tag, number, NO_RECEIVE if early else FAILED)
             raise
         received(self._journal, number, status, "pickle")
         return message
@@ -205,27 +234,29 @@ class Messages:
         return self._begun(_Comm.irecv, buf, source, tag, "pickle")
 
     def _begun(self, begin: Any, buf: Any, source: int, tag: int, kind: str) -> Any:
-        if source == _PROC_NULL:
+        peer, its_tag = envelope(source, tag)
+        if peer == _PROC_NULL:
             return watched(begin(self, buf, source, tag), None)
-        pending = Receiving(self._journal, source, tag, kind)
+        pending = Receiving(self._journal, peer, its_tag, kind)
         pending.begin()
         try:
             return watched(begin(self, buf, source, tag), pending)
-        except BaseException:
-            pending.fail()
+        except BaseException as error:
+            pending.fail(error)
             raise
 
     def Recv_init(self, buf: Any, source: int = _ANY_SOURCE, tag: int = _ANY_TAG) -> Any:
         """Make a request that receives each time it is started."""
         request = _Comm.Recv_init(self, buf, source, tag)
-        return repeated(request, None if source == _PROC_NULL else Receiving(self._journal, source, tag, type_of(buf)))
+        peer, its_tag = envelope(source, tag)
+        return repeated(request, None if peer == _PROC_NULL else Receiving(self._journal, peer, its_tag, type_of(buf)))
 
     # ------------------------------------------------------------------ probes
 
     Mprobe, mprobe, Improbe, improbe = map(_prober, ("Mprobe", "mprobe", "Improbe", "improbe"))
 
-    def _matched(self, message: Any, source: int, status: Any) -> Any:
-        if message is None or source == _PROC_NULL:
+    def _matched(self, message: Any, status: Any) -> Any:
+        if message is None or status.source < 0:
             return message
         pending = Receiving(self._journal, status.source, status.tag, "")
         pending.number = self._journal.post()
@@ -246,11 +277,12 @@ class Messages:
     ) -> None:
         """Send a buffer and receive another one."""
         status = _Status() if status is None else status
-        begun = self._both(sendbuf, dest, sendtag, source, recvtag)
+        ends = _envelopes(dest, sendtag, source, recvtag)
+        begun = self._both(sendbuf, ends)
         try:
             _Comm.Sendrecv(self, sendbuf, dest, sendtag, recvbuf, source, recvtag, status)
-        except BaseException:
-            self._refused(begun, dest, sendtag, source, recvtag)
+        except BaseException as error:
+            self._refused(error, begun, ends)
             raise
         if begun[1] >= 0:
             received(self._journal, begun[1], status, type_of(recvbuf))
@@ -266,25 +298,27 @@ class Messages:
     ) -> None:
         """Send a buffer and receive into it."""
         status = _Status() if status is None else status
-        begun = self._both(buf, dest, sendtag, source, recvtag)
+        ends = _envelopes(dest, sendtag, source, recvtag)
+        begun = self._both(buf, ends)
         try:
             _Comm.Sendrecv_replace(self, buf, dest, sendtag, source, recvtag, status)
-        except BaseException:
-            self._refused(begun, dest, sendtag, source, recvtag)
+        except BaseException as error:
+            self._refused(error, begun, ends)
             raise
         if begun[1] >= 0:
             received(self._journal, begun[1], status, type_of(buf))
 
-    def _both(self, buf: Any, dest: int, sendtag: int, source: int, recvtag: int) -> tuple[int, int]:
+    def _both(self, buf: Any, ends: _Ends) -> tuple[int, int]:
         """Write down a send; return its number and that of a receive, -1 for what goes nowhere."""
+        (dest, sendtag), (source, _) = ends
         sent = -1 if dest == _PROC_NULL else self._journal.sent(dest, sendtag, *describe(buf))
         return sent, -1 if source == _PROC_NULL else self._journal.post()
 
-    def _refused(self, begun: tuple[int, int], dest: int, sendtag: int, source: int, recvtag: int) -> None:
+    def _refused(self, error: BaseException, begun: tuple[int, int], ends: _Ends) -> None:
         if begun[0] >= 0:
-            self._journal.note(UNSENT, dest, sendtag, begun[0])
+            self._journal.note(_unsent(error), *ends[0], begun[0])
         if begun[1] >= 0:
-            self._failed(source, recvtag, begun[1])
+            self._failed(*ends[1], begun[1], NO_RECEIVE if isinstance(error, BEFORE_MPI) else FAILED)
 
     def Isendrecv(
         self,
@@ -313,8 +347,9 @@ class Messages:
     def _ends(
         self, sendbuf: Any, dest: int, sendtag: int, recvbuf: Any, source: int, recvtag: int
     ) -> tuple[Sending | None, Receiving | None]:
-        send = None if dest == _PROC_NULL else Sending(self._journal, dest, sendtag, *describe(sendbuf))
-        receive = None if source == _PROC_NULL else Receiving(self._journal, source, recvtag, type_of(recvbuf))
+        to, of = _envelopes(dest, sendtag, source, recvtag)
+        send = None if to[0] == _PROC_NULL else Sending(self._journal, *to, *describe(sendbuf))
+        receive = None if of[0] == _PROC_NULL else Receiving(self._journal, *of, type_of(recvbuf))
         return send, receive
 
     def sendrecv(
@@ -342,8 +377,8 @@ def _together(*ends: Sending | Receiving | None) -> Iterator[None]:
             pending.begin()
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         for pending in ends:
             if pending is not None:
-                pending.fail()
+                pending.fail(error)
         raise

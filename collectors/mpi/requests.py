@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 from importlib import import_module
+from types import NoneType
 from typing import Any, TypeAlias
 
 from braid_hpc.collectors.mpi.buffers import type_of
+from braid_hpc.collectors.mpi.envelopes import BEFORE_MPI
 from braid_hpc.collectors.mpi.journal import (
     CANCELLED,
     CANCELLING,
     FAILED,
+    NO_RECEIVE,
+    NO_SEND,
     POSTED,
     RECEIVED,
     UNSENT,
@@ -72,15 +76,16 @@ class Receiving:
         """Write down that it may be cancelled."""
         self._journal.note(CANCELLING, self.peer, self.tag, self.number, -1, self.kind)
 
-    def fail(self) -> None:
-        """Write down that MPI refused it, so that nobody knows which message it took."""
-        self._journal.note(FAILED, self.peer, self.tag, self.number, -1, self.kind)
+    def fail(self, error: BaseException) -> None:
+        """Write down that it never came to MPI, or that MPI refused it, so that nobody knows which message it took."""
+        what = NO_RECEIVE if isinstance(error, BEFORE_MPI) else FAILED
+        self._journal.note(what, self.peer, self.tag, self.number, -1, self.kind)
 
     def end(self, status: Any) -> None:
-        """Write down its message, or that it was cancelled."""
+        """Write down its message, or that it was cancelled; nothing if it was completed before, unseen."""
         if status.Is_cancelled():
             self._journal.note(CANCELLED, self.peer, self.tag, self.number, -1, self.kind)
-        else:
+        elif status.source >= 0:
             received(self._journal, self.number, status, self.kind)
 
 
@@ -115,7 +120,9 @@ class Sending:
         """Write down that it may not be sent after all."""
         self._journal.note(UNSENT, self.peer, self.tag, self.number, -1, self.kind)
 
-    fail = cancel
+    def fail(self, error: BaseException) -> None:
+        """Write down that it never came to MPI, or that it may not be sent."""
+        self._journal.note(NO_SEND if isinstance(error, BEFORE_MPI) else UNSENT, self.peer, self.tag, self.number)
 
     def end(self, status: Any) -> None:
         """Nothing is to be said of a send that is complete."""
@@ -168,8 +175,11 @@ def _of_all(name: str) -> Any:
 
     @functools.wraps(plain)
     def of_all(cls: Any, requests: Any, statuses: Any = None) -> Any:
-        statuses = _several(requests, statuses)
+        given, statuses = statuses, _several(requests, statuses)
+        if statuses is None:
+            return plain(requests, given)
         done = plain(requests, statuses)
+        _lengthen(given, statuses)
         if waits or (done[0] if isinstance(done, tuple) else done):
             for request, status in zip(requests, statuses, strict=False):
                 if isinstance(request, _Watched):
@@ -199,8 +209,11 @@ def _of_some(name: str) -> Any:
 
     @functools.wraps(plain)
     def of_some(cls: Any, requests: Any, statuses: Any = None) -> Any:
-        statuses = _several(requests, statuses)
+        given, statuses = statuses, _several(requests, statuses)
+        if statuses is None:
+            return plain(requests, given)
         done = plain(requests, statuses)
+        _lengthen(given, statuses)
         indices = done[0] if isinstance(done, tuple) else done
         for index, status in zip(indices or (), statuses, strict=False):
             _one_ended(requests, index, status)
@@ -278,11 +291,18 @@ class _Watched:
     Waitsome, waitsome, Testsome, testsome = map(_of_some, ("Waitsome", "waitsome", "Testsome", "testsome"))
 
 
-def _several(requests: Any, statuses: Any) -> list[Any]:
-    """Return statuses for all requests: those of the program first, made longer in place as mpi4py does."""
-    given: list[Any] = [] if statuses is None else statuses
-    given.extend(_Status() for _ in range(len(requests) - len(given)))
-    return given
+def _several(requests: Any, statuses: Any) -> list[Any] | None:
+    """Return statuses for all requests, those of the program first; None if it gave what mpi4py does not take."""
+    if not isinstance(statuses, (list, tuple, NoneType)) or not isinstance(requests, (list, tuple)):
+        return None
+    given = list(statuses or ())
+    return [*given, *(_Status() for _ in range(len(requests) - len(given)))]
+
+
+def _lengthen(given: Any, statuses: list[Any]) -> None:
+    """Make a list of the program's longer in place, as mpi4py does; a tuple stays as it is."""
+    if isinstance(given, list):
+        given.extend(statuses[len(given) :])
 
 
 def _one_ended(requests: Any, index: int, status: Any) -> None:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from braid_hpc.collectors.mpi.buffers import size_of
+from braid_hpc.collectors.mpi.envelopes import rank_of
 from braid_hpc.collectors.mpi.journal import Journal
 
 __all__ = ["Window"]
@@ -57,11 +58,13 @@ def _acting(name: str) -> Any:
 
     @functools.wraps(plain)
     def act(self: Window, *given: Any, **named: Any) -> Any:
-        target = named.get("target_rank", given[place] if len(given) > place else MPI.PROC_NULL)
-        if isinstance(target, int) and target != MPI.PROC_NULL:
+        target = rank_of(named.get("target_rank", given[place] if len(given) > place else MPI.PROC_NULL))
+        done = plain(self, *given, **named)
+        # Of one that MPI refused there is nothing to say.
+        if target is not None and target != MPI.PROC_NULL:
             origin = given[0] if given else named.get("origin")
             self._journal.act(what, target, size_of(origin), -1 if self._apart else self._fences)
-        return plain(self, *given, **named)
+        return done
 
     return act
 
