@@ -34,8 +34,8 @@ def traced(comm: Any, run: Run | None = None) -> Any:
     -------
     mpi4py.MPI.Comm or mpi4py.MPI.Win
         Of a subclass of the type of `comm`, a communicator with a method ``sending``; `comm` itself if nothing is
-        recorded (outside of a run, or under ``BRAID_DISABLE=1``), or if it has processes of another world, or is
-        traced already.
+        recorded (outside of a run, or under ``BRAID_DISABLE=1``), or if it has processes of another world, is of a
+        class that the program made (which is told), or is traced in this run already.
 
     See Also
     --------

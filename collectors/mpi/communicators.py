@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from braid_hpc.collectors.losses import Losses
 from braid_hpc.collectors.mpi.between import InterJournal
 from braid_hpc.collectors.mpi.collectives import Collectives, Neighbours
 from braid_hpc.collectors.mpi.journal import ACTS, CALLS, MESSAGES, NEIGHBOURS, Journal, identify
@@ -197,9 +198,20 @@ def trace(comm: Any, run: Any) -> Any:
     Returns
     -------
     mpi4py.MPI.Comm or mpi4py.MPI.Win
-        `comm` itself if it is none of these, or has processes of another world, or is traced already.
+        `comm` itself if it is none of these, or of a class that the program made, or has processes of another world,
+        or is traced in this run already.
     """
-    if isinstance(comm, (Traced, Window)) or not isinstance(comm, (MPI.Comm, MPI.Win)):
+    if isinstance(comm, Window) or not isinstance(comm, (MPI.Comm, MPI.Win)):
+        return comm
+    if isinstance(comm, Traced):
+        # By a run that may have ended; one name with one set of columns is one stream.
+        if comm._journal.streams[0] is run.stream(*MESSAGES):
+            return comm
+    elif type(comm).__module__ != MPI.__name__:
+        # What its methods do is not known here, and what stands in front of it would not have them.
+        losses = Losses(run, "mpi")
+        losses.count("a class of the program's own is not traced", unit="", note=type(comm).__qualname__)
+        losses.write()
         return comm
     if comm in (MPI.COMM_NULL, MPI.WIN_NULL):
         return comm

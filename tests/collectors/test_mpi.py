@@ -12,6 +12,7 @@ from braid_hpc.collectors.mpi.buffers import size_of, type_of
 from braid_hpc.vocabulary.codes import Relation
 from tests.jobs import edges_of, made, rows
 from tests.ranks import RankRun, RunRanks
+from tests.traffic import informed
 
 #: Each call on a plain communicator and on a traced one; what they give is printed and compared.
 CALLS = """
@@ -372,3 +373,66 @@ def test_sizes_and_types_of_buffers() -> None:
         "B",
         "",
     ]
+
+
+#: What a program may give, and what it may do with requests: the edges are those of the payloads all the same.
+ODD = """
+import numpy as np
+from mpi4py import MPI
+import braid_hpc as braid
+from braid_hpc.collectors.mpi import traced
+from mpi4py.util import pkl5
+
+class Mine(MPI.Intracomm):
+    def hello(self):
+        return "hello"
+
+assert traced(MPI.COMM_WORLD) is MPI.COMM_WORLD
+for turn in range(2):
+    with braid.job("odd", log_dir="logs") as run:
+        comm = traced(MPI.COMM_WORLD if not turn else comm)
+        assert traced(comm) is comm
+        rank, other = comm.rank, 1 - comm.rank
+        for own in (Mine(MPI.COMM_WORLD), pkl5.Intracomm(MPI.COMM_WORLD)):
+            assert traced(own) is own
+        room = np.zeros(1)
+        with run.activity(f"first-{turn}-{rank}"):
+            if rank:
+                request = comm.Irecv(room, 0)
+                MPI.Request.Waitall([request])
+                request.Wait()
+                assert request.Test()
+            else:
+                comm.Send(np.ones(1), np.array(1))
+            for bad in (None, [1], "1", np.array([1, 2])):
+                for plain in (MPI.COMM_WORLD, comm):
+                    try:
+                        plain.send(1, dest=bad)
+                    except Exception as error:
+                        said = type(error), str(error)
+                    assert plain is not comm or said == before, (said, before)
+                    before = said
+        with run.activity(f"second-{turn}-{rank}"):
+            if rank:
+                comm.Recv(room, 0)
+            else:
+                comm.Send(np.ones(1), np.int64(1))
+        with run.activity(f"third-{turn}-{rank}"):
+            comm.bcast(1, root=np.argmax([0, 1]) if rank else 1)
+"""
+
+
+def test_what_a_program_may_give(run_ranks: RunRanks, tmp_path: Path) -> None:
+    """Numbers of NumPy, ranks that are none, requests that ended unseen, classes of its own, a second run."""
+    done = run_ranks(2, ODD)
+    assert done.returncode == 0, done.stderr
+    with made(next(tmp_path.rglob("logs")), tmp_path / "prov.duckdb") as store:
+        found = {(child.partition("@")[0], parent.partition("@")[0]) for child, parent in informed(store)}
+        losses = rows(store, "select distinct note from stream.collector_losses order by all")
+    sent = {
+        (f"activity:{step}-{turn}-1", f"activity:{step}-{turn}-0") for step in ("first", "second") for turn in (0, 1)
+    }
+    thirds = {(f"activity:third-{turn}-0", "collective:bcast") for turn in (0, 1)}
+    gave = {("collective:bcast", f"activity:third-{turn}-1") for turn in (0, 1)}
+    assert found == sent | thirds | gave
+    assert losses == [("Intracomm",), ("Mine",)]
