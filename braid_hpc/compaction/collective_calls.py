@@ -112,8 +112,8 @@ def rows_of(connection: Any, stream: str, columns: list[tuple[str, str]], runs: 
     Returns
     -------
     str
-        A table in SQL; one without rows if there are none. Rows that lack a number are left out: see
-        :func:`tell_of_gaps`.
+        A table in SQL; one without rows if there are none. Rows that lack a number, or have one that nobody counts
+        to, are left out: see :func:`tell_of_gaps`.
     """
     place = _place_of(connection, stream, columns, runs)
     if place is not None:
@@ -133,11 +133,13 @@ def _place_of(connection: Any, stream: str, columns: list[tuple[str, str]], runs
 
 
 def _whole(columns: list[tuple[str, str]]) -> str:
-    return " and ".join(f"{name} is not null" for name, kind in columns if kind != "text")
+    # Null is in no range. Beyond these no program counts, and what follows adds to them.
+    ranges = {"int64": " between -4611686018427387904 and 4611686018427387903"}
+    return " and ".join(f"{name}{ranges.get(kind, ' is not null')}" for name, kind in columns if kind != "text")
 
 
 def tell_of_gaps(out: Writer, stream: str, columns: list[tuple[str, str]], runs: list[str]) -> None:
-    """Write down, once for each writer, that rows of a stream lack a number, and are of no use for matching.
+    """Write down, once for each writer, that rows lack a number, or have an impossible one, and match nothing.
 
     Parameters
     ----------
@@ -150,7 +152,8 @@ def tell_of_gaps(out: Writer, stream: str, columns: list[tuple[str, str]], runs:
     if place is None:
         return
     rows = out.connection.execute(
-        f"select _run, _writer, count(*) from {place} where _run in (select unnest($runs)) and not ({_whole(columns)}) "
+        f"select _run, _writer, count(*) from {place} where _run in (select unnest($runs)) "
+        f"and not coalesce({_whole(columns)}, false) "
         "group by all order by all",
         {"runs": runs},
     ).fetchall()
@@ -161,7 +164,14 @@ def tell_of_gaps(out: Writer, stream: str, columns: list[tuple[str, str]], runs:
         ).fetchall()
     }
     problems = [
-        Problem("message", f"{count} rows of {stream} lack a number, and are not matched", run, writer, None, stream)
+        Problem(
+            "message",
+            f"{count} rows of {stream} lack a number or have an impossible one, and are not matched",
+            run,
+            writer,
+            None,
+            stream,
+        )
         for run, writer, count in rows
     ]
     out.write_problems([each for each in problems if (each.writer, each.message) not in said])

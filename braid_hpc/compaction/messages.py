@@ -184,7 +184,8 @@ insert into edge_rows
     join mpi_sides r on r.side = m.receiver
     join activity_rows c on c.writer = r.writer and c.sequence = m.received_in
     join occurrences o on o.writer = m.record[:32]
-        and o.sequence = ('0x' || array_to_string(list_reverse(regexp_extract_all(m.record[33:], '..')), ''))::bigint
+        and o.sequence = try_cast(
+            '0x' || array_to_string(list_reverse(regexp_extract_all(m.record[33:], '..')), '') as bigint)
     where not exists (from edge_rows e where e.child = c.id and e.parent = o.id and e.relation = '{Relation.USED}'
             and e.writer = c.writer and e.sequence = c.sequence)
         and not exists (from edge_rows e where e.child = o.id and e.parent = c.id

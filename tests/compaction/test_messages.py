@@ -75,13 +75,17 @@ def test_rows_that_lack_a_number_stop_nobody(tmp_path: Path) -> None:
                         stream.append(
                             *(None if each == missing else "" if k == "text" else 1 for each, k in columns.items())
                         )
+                    large = {"number": 2**63 - 1}
+                    stream.append(*(large.get(each, "" if kind == "text" else 1) for each, kind in columns.items()))
+                odd = {"text": "no record", "uint64": ranks.journals[0].comm}
+                job[0].stream(*MESSAGES).append(*(odd.get(kind, 1) for kind in MESSAGES[1].values()))
         compact(tmp_path / "logs", tmp_path / "prov.duckdb")
     with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
         assert informed(store) == {(f"activity:two@{n}", f"activity:one@{n}") for n in (1, 2)}
         said = rows(store, "select message from problems where given like 'mpi%' order by all")
     assert said == [
-        *2 * [("10 rows of mpi_collectives lack a number, and are not matched",)],
-        *2 * [("9 rows of mpi_messages lack a number, and are not matched",)],
+        *2 * [("10 rows of mpi_messages lack a number or have an impossible one, and are not matched",)],
+        *2 * [("11 rows of mpi_collectives lack a number or have an impossible one, and are not matched",)],
     ]
 
 
