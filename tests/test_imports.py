@@ -33,7 +33,8 @@ COMPILED = ("braid_hpc.log.compiled", "braid_hpc.run.compiled") if compiled_modu
 
 # They are made of mpi4py's classes, so importing them starts MPI; whoever traces a communicator has done that already.
 MADE_OF_MPI = tuple(
-    f"braid_hpc.collectors.mpi.{name}" for name in ("collectives", "communicators", "messages", "requests", "windows")
+    f"braid_hpc.collectors.mpi.{name}"
+    for name in ("collectives", "communicators", "envelopes", "messages", "requests", "windows")
 )
 
 EVERYTHING = "\n".join(

@@ -155,7 +155,7 @@ def test_a_file_that_is_written_while_it_is_read_has_changed(
 ) -> None:
     def slowly(file: Any) -> Any:
         content = content_of_file(file)
-        with open(file.name, "ab") as other:
+        with open(os.readlink(f"/proc/self/fd/{file.fileno()}"), "ab") as other:
             other.write(b"more")
         return content
 
