@@ -250,13 +250,13 @@ class RankLog(Upkeep, Forkable):
                 os.unlink(made.path)
         return found
 
-    def lose(self, error: Exception, count: int) -> None:
+    def lose(self, error: Exception | None, count: int) -> None:
         """Count rows that could not be stored in a file of their own, and say so at once where there is room.
 
         Parameters
         ----------
-        error : Exception
-            Why not.
+        error : Exception or None
+            Why not; None for the reason that was counted last.
         count : int
             How many.
         """

@@ -228,6 +228,9 @@ class Stream:
         log = self._log
         if log.append(Code.BATCH, 0, first, rows, self._number, flags, payload):
             return Rows(log.writer, self.name, first, rows)
+        if rows > 1:
+            # The log has counted one event, which stood for so many rows.
+            log.lose(None, rows - 1)
         self._run._note_late()
         return NO_ROWS
 
