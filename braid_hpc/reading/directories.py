@@ -11,7 +11,7 @@ from braid_hpc.log.header import unpack_header
 from braid_hpc.log.layout import FORMAT, HEADER_NAME, MAGIC, TAIL_PREFIX
 from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError, NotFoundError
 
-__all__ = ["find_writers", "read_header"]
+__all__ = ["find_writers", "names_in", "read_header", "tail_files"]
 
 _WRITER_DIGITS = 32
 
@@ -67,6 +67,41 @@ def _begins_as_tail(path: Path) -> bool:
             return file.read(len(MAGIC)) == MAGIC
     except OSError:
         return False
+
+
+def names_in(directory: Path) -> list[str]:
+    """List what is in a directory: a merge asks for it several times of each log, and ``Path.glob`` takes its time.
+
+    Parameters
+    ----------
+    directory : Path
+        It need not exist.
+
+    Returns
+    -------
+    list of str
+        Names, in any order.
+    """
+    try:
+        return os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+
+
+def tail_files(directory: Path) -> list[Path]:
+    """List the tails of a writer.
+
+    Parameters
+    ----------
+    directory : Path
+        The writer's directory.
+
+    Returns
+    -------
+    list of Path
+        In order of their names.
+    """
+    return [directory / name for name in sorted(names_in(directory)) if name.startswith(TAIL_PREFIX)]
 
 
 def read_header(directory: Path) -> tuple[dict[str, Any], str | None]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from braid_hpc.log.layout import MAJOR, MINOR, PAGE, TAIL_HEADER, TAIL_PREFIX, TailHeader
+from braid_hpc.log.layout import MAJOR, MINOR, PAGE, TAIL_HEADER, TailHeader
 from braid_hpc.log.seal import EVENT_COLUMNS
-from braid_hpc.reading.directories import read_header
+from braid_hpc.reading.directories import read_header, tail_files
 from braid_hpc.reading.events import Events
 from braid_hpc.reading.parts import CODES
 from braid_hpc.reading.sealed import schema_message
@@ -49,7 +49,7 @@ def refuse_newer(directory: Path) -> None:
         If it is.
     """
     read_header(directory)
-    for path in sorted(directory.glob(f"{TAIL_PREFIX}*")):
+    for path in tail_files(directory):
         try:
             with path.open("rb") as file:
                 TailHeader.unpack(file.read(PAGE)[: TAIL_HEADER.size + 8])

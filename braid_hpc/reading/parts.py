@@ -8,6 +8,7 @@ that stands in two parts (a tail and the batch that it was sealed into, or two c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from braid_hpc.reading.sealed import Segment, read_rows, read_sums, sealed_files
 from braid_hpc.reading.tails import read_tail
 from braid_hpc.vocabulary.errors import CorruptLogError, NotFoundError
 
-__all__ = ["CODES", "Part"]
+__all__ = ["CODES", "Part", "counted"]
 
 #: Codes are counted one by one below this number, and all others together.
 CODES = 128
@@ -42,6 +43,8 @@ class Part:
         int64 of shape (64,): how many rows of each code it has.
     times : (int, int)
         Monotonic ns of its first row, and of the latest one.
+    ends : (int, int, int)
+        Sequences of its first and its last row, and monotonic ns of the last one; zeros if it has none.
     """
 
     path: Path
@@ -51,6 +54,7 @@ class Part:
     segment: Segment | None = None
     codes: Array = field(default_factory=lambda: np.zeros(CODES, np.int64))
     times: tuple[int, int] = (0, 0)
+    ends: tuple[int, int, int] = (0, 0, 0)
 
     @classmethod
     def of(cls, path: Path, span: tuple[int, int], events: Events, segment: Segment | None = None) -> Part:
@@ -72,9 +76,31 @@ class Part:
         Part
             All of its rows are taken from here.
         """
+        events = Events.join([events])
         codes = np.bincount(np.minimum(events["code"], CODES - 1), minlength=CODES)
-        times = (int(events["time"][0]), int(events["time"].max())) if len(events) else (0, 0)
-        return cls(path, *span, Ranges.of(Events.join([events])["sequence"]), segment, codes, times)
+        if not len(events):
+            return cls(path, *span, Ranges.none(), segment, codes)
+        sequence, time = events["sequence"], events["time"]
+        ends = int(sequence[0]), int(sequence[-1]), int(time[-1])
+        return cls(path, *span, Ranges.of(sequence), segment, codes, (int(time[0]), int(time.max())), ends)
+
+    def time_of(self, sequence: int) -> int | None:
+        """Return when its first or its last row was written.
+
+        Parameters
+        ----------
+        sequence : int
+            Of one of the two.
+
+        Returns
+        -------
+        int or None
+            Monotonic ns; None for any other row, and for one that is not taken from here.
+        """
+        first, last, time = self.ends
+        if sequence not in (first, last) or sequence not in self.ranges:
+            return None
+        return self.times[0] if sequence == first else time
 
     def has(self, *codes: int) -> bool:
         """Return whether there may be rows with one of some codes.
@@ -89,7 +115,7 @@ class Part:
         bool
             False if there are none.
         """
-        return bool(self.ranges) and (not codes or bool(self.codes[list(codes)].any()))
+        return bool(self.ranges) and (not codes or bool(self.codes[counted(codes)].any()))
 
     def read(self) -> Events:
         """Read its rows again.
@@ -125,3 +151,20 @@ class Part:
                 if segment.first == self.first:
                     return read_rows(path, segment)
         raise NotFoundError(f"{self.path} was removed while it was read")
+
+
+@lru_cache(maxsize=64)
+def counted(codes: tuple[int, ...]) -> Array:
+    """Return where a part counts its rows of some codes.
+
+    Parameters
+    ----------
+    codes : tuple of int
+        Event codes.
+
+    Returns
+    -------
+    numpy.ndarray
+        Indexes into :attr:`Part.codes`, int64; one for all codes that are not counted one by one.
+    """
+    return np.unique(np.minimum(np.array(codes, np.int64), CODES - 1))

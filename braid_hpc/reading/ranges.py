@@ -135,6 +135,11 @@ class Ranges:
         """Return what is in both."""
         if not self or not other:
             return Ranges.none()
+        if len(self.first) == len(other.first) == 1:
+            # As in most logs: what follows takes as long as reading a small one.
+            return Ranges.span(
+                max(int(self.first[0]), int(other.first[0])), min(int(self.after[0]), int(other.after[0]))
+            )
         bounds = np.concatenate([self.first, other.first, self.after, other.after])
         steps = np.ones(len(bounds), np.int64)
         steps[len(bounds) // 2 :] = -1
@@ -146,7 +151,12 @@ class Ranges:
 
     def __sub__(self, other: Ranges) -> Ranges:
         """Return what is here and not there."""
-        if not self or not other:
+        if (
+            not self
+            or not other
+            or int(other.first[0]) >= int(self.after[-1])
+            or int(other.after[-1]) <= int(self.first[0])
+        ):
             return self
         low, high = int(self.first[0]), int(self.after[-1])
         first = np.concatenate([[min(low, int(other.first[0]))], other.after])
@@ -169,6 +179,9 @@ class Ranges:
         """
         found = np.zeros(len(numbers), bool)
         if not len(numbers) or not self:
+            return found
+        if len(self.first) == 1 and int(self.first[0]) <= int(numbers[0]) and int(numbers[-1]) < int(self.after[0]):
+            found[:] = True
             return found
         numbers = numbers.astype(np.int64, copy=False)
         near = slice(

@@ -13,6 +13,7 @@ import numpy as np
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from braid_hpc.log.layout import SUM, SUM_BYTES, part_name
+from braid_hpc.reading.directories import names_in
 from braid_hpc.reading.events import COLUMNS, Events
 from braid_hpc.vocabulary.columns import BATCH_PLACE
 from braid_hpc.vocabulary.errors import CorruptLogError
@@ -141,7 +142,7 @@ def sealed_files(directory: Path, name: str) -> list[Path]:
         ``<name>.arrows`` and its successors, in order; also one of which only the sums are there.
     """
     ours = re.compile(rf"({re.escape(name)}(?:-\d{{6,}})?)\.(?:arrows|sums)")
-    stems = {found[1] for path in directory.glob(f"{name}*") if (found := ours.fullmatch(path.name))}
+    stems = {found[1] for each in names_in(directory) if (found := ours.fullmatch(each))}
     return [directory / f"{stem}.arrows" for stem in sorted(stems, key=lambda stem: (len(stem), stem))]
 
 

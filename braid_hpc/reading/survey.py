@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,7 @@ import numpy as np
 
 from braid_hpc.log.header import unpack_header
 from braid_hpc.log.layout import ENDED_NAME, TAIL_PREFIX, TailKind
-from braid_hpc.reading.directories import read_header
+from braid_hpc.reading.directories import read_header, tail_files
 from braid_hpc.reading.events import Events
 from braid_hpc.reading.parts import Part
 from braid_hpc.reading.sealed import check_sums, each_sealed, sealed_files
@@ -27,17 +28,22 @@ _LOSS = decoder(Loss)
 _CLOSE = decoder(Close)
 _ARRAY = decoder(ArrayEntry)
 _TROUBLE = decoder(Trouble)
+#: Is given a part of a log and its rows.
+Keep = Callable[[Part, Events], None]
+
 #: Rows that tell of the log itself; those of arrays only where the array was lost.
 _NOTES = (Code.OPEN, Code.CLOCK, Code.CLOSE, Code.FRAMES, Code.LOSS, Code.TROUBLE)
 
 
-def read_writer(directory: Path) -> WriterLog:
+def read_writer(directory: Path, keep: Keep | None = None) -> WriterLog:
     """Look at all of a writer's log.
 
     Parameters
     ----------
     directory : Path
         The writer's directory; the writer may still be at work.
+    keep : callable, optional
+        Is given each part that is looked at, and its rows: later they would have to be read again.
 
     Returns
     -------
@@ -60,7 +66,7 @@ def read_writer(directory: Path) -> WriterLog:
     frames: dict[int, int] = {}
     # Tails before sealed batches: a tail is removed only after its batch is there, so nothing falls in between.
     # The newest tail first: what it holds came after all that is in the one before it.
-    for path in sorted(directory.glob(f"{TAIL_PREFIX}*"), reverse=True):
+    for path in reversed(tail_files(directory)):
         try:
             scan = read_tail(path)
         except FileNotFoundError:
@@ -91,12 +97,12 @@ def read_writer(directory: Path) -> WriterLog:
                 continue
             log.tails += 1
             spans.append((scan.header.first, scan.header.after))
-            notes.append(_take_part(log, Part.of(path, spans[-1], scan.events), scan.events))
+            notes.append(_take_part(log, Part.of(path, spans[-1], scan.events), scan.events, keep))
             if scan.header.kind == TailKind.FRAMES:
                 frames[scan.header.number] = len(scan.events)
         if scan.loss:
             losses.append(scan.loss)
-    damaged = _add_sealed(log, notes, spans)
+    damaged = _add_sealed(log, notes, spans, keep)
     torn, corrupt = torn or damaged[0], corrupt or damaged[1]
     torn = _check_chain(log, spans) or torn
     log.parts.sort(key=lambda part: part.first)
@@ -112,12 +118,14 @@ def _is_torn(fault: str | None) -> bool:
     return fault is not None and ("is missing" in fault or "ends within" in fault)
 
 
-def _take_part(log: WriterLog, part: Part, events: Events) -> Events:
+def _take_part(log: WriterLog, part: Part, events: Events, keep: Keep | None) -> Events:
     """Add a part to a log, without the rows that another part brought; return those that tell of the log itself."""
     if part.ranges & log.ranges:
         part.ranges = part.ranges - log.ranges
     log.ranges = log.ranges | part.ranges
     log.parts.append(part)
+    if keep is not None:
+        keep(part, events)
     return notes_of(part, events)
 
 
@@ -139,7 +147,7 @@ def notes_of(part: Part, events: Events) -> Events:
     if not part.has(*_NOTES, Code.ARRAY):
         return Events.empty()
     lost_array = (events["code"] == Code.ARRAY) & (events["flags"] & ARRAY_LOST != 0)
-    telling = np.isin(events["code"], _NOTES) | lost_array
+    telling = events.having(*_NOTES) | lost_array
     return _compact(events.take(telling & part.ranges.mask(events["sequence"])))
 
 
@@ -150,7 +158,9 @@ def _compact(events: Events) -> Events:
     return Events(events.columns, b"".join(payloads), np.cumsum(length) - length, length)
 
 
-def _add_sealed(log: WriterLog, notes: list[Events], spans: list[tuple[int, int]]) -> tuple[bool, bool]:
+def _add_sealed(
+    log: WriterLog, notes: list[Events], spans: list[tuple[int, int]], keep: Keep | None
+) -> tuple[bool, bool]:
     bad_records, cut = check_sums(log.directory, "events")
     log.faults.extend([*bad_records, *cut])
     torn, corrupt = bool(cut), bool(bad_records)
@@ -158,7 +168,7 @@ def _add_sealed(log: WriterLog, notes: list[Events], spans: list[tuple[int, int]
         log.sealed += 1
         spans.append((segment.first, segment.after))
         if events is not None:
-            notes.append(_take_part(log, Part.of(path, spans[-1], events, segment), events))
+            notes.append(_take_part(log, Part.of(path, spans[-1], events, segment), events, keep))
         elif fault is not None:
             torn, corrupt = torn or _is_torn(fault), corrupt or not _is_torn(fault)
             log.faults.append(fault)

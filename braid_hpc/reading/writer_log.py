@@ -83,6 +83,7 @@ class WriterLog:
     corrupt: bool = False
     batches: Callable[[bytes], tuple[bytearray, Path]] | None = None
     _pairs: Array | None = None
+    _span: tuple[int, int] | None = None
     _events: Events | None = None
 
     def damage(self, faults: list[str], *, torn: bool) -> None:
@@ -126,10 +127,12 @@ class WriterLog:
         wanted = self.ranges if within is None else self.ranges & within
         for together in self._blocks(wanted):
             parts = [part for part in together if part.has(*codes)]
-            events = Events.join([part.read() for part in parts])
+            if not parts:
+                continue
+            events = parts[0].read() if len(parts) == 1 else Events.join([part.read() for part in parts])
             mine = wanted.mask(events["sequence"])
             if codes:
-                mine &= np.isin(events["code"], codes)
+                mine &= events.having(*codes)
             if mine.all():
                 if len(events):
                     yield events
@@ -184,11 +187,20 @@ class WriterLog:
         """
         if not self.ranges:
             return None
-        times = []
-        for sequence in (int(self.ranges.first[0]), self.ranges.last):
-            (row,) = self.each(within=Ranges.span(sequence, sequence + 1))
-            times.append(int(self.utc(row["time"])[0]))
-        return times[0], times[1]
+        if self._span is not None:
+            return self._span
+        times = [self._time_of(sequence) for sequence in (int(self.ranges.first[0]), self.ranges.last)]
+        first, last = self.utc(np.array(times, np.int64)).tolist()
+        self._span = first, last
+        return self._span
+
+    def _time_of(self, sequence: int) -> int:
+        for part in self.parts:
+            # Mostly it is the first or the last row of a part, which was looked at.
+            if (time := part.time_of(sequence)) is not None:
+                return time
+        (row,) = self.each(within=Ranges.span(sequence, sequence + 1))
+        return int(row["time"][0])
 
     def cut(self, after: int) -> None:
         """Leave out all rows from a sequence on.
@@ -200,7 +212,7 @@ class WriterLog:
         """
         self.ranges = self.ranges & Ranges.span(0, after)
         self.notes = self.notes.take(self.notes["sequence"] < after)
-        self._pairs = self._events = None
+        self._pairs = self._span = self._events = None
 
     def add_copy(self, other: WriterLog) -> None:
         """Add the rows of a copy of this log: what either holds counts, once.
@@ -221,7 +233,7 @@ class WriterLog:
                 self.parts.append(part)
         self.ranges = self.ranges | other.ranges
         self.notes = Events.join([self.notes, other.notes])
-        self._pairs = self._events = None
+        self._pairs = self._span = self._events = None
         self.parts.sort(key=lambda part: part.first)
 
     # ------------------------------------------------------------------ what they mean

@@ -91,3 +91,12 @@ def test_positions_of_codes() -> None:
     assert list(events.positions(1)) == [1, 2]
     assert list(events.positions(0, 2)) == [0, 3, 4]
     assert list(events.positions(9)) == []
+
+
+def test_any_code_that_a_row_can_have_may_be_asked_for() -> None:
+    """A code is 16 bits, and a newer minor version may have others than this one."""
+    events = made([1, 2])
+    events.columns["code"] = np.array([0xFFFF, 7], np.uint16)
+    assert events.having(0xFFFF).tolist() == [True, False]
+    assert events.having(7, 8).tolist() == [False, True]
+    assert events.having().tolist() == [False, False]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from braid_hpc.reading.ranges import Ranges
 from braid_hpc.reading.survey import read_writer
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.errors import CorruptLogError, NotFoundError
@@ -94,3 +95,28 @@ def test_two_copies_are_one_log(job: Job, tmp_path: Path) -> None:
     late.add_copy(read_writer(early))
     assert late.ranges.numbers().tolist() == late.events["sequence"].tolist() == whole
     assert late.copies == [early]
+
+
+def test_when_the_first_and_the_last_row_were_written(job: Job) -> None:
+    """Of a whole log it is known since it was looked at; of one that was cut the row is read."""
+    job.close()
+    log = read_writer(job.folder(0))
+    times = log.utc(log.events["time"]).tolist()
+    cut = read_writer(job.folder(0))
+    cut.cut(int(log.events["sequence"][9]))
+    assert cut.span() == (times[0], times[8])
+    (tail,) = job.folder(0).glob("tail-*")
+    again = read_writer(job.folder(0))
+    tail.unlink()
+    assert again.span() == (times[0], times[-1])
+
+
+def test_the_ends_of_a_part_that_another_one_brought_are_not_its_own(job: Job) -> None:
+    part = read_writer(job.folder(0)).parts[0]
+    first, last, time = part.ends
+    assert part.time_of(first) == part.times[0]
+    assert part.time_of(last) == time
+    assert part.time_of(first + 1) is None
+    part.ranges = part.ranges & Ranges.span(first + 1, last)
+    assert part.time_of(first) is part.time_of(last) is None
+    job.close()
