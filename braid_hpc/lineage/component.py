@@ -16,7 +16,8 @@ from braid_hpc.lineage.missing import Missing
 from braid_hpc.lineage.pictured import Pictured, Source
 from braid_hpc.lineage.render import dot, mermaid, on_one_line
 from braid_hpc.lineage.walk import FOLLOWED, followed, moment_of
-from braid_hpc.snapshots.adjacency import Adjacency, each_once
+from braid_hpc.snapshots.adjacency import Adjacency
+from braid_hpc.snapshots.halves import each_once
 from braid_hpc.store.holding import FOREVER, HOLDING, LATER, absent_nodes
 from braid_hpc.store.resolve import Node
 from braid_hpc.vocabulary.errors import InvalidInputError

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braid_hpc.lineage.walk import RELATION_NAMES, Walk
-from braid_hpc.snapshots.adjacency import spread
+from braid_hpc.snapshots.halves import spread
 
 __all__ = ["BEGIN", "END", "Ahead", "Joined", "leading_to", "parted"]
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braid_hpc.kernels.closure import Stated, When
-from braid_hpc.snapshots.adjacency import RELATIONS, Adjacency, Edges, Half, each_once
+from braid_hpc.snapshots.adjacency import Adjacency
+from braid_hpc.snapshots.halves import RELATIONS, Edges, Half, each_once
 from braid_hpc.store.holding import FOREVER, HOLDING, absent_nodes, filled_nodes
 from braid_hpc.vocabulary.codes import Relation
 
@@ -40,7 +41,7 @@ class Walk:
     children, parents : ndarray of int64, shape (edges,)
         The ends of every followed edge between nodes that were reached; none where they were not asked for.
     relations : ndarray of uint32, shape (edges,)
-        Their relations, by number (:data:`braid_hpc.snapshots.adjacency.RELATIONS`). Each edge of a relation is there
+        Their relations, by number (:data:`braid_hpc.snapshots.halves.RELATIONS`). Each edge of a relation is there
         once.
     """
 

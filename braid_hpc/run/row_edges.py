@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from braid_hpc.log.batch_file import BatchFile, batch_digest
 from braid_hpc.log.seal import encode_batch
+from braid_hpc.run.column_values import column_buffers
 from braid_hpc.run.filing import Filing
 from braid_hpc.run.guard import recording, shown
 from braid_hpc.run.handles import Rows
-from braid_hpc.run.streams import INLINE_BYTES, Stream, column_buffers
+from braid_hpc.run.streams import INLINE_BYTES, Stream
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.columns import BATCH_IN_FILE, BATCH_PLACE, EDGES_FILE
 from braid_hpc.vocabulary.encoding import encode

@@ -15,8 +15,9 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from braid_hpc.snapshots.adjacency import ALWAYS, Adjacency, Times, open_adjacency
+from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
 from braid_hpc.snapshots.adjacency_times import earlier_times
+from braid_hpc.snapshots.halves import ALWAYS, Times
 from braid_hpc.snapshots.schema import NODE_TIMES
 from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError
 

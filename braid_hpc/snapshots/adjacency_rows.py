@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braid_hpc.snapshots.adjacency import ALWAYS, RELATIONS
 from braid_hpc.snapshots.adjacency_layers import Fresh
 from braid_hpc.snapshots.adjacency_times import Retracted, retracted_edges
+from braid_hpc.snapshots.halves import ALWAYS, RELATIONS
 from braid_hpc.vocabulary.codes import Relation
 from braid_hpc.vocabulary.errors import StorageError
 

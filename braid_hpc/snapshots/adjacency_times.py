@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braid_hpc.snapshots.adjacency import ALWAYS, NEVER, Times
+from braid_hpc.snapshots.halves import ALWAYS, NEVER, Times
 from braid_hpc.snapshots.schema import NODE_TIMES
 
 __all__ = ["Retracted", "earlier_times", "node_times", "retracted_edges"]

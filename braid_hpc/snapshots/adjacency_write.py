@@ -12,11 +12,12 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from braid_hpc.snapshots.adjacency import NEVER, Adjacency, Times, open_adjacency
+from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
 from braid_hpc.snapshots.adjacency_layers import Fresh, commit_of, fresh_since
 from braid_hpc.snapshots.adjacency_rows import EdgeRows, Sorted
 from braid_hpc.snapshots.adjacency_times import Retracted, earlier_times, node_times
 from braid_hpc.snapshots.files import StoreFiles
+from braid_hpc.snapshots.halves import NEVER, Times
 from braid_hpc.snapshots.segment import (
     ALIGN,
     HEAD,

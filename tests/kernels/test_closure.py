@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from braid_hpc.kernels import closure as module
 from braid_hpc.kernels.closure import NOTHING_OVER, PAGE_BITS, Over, Rows, closure, closure_slow
 from braid_hpc.lineage.walk import closure_by_level, mark_seen
-from braid_hpc.snapshots.adjacency import Half
+from braid_hpc.snapshots.halves import Half
 
 
 def rows_of(edges: list[tuple[int, int, int]], nodes: int) -> Rows:
@@ -60,6 +60,7 @@ def over_of(layers: list[Layer]) -> Over:
     return Over(numbers[0], numbers[1], flags, *numbers[2:])
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     edges=st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8), st.integers(0, 2)), max_size=40),

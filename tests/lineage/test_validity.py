@@ -14,7 +14,7 @@ from braid_hpc.snapshots.adjacency_write import write_adjacency
 from tests.lineage.judged import BADS, EDGES, GOODS, SNAPSHOT, TIME, Bad, Edge, Good, by_definition, fill
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=30)
 @given(edges=EDGES, bads=BADS, goods=GOODS, at=SNAPSHOT, as_of=TIME)
 def test_it_is_what_the_definition_says(
     judged_tables: duckdb.DuckDBPyConnection,

@@ -45,10 +45,10 @@ def test_a_batch_is_what_nanoarrow_writes(kinds: list[str], rows: int, fill: byt
     alone._framing = None
     other_schema, other = alone.encode(buffers, rows)
     assert schema == other_schema
+    assert batch == other
     table = pa.ipc.open_stream(b"".join([schema, batch])).read_all()
     table.validate(full=True)
-    assert table.equals(pa.ipc.open_stream(b"".join([other_schema, other])).read_all())
-    assert batch == other
+    assert table.num_rows == rows
     give_back(batch)
 
 

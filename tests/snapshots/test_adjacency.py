@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from braid_hpc.snapshots import adjacency_rows, adjacency_write, segment
-from braid_hpc.snapshots.adjacency import RELATIONS, Adjacency, Half, open_adjacency
+from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
 from braid_hpc.snapshots.adjacency_write import write_adjacency
+from braid_hpc.snapshots.halves import RELATIONS, Half
 from braid_hpc.snapshots.schema import TABLES
 from braid_hpc.vocabulary.codes import Relation
 from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError

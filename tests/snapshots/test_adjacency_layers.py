@@ -81,6 +81,7 @@ def files_of(index: Adjacency | None) -> list[int]:
     return [segment.snapshot for segment in index.segments]
 
 
+@pytest.mark.slow
 def test_small_merges_are_laid_over_the_index(tmp_path: Path) -> None:
     """Only what is needed stays, and a whole index answers the same at every snapshot and time."""
     store = merges(tmp_path, 5)
@@ -112,6 +113,7 @@ def test_as_many_files_as_their_sizes_allow(tmp_path: Path, monkeypatch: pytest.
         assert opened.adjacency.segments[0].snapshot > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["gone", "cut", "flipped", "of another store", "a directory", "a pipe"])
 def test_a_damaged_lower_file_is_noticed(tmp_path: Path, harm: str) -> None:
     """The index is made again as a whole, with a warning, and the next merge can be laid over it."""
