@@ -1,19 +1,15 @@
-"""What a program gives as a rank, a tag or a root, as mpi4py takes it, and whether a call came to MPI at all."""
+"""What a program gives as a rank, a tag or a root, as mpi4py takes it."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
-__all__ = ["BEFORE_MPI", "envelope", "rank_of"]
+__all__ = ["envelope", "rank_of"]
 
 MPI: Any = import_module("mpi4py.MPI")
 _PROC_NULL = MPI.PROC_NULL
 _LIMIT = 1 << 31
-
-#: What mpi4py raises where it cannot make anything of the arguments, so that MPI is not told of the call. What a
-#: handler of a signal raises behind a call is rather something else.
-BEFORE_MPI = (TypeError, ValueError, AttributeError, LookupError, BufferError, OverflowError)
 
 
 def rank_of(given: Any) -> int | None:

@@ -18,8 +18,6 @@ __all__ = [
     "FAILED",
     "MESSAGES",
     "NEIGHBOURS",
-    "NO_RECEIVE",
-    "NO_SEND",
     "POSTED",
     "RECEIVED",
     "SENT",
@@ -29,9 +27,8 @@ __all__ = [
 ]
 
 #: What a row of the stream ``mpi_messages`` says. The numbers are in the logs: they never change their meaning.
+#: A call that never came to MPI, because its arguments were wrong, ends its channel as one that MPI refused does.
 SENT, POSTED, RECEIVED, CANCELLING, CANCELLED, FAILED, UNSENT = range(1, 8)
-#: What never came to MPI ends its channel, as what MPI refused does.
-NO_SEND, NO_RECEIVE = UNSENT, FAILED
 
 #: Name and columns of the stream of messages.
 MESSAGES = (

@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import Any, TypeAlias
 
 from braid_hpc.collectors.mpi.buffers import describe, type_of
-from braid_hpc.collectors.mpi.envelopes import BEFORE_MPI, envelope, rank_of
-from braid_hpc.collectors.mpi.journal import FAILED, NO_RECEIVE, NO_SEND, POSTED, UNSENT, Journal
+from braid_hpc.collectors.mpi.envelopes import envelope, rank_of
+from braid_hpc.collectors.mpi.journal import FAILED, POSTED, UNSENT, Journal
 from braid_hpc.collectors.mpi.requests import Message, Receiving, Sending, received, repeated, watched
 
 __all__ = ["Messages"]
@@ -23,10 +23,6 @@ _ANY_SOURCE, _ANY_TAG, _PROC_NULL = MPI.ANY_SOURCE, MPI.ANY_TAG, MPI.PROC_NULL
 def _dumps(thing: Any) -> bytes:
     # Asked of MPI each time: a program may put another pickle there.
     return MPI.pickle.dumps(thing)  # type: ignore[no-any-return]
-
-
-def _unsent(error: BaseException) -> int:
-    return NO_SEND if isinstance(error, BEFORE_MPI) else UNSENT
 
 
 def _sender(name: str) -> Any:
@@ -42,8 +38,8 @@ def _sender(name: str) -> Any:
         number = self._journal.sent(peer, its_tag, size, kind)
         try:
             return plain(self, buf, dest, tag)
-        except BaseException as error:
-            self._journal.note(_unsent(error), peer, its_tag, number)
+        except BaseException:
+            self._journal.note(UNSENT, peer, its_tag, number)
             raise
 
     return send
@@ -64,8 +60,8 @@ def _pickler(name: str) -> Any:
         number = self._journal.sent(peer, its_tag, len(data), "pickle")
         try:
             plain(self, (data, _BYTE), dest, tag)
-        except BaseException as error:
-            self._journal.note(_unsent(error), peer, its_tag, number)
+        except BaseException:
+            self._journal.note(UNSENT, peer, its_tag, number)
             raise
 
     return send
@@ -84,8 +80,8 @@ def _beginner(name: str) -> Any:
         pending.begin()
         try:
             return watched(plain(self, buf, dest, tag), pending)
-        except BaseException as error:
-            pending.fail(error)
+        except BaseException:
+            pending.fail()
             raise
 
     return send
@@ -106,8 +102,8 @@ def _pickling_beginner(name: str) -> Any:
         pending.begin()
         try:
             return watched(plain(self, (data, _BYTE), dest, tag), pending)
-        except BaseException as error:
-            pending.fail(error)
+        except BaseException:
+            pending.fail()
             raise
 
     return send
@@ -173,8 +169,8 @@ class Messages:
         finally:
             self._journal.record = before
 
-    def _failed(self, peer: int, tag: int, number: int, what: int) -> None:
-        self._journal.note(what, -1 if peer == _ANY_SOURCE else peer, -1 if tag == _ANY_TAG else tag, number)
+    def _failed(self, peer: int, tag: int, number: int) -> None:
+        self._journal.note(FAILED, -1 if peer == _ANY_SOURCE else peer, -1 if tag == _ANY_TAG else tag, number)
 
     # ------------------------------------------------------------------ sends
 
@@ -198,8 +194,8 @@ class Messages:
         number = self._journal.post()
         try:
             _Comm.Recv(self, buf, source, tag, status)
-        except BaseException as error:
-            self._failed(peer, its_tag, number, NO_RECEIVE if isinstance(error, BEFORE_MPI) else FAILED)
+        except BaseException:
+            self._failed(peer, its_tag, number)
             raise
         return received(self._journal, number, status, type_of(buf))
 
@@ -214,13 +210,12 @@ class Messages:
         number = self._journal.post()
         try:
             message = _Comm.recv(self, buf, source, tag, status)
-        except BaseException as error:
+        except BaseException:
             # It may be the pickle that cannot be read, of a message that was received: then the status tells of it.
             if own and status.source >= 0:
                 received(self._journal, number, status, "pickle")
             else:
-                early = own and isinstance(error, BEFORE_MPI)
-                self._failed(peer, its_tag, number, NO_RECEIVE if early else FAILED)
+                self._failed(peer, its_tag, number)
             raise
         received(self._journal, number, status, "pickle")
         return message
@@ -241,8 +236,8 @@ class Messages:
         pending.begin()
         try:
             return watched(begin(self, buf, source, tag), pending)
-        except BaseException as error:
-            pending.fail(error)
+        except BaseException:
+            pending.fail()
             raise
 
     def Recv_init(self, buf: Any, source: int = _ANY_SOURCE, tag: int = _ANY_TAG) -> Any:
@@ -281,8 +276,8 @@ class Messages:
         begun = self._both(sendbuf, ends)
         try:
             _Comm.Sendrecv(self, sendbuf, dest, sendtag, recvbuf, source, recvtag, status)
-        except BaseException as error:
-            self._refused(error, begun, ends)
+        except BaseException:
+            self._refused(begun, ends)
             raise
         if begun[1] >= 0:
             received(self._journal, begun[1], status, type_of(recvbuf))
@@ -302,8 +297,8 @@ class Messages:
         begun = self._both(buf, ends)
         try:
             _Comm.Sendrecv_replace(self, buf, dest, sendtag, source, recvtag, status)
-        except BaseException as error:
-            self._refused(error, begun, ends)
+        except BaseException:
+            self._refused(begun, ends)
             raise
         if begun[1] >= 0:
             received(self._journal, begun[1], status, type_of(buf))
@@ -314,11 +309,11 @@ class Messages:
         sent = -1 if dest == _PROC_NULL else self._journal.sent(dest, sendtag, *describe(buf))
         return sent, -1 if source == _PROC_NULL else self._journal.post()
 
-    def _refused(self, error: BaseException, begun: tuple[int, int], ends: _Ends) -> None:
+    def _refused(self, begun: tuple[int, int], ends: _Ends) -> None:
         if begun[0] >= 0:
-            self._journal.note(_unsent(error), *ends[0], begun[0])
+            self._journal.note(UNSENT, *ends[0], begun[0])
         if begun[1] >= 0:
-            self._failed(*ends[1], begun[1], NO_RECEIVE if isinstance(error, BEFORE_MPI) else FAILED)
+            self._failed(*ends[1], begun[1])
 
     def Isendrecv(
         self,
@@ -377,8 +372,8 @@ def _together(*ends: Sending | Receiving | None) -> Iterator[None]:
             pending.begin()
     try:
         yield
-    except BaseException as error:
+    except BaseException:
         for pending in ends:
             if pending is not None:
-                pending.fail(error)
+                pending.fail()
         raise

@@ -8,13 +8,10 @@ from types import NoneType
 from typing import Any, TypeAlias
 
 from braid_hpc.collectors.mpi.buffers import type_of
-from braid_hpc.collectors.mpi.envelopes import BEFORE_MPI
 from braid_hpc.collectors.mpi.journal import (
     CANCELLED,
     CANCELLING,
     FAILED,
-    NO_RECEIVE,
-    NO_SEND,
     POSTED,
     RECEIVED,
     UNSENT,
@@ -76,10 +73,9 @@ class Receiving:
         """Write down that it may be cancelled."""
         self._journal.note(CANCELLING, self.peer, self.tag, self.number, -1, self.kind)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self) -> None:
         """Write down that it never came to MPI, or that MPI refused it, so that nobody knows which message it took."""
-        what = NO_RECEIVE if isinstance(error, BEFORE_MPI) else FAILED
-        self._journal.note(what, self.peer, self.tag, self.number, -1, self.kind)
+        self._journal.note(FAILED, self.peer, self.tag, self.number, -1, self.kind)
 
     def end(self, status: Any) -> None:
         """Write down its message, or that it was cancelled; nothing if it was completed before, unseen."""
@@ -120,9 +116,9 @@ class Sending:
         """Write down that it may not be sent after all."""
         self._journal.note(UNSENT, self.peer, self.tag, self.number, -1, self.kind)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self) -> None:
         """Write down that it never came to MPI, or that it may not be sent."""
-        self._journal.note(NO_SEND if isinstance(error, BEFORE_MPI) else UNSENT, self.peer, self.tag, self.number)
+        self._journal.note(UNSENT, self.peer, self.tag, self.number)
 
     def end(self, status: Any) -> None:
         """Nothing is to be said of a send that is complete."""

@@ -19,10 +19,10 @@ PROGRAM = """
 import json, resource, sys, time
 from pathlib import Path
 from braid_hpc.compaction.collective_calls import CALL_COLUMNS, CALL_STREAM
-from braid_hpc.compaction.commit import create_tables
 from braid_hpc.compaction.messages import COLUMNS, STREAM, match_messages
 from braid_hpc.compaction.write import Writer
 from braid_hpc.snapshots.connect import connect_building
+from braid_hpc.snapshots.empty import create_tables
 
 folder, ranks, each, calls, per = Path(sys.argv[1]), *map(int, sys.argv[2:])
 connection = connect_building(folder / "large.duckdb")

@@ -220,13 +220,3 @@ def test_a_stream_of_that_name_with_other_columns_is_left_alone(tmp_path: Path) 
     with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
         assert rows(store, "select comm from stream.mpi_messages") == [("mine",)]
         assert informed(store) == set()
-
-
-def test_rows_without_their_numbers_match_nothing_and_stop_nothing(tmp_path: Path) -> None:
-    with Job(tmp_path / "logs", 2) as job:
-        ranks = Ranks(job)
-        job[0].stream(*MESSAGES).append(7, 0, 1, None, 0, 0, 8, "d", 1, -1, "")
-        job[1].stream(*MESSAGES).append(7, 1, 3, None, None, 0, 8, "d", 1, -1, "")
-        _pair(ranks, 0)
-    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
-        assert (0, 1, 0, 1, 1, 1, "matched") in states(store)
