@@ -26,14 +26,14 @@ _DECLARED = frozenset(
 ) | {"same_on_all_ranks", "on_invalid"}
 
 
-#: Digests of models that are remembered, the last ones.
+#: Digests of records that are remembered, the last ones.
 _REMEMBERED = 4096
 
 
 class Declaring(Attaching):
     """What declares records, and says more of them later."""
 
-    #: Digests of the models that were declared, by sequence.
+    #: Digests of the records that were declared, by sequence.
     _digests: dict[int, str] | None = None
 
     def record(self, kind: str, name: str, **about: Any) -> Record:
@@ -156,7 +156,7 @@ class Declaring(Attaching):
         # A fact whose bytes lie where this rank cannot read them is still one fact for all ranks of the run.
         declaration.shared = bool(about.get("same_on_all_ranks")) or (elsewhere and content is None)
         record = self._store_declaration(kind, name, declaration, activity)
-        if kind == "model" and declaration.digest and not declaration.weak:
+        if declaration.digest and not declaration.weak:
             self._remember_digest(record, declaration.digest)
         if about.get("array") is not None and record:
             RECORDS.remember(about["array"], record)
@@ -189,7 +189,7 @@ class Declaring(Attaching):
         return Record(log.writer, sequence, kind, name)
 
     def digest_of(self, record: Record) -> str | None:
-        """Return the digest that a model was declared with.
+        """Return the digest that a record was declared with.
 
         Parameters
         ----------
@@ -199,7 +199,7 @@ class Declaring(Attaching):
         Returns
         -------
         str or None
-            None if this process did not declare it, or it has no content, or 4,096 models came after it.
+            None if this process did not declare it, or it has no content, or 4,096 records came after it.
         """
         if self._digests is None or not isinstance(record, Record) or record.writer != self._log.writer:
             return None
