@@ -1,0 +1,42 @@
+"""Temporary directories that somebody removes also where the process that made them was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from braid_hpc.log.header import process_start
+
+__all__ = ["make_scratch"]
+
+_PREFIX = "braid-logs-"
+_NAME = re.compile(rf"{_PREFIX}([0-9]+)-([0-9]+)-.*")
+
+
+def make_scratch() -> Path:
+    """Make a directory below the temporary one, and remove those of processes of this user and host that are no more.
+
+    Returns
+    -------
+    Path
+        The caller's to remove. Its name has the process's pid and when it started.
+
+    Raises
+    ------
+    OSError
+        If there is no room.
+    """
+    place = Path(tempfile.gettempdir())
+    with contextlib.suppress(OSError), os.scandir(place) as entries:
+        for entry in entries:
+            found = _NAME.fullmatch(entry.name)
+            with contextlib.suppress(OSError):
+                if found and entry.stat(follow_symlinks=False).st_uid == os.getuid():
+                    pid, start = int(found[1]), int(found[2])
+                    if process_start(pid) != start:
+                        shutil.rmtree(entry.path, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-{process_start(os.getpid())}-", dir=place))
