@@ -63,7 +63,7 @@ class SummedFile:
         """Return how many batches were written."""
         return len(self._sums)
 
-    def write(self, batch: pa.RecordBatch, first: int, after: int) -> None:
+    def write(self, batch: pa.RecordBatch, first: int, after: int) -> bytes:
         """Append a batch.
 
         Parameters
@@ -72,12 +72,18 @@ class SummedFile:
             Of the schema.
         first, after : int
             The number of its first row, and of the first one behind it.
+
+        Returns
+        -------
+        bytes
+            Its record in the file of sums.
         """
         message = batch.serialize()
         digest = batch_digest(self._schema, message)
         self._sums.append(pack_sum(self._at, message.size, first, after, batch.num_rows, digest))
         self._file.write(message)
         self._at += message.size
+        return self._sums[-1]
 
     def finish(self) -> None:
         """End the stream, and write the sums."""

@@ -12,6 +12,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from braid_hpc.compaction.archive import ARCHIVE, MAJOR
 from braid_hpc.compaction.archive_files import file_sum
+from braid_hpc.compaction.archive_part import part_file
 from braid_hpc.log.header import unpack_header
 from braid_hpc.log.layout import SUM, SUM_BYTES
 from braid_hpc.reading.events import Events
@@ -108,8 +109,11 @@ class ArchivedCommit:
         FormatTooNewError
             If a log is of a newer major format.
         """
-        rows, batches = _Summed(self.folder / "events.arrows"), _Summed(self.folder / "batches.arrows")
+        parts: dict[int, tuple[_Summed, _Summed]] = {}
         for about in self.lines:
+            if (part := about.get("part", 0)) not in parts:
+                parts[part] = self._summed("events", part), self._summed("batches", part)
+            rows, batches = parts[part]
             found = ArchivedWriter(about, Ranges.unflat(about["taken"]), Ranges.unflat(about["there"]))
             damage = self._read_linked(found) if about["linked"] else _read_copied(found, rows, batches)
             if missing := found.taken - found.found:
@@ -118,6 +122,9 @@ class ArchivedCommit:
                 )
                 damage.append(f"events {spans} of writer {found.writer} are not in {self.folder}")
             yield found, damage
+
+    def _summed(self, name: str, part: int) -> _Summed:
+        return _Summed(self.folder / f"{part_file(name, part)}.arrows")
 
     def _read_linked(self, found: ArchivedWriter) -> list[str]:
         folder = self.folder / found.writer

@@ -95,7 +95,8 @@ class ArrayCopies:
         with ArrayReader() as reader:
             for done, log in enumerate(logs):
                 progress("arrays", done, len(logs))
-                arrays = logged_arrays(log)
+                if not (arrays := logged_arrays(log)):
+                    continue
                 known = _known_digests(connection, [array.entry.digest for array in arrays])
                 known.update(row[0] for row in self.rows)
                 for array in arrays:

@@ -24,7 +24,7 @@ from braid_hpc.vocabulary.identity import content_of_file
 from braid_hpc.vocabulary.payloads import Inspection
 from braid_hpc.vocabulary.regular import open_regular
 
-__all__ = ["Uninspected", "find_uninspected", "inspect_files"]
+__all__ = ["Uninspected", "find_uninspected", "inspect_file", "inspect_files"]
 
 # A file that was not there, or was another one, is looked for again: that costs a stat.
 _WAITING = """
@@ -74,6 +74,10 @@ class Uninspected:
     last: Inspection | None
 
 
+#: Has others look at files; what each was found to be, in their order.
+Looking = Callable[[list[Uninspected], Callable[[str, int, int], None]], list[Inspection]]
+
+
 def find_uninspected(connection: Any) -> list[Uninspected]:
     """Return the versions of a store whose digests were left to the merge and are not known.
 
@@ -99,7 +103,11 @@ def find_uninspected(connection: Any) -> list[Uninspected]:
 
 
 def inspect_files(
-    waiting: list[Uninspected], files: StoreFiles, progress: Callable[[str, int, int], None]
+    waiting: list[Uninspected],
+    files: StoreFiles,
+    progress: Callable[[str, int, int], None],
+    *,
+    looking: Looking | None = None,
 ) -> Counter[str]:
     """Look at files, and state beside the store what is news of them.
 
@@ -111,6 +119,8 @@ def inspect_files(
         The store's.
     progress : callable
         As for :func:`braid_hpc.compaction.compact.compact`.
+    looking : callable, optional
+        Has others look at the files first; those that they do not find as they were are looked at here as well.
 
     Returns
     -------
@@ -124,13 +134,18 @@ def inspect_files(
     """
     stated: Counter[str] = Counter()
     run: Run | None = None
+    once = {(each.size, each.mtime_ns, each.uris): each for each in reversed(waiting)}
     known: dict[tuple[Any, ...], Inspection] = {}
+    if looking is not None:
+        for key, found in zip(once, looking(list(once.values()), progress), strict=True):
+            # A file of one node may be seen from there only, and from here only.
+            known[key] = found if found.state == "verified" else _best([inspect_file(once[key]), found])
     try:
         for done, each in enumerate(waiting):
             progress("digests", done, len(waiting))
             key = (each.size, each.mtime_ns, each.uris)
             if key not in known:
-                known[key] = _inspect(each)
+                known[key] = inspect_file(each)
             found = known[key]
             if each.last == Inspection(found.state, found.uri, detail=found.detail):
                 continue
@@ -147,9 +162,23 @@ def inspect_files(
     return stated
 
 
-def _inspect(each: Uninspected) -> Inspection:
-    """Look at each place of a file; the best that is found counts."""
-    found = [_look(uri, each) for uri in each.uris]
+def inspect_file(each: Uninspected) -> Inspection:
+    """Look at each place of a file; the best that is found counts.
+
+    Parameters
+    ----------
+    each : Uninspected
+        The file.
+
+    Returns
+    -------
+    Inspection
+        What it is.
+    """
+    return _best([_look(uri, each) for uri in each.uris])
+
+
+def _best(found: list[Inspection]) -> Inspection:
     order = ("verified", "changed", "unreadable", "missing")
     return min(found, key=lambda one: order.index(one.state), default=Inspection("missing", detail="it has no uri"))
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from braid_hpc.compaction.extract import Speaker
-from braid_hpc.compaction.rows import BIGINT, INTEGER, TEXT, TIME, Rows, as_json
+from braid_hpc.compaction.rows import BIGINT, INTEGER, TEXT, TIME, Rows, json_text
 from braid_hpc.log.header import boot_id, process_start
 from braid_hpc.reading.ranges import Ranges
 from braid_hpc.reading.writer_log import WriterLog
@@ -203,7 +203,7 @@ def write_writers(rows: Rows, writers: list[Speaker], ledger: Ledger, digests: d
         "writers",
         (("writer", TEXT), ("run", TEXT), ("rank", INTEGER), ("parent", TEXT), ("header", TEXT)),
         [
-            (f.writer, f.run, f.log.header.get("rank"), f.log.header.get("parent"), as_json(f.log.header))
+            (f.writer, f.run, f.log.header.get("rank"), f.log.header.get("parent"), json_text(f.log.header))
             for f in writers
             if f.writer not in ledger.runs
         ],

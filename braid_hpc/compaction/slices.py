@@ -8,6 +8,7 @@ import numpy as np
 
 from braid_hpc.compaction.extract import SPOKEN, Facts, Speaker
 from braid_hpc.reading.events import Array
+from braid_hpc.reading.parts import counted
 
 __all__ = ["SLICE", "find_cuts", "slices"]
 
@@ -31,7 +32,7 @@ def find_cuts(speakers: list[Speaker], most: int | None = None) -> list[int]:
         UTC ns, ascending; none where one slice holds everything.
     """
     pieces = [
-        (*speaker.log.utc(np.array(part.times)).tolist(), int(part.codes[list(SPOKEN)].sum()))
+        (*speaker.log.utc(np.array(part.times)).tolist(), int(part.codes[counted(SPOKEN)].sum()))
         for speaker in speakers
         for part in speaker.log.parts
         if part.has(*SPOKEN) and part.ranges & speaker.taken

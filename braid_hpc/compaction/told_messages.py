@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from braid_hpc.compaction.collective_calls import CALL_STREAM
-from braid_hpc.compaction.commit import create_tables
 from braid_hpc.compaction.extract import Speaker
 from braid_hpc.compaction.ledger import Ledger, write_writers
 from braid_hpc.compaction.messages import STREAM, match_messages
@@ -19,6 +18,7 @@ from braid_hpc.compaction.stream_store import StreamTables
 from braid_hpc.compaction.write import Writer
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.snapshots.connect import connect_building
+from braid_hpc.snapshots.empty import write_empty
 from braid_hpc.vocabulary.codes import Code
 
 __all__ = ["tell_messages"]
@@ -53,9 +53,10 @@ def tell_messages(logs: dict[str, WriterLog], runs: dict[str, str]) -> list[tupl
     if not any(schemas.values()):
         return []
     with tempfile.TemporaryDirectory(prefix="braid-check-") as folder:
-        connection = connect_building(Path(folder) / "messages.duckdb")
+        file = Path(folder) / "messages.duckdb"
+        write_empty(file)
+        connection = connect_building(file)
         try:
-            create_tables(connection)
             out = Writer(connection, 1)
             _write_rows(out, speakers, schemas)
             write_writers(out, speakers, Ledger.read(connection), dict.fromkeys(logs, ""))
