@@ -229,6 +229,7 @@ def _told(facts: Facts) -> list[Problem]:
         Problem("undecodable", f"an event cannot be read: {message}", *about, sequence)
         for sequence, message in facts.undecodable
     )
+    found.extend(_other_worlds(facts))
     # Once for each code and writer, at its first row, so that it does not matter in how many merges a log came.
     found.extend(
         Problem(
@@ -240,6 +241,24 @@ def _told(facts: Facts) -> list[Problem]:
         for sequence, code in facts.unknown
     )
     return found
+
+
+def _other_worlds(facts: Facts) -> list[Problem]:
+    """Say where launcher and MPI library disagree: separate worlds of one rank end well, and look like a run."""
+    size = facts.log.header.get("size")
+    worlds = [(sequence, said[1]) for sequence, name, said in facts.info if name == "world"]
+    return [
+        Problem(
+            "world",
+            f"the launcher started {size} ranks, MPI's world has {world}: start the program with the launcher of its "
+            f"own MPI",
+            facts.run,
+            facts.writer,
+            sequence,
+        )
+        for sequence, world in worlds
+        if size is not None and world != size
+    ]
 
 
 def _order_versions(graph: Graph) -> None:

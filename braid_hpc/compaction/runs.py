@@ -130,21 +130,32 @@ def _evidence(writer: str, header: dict[str, Any]) -> str:
         return json.dumps(["writer", writer])
     if run_id := evidence.get("run_id"):
         return json.dumps(["run_id", run_id, *place])
-    if pmix := evidence.get("pmix"):
-        return json.dumps(["pmix", pmix, *place])
-    if torchrun := evidence.get("torchrun"):
-        return json.dumps(["torchrun", torchrun, *place])
+    return json.dumps([*_launch(header), *place])
+
+
+def _launch(header: dict[str, Any]) -> list[Any]:
+    """Return what the ranks of one launch have in common, by themselves and not because somebody named it."""
+    evidence = header.get("evidence") or {}
     scheduler = evidence.get("scheduler") or {}
-    if scheduler.get("step") is not None and header.get("launcher") == "slurm":
-        return json.dumps(["step", *(scheduler.get(key) for key in ("name", "job", "restart", "step")), *place])
-    return json.dumps(["launcher", *_launcher(header), *place])
+    # The names that launchers give count from 1 again in another attempt of a job.
+    attempt = [scheduler.get(key) for key in ("name", "job", "restart")]
+    if pmix := evidence.get("pmix"):
+        return ["pmix", pmix, *attempt]
+    if torchrun := evidence.get("torchrun"):
+        return ["torchrun", torchrun]
+    # MPICH's mpirun starts its proxies by a step of their own, one for all nodes.
+    if scheduler.get("step") is not None:
+        return ["step", *attempt, scheduler["step"]]
+    return ["launcher", *_launcher(header)]
 
 
 def _launcher(header: dict[str, Any]) -> list[Any]:
     launcher = (header.get("evidence") or {}).get("launcher") or {}
     scheduler = (header.get("evidence") or {}).get("scheduler") or {}
     return [
+        # Containers on one machine have one boot id, and may have process ids of their own.
         header.get("boot_id"),
+        header.get("host"),
         launcher.get("pid"),
         launcher.get("start"),
         scheduler.get("job"),
@@ -193,7 +204,7 @@ def _gather_scattered(groups: dict[str, list[str]], headers: dict[str, dict[str,
         members = [writer for key in keys for writer in groups[key]]
         ranks = [int(headers[writer].get("rank") or 0) for writer in members]
         starts = [(headers[writer].get("clock") or {}).get("utc_ns", 0) for writer in members]
-        hosts = {headers[groups[key][0]].get("boot_id") for key in keys}
+        hosts = {(first.get("boot_id"), first.get("host")) for first in (headers[groups[key][0]] for key in keys)}
         if (
             len(keys) > 1
             and len(hosts) == len(keys)
@@ -207,9 +218,9 @@ def _gather_scattered(groups: dict[str, list[str]], headers: dict[str, dict[str,
 
 
 def _divide(key: str, members: list[str], headers: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Divide a group in which a rank appears twice: by launcher, then by command line and directory."""
+    """Divide a group in which a rank appears twice: by launch and launcher, then by command line and directory."""
     parts = [(key, members)]
-    for trait in (_launcher_trait, _program_trait, _process_trait):
+    for trait in (_launch_trait, _launcher_trait, _program_trait, _process_trait):
         divided: list[tuple[str, list[str]]] = []
         for part_key, part in parts:
             if _doubled(part, headers):
@@ -226,6 +237,10 @@ def _divide(key: str, members: list[str], headers: dict[str, dict[str, Any]]) ->
 def _doubled(members: list[str], headers: dict[str, dict[str, Any]]) -> bool:
     ranks = [headers[writer].get("rank") for writer in members]
     return len(set(ranks)) < len(ranks)
+
+
+def _launch_trait(header: dict[str, Any]) -> str:
+    return json.dumps(_launch(header))
 
 
 def _launcher_trait(header: dict[str, Any]) -> str:

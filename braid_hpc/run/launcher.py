@@ -32,6 +32,7 @@ _JOBS = (
     ("pbs", "PBS_JOBID", "PBS_RUNCOUNT", "PBS_ARRAY_INDEX"),
     ("flux", "FLUX_JOB_ID", "", ""),
     ("lsf", "LSB_JOBID", "LSB_RESTART", "LSB_JOBINDEX"),
+    ("local", "BRAID_JOB_ID", "", ""),
 )
 
 #: Commands (as ``/proc/<pid>/comm`` has them, cut to 15 characters) that start ranks on a node.
@@ -106,14 +107,15 @@ def _evidence(env: dict[str, str] | os._Environ[str], kind: str | None) -> dict[
         evidence["run_id"] = run_id
     if space := env.get("PMIX_NAMESPACE"):
         server = next((env[key] for key in sorted(env) if key.startswith("PMIX_SERVER_URI")), "")
-        # A server's contact begins with its namespace and pid; what follows are this node's addresses.
-        evidence["pmix"] = f"{space}|{server.partition(';')[0]}"
+        # A server's contact begins with its name, and its rank or pid; these and what follows are this node's own.
+        evidence["pmix"] = f"{space}|{server.partition(';')[0].rpartition('.')[0]}"
     for scheduler, job, restart, array in _JOBS:
         if number := env.get(job):
             evidence["scheduler"] = {
                 "name": scheduler,
                 "job": number,
-                "restart": _number(env.get(restart)) or 0,
+                # Our scripts count where the scheduler does not.
+                "restart": _number(env.get("BRAID_ATTEMPT") or env.get(restart)) or 0,
                 "array": env.get(array),
                 "step": env.get("SLURM_STEP_ID") if scheduler == "slurm" else None,
             }

@@ -94,6 +94,59 @@ def test_mpirun_twice_within_one_slurm_job_is_two_runs() -> None:
     assert len(groups(both)) == 2
 
 
+def over_nodes(headers: dict[str, Header], launcher_pid: int) -> dict[str, Header]:
+    """Lay ranks on two nodes that share a kernel and number their processes alike."""
+    for rank, header in enumerate(headers.values()):
+        header["host"] = f"n{rank % 2}"
+        header["evidence"] = {**header["evidence"], "launcher": {"pid": launcher_pid, "start": 1}}
+    return headers
+
+
+def test_mpirun_over_the_nodes_of_a_slurm_job_is_one_run() -> None:
+    """mpich's own launcher starts its proxies by a step: that holds the nodes together, and two launches apart."""
+    both: dict[str, Header] = {}
+    for step, prefix in enumerate("ab"):
+        scheduler = {"name": "slurm", "job": "7", "restart": 0, "step": str(step)}
+        both |= over_nodes(ranks(4, prefix, evidence={"scheduler": scheduler}), 32 + step)
+    assert groups(both) == [{"a00", "a01", "a02", "a03"}, {"b00", "b01", "b02", "b03"}]
+
+
+@pytest.mark.parametrize("evidence", ["step", "pmix"])
+def test_launches_over_nodes_under_one_run_id(evidence: str) -> None:
+    """Our job scripts set one id for all that they start: what the launches differ in tells them apart."""
+    both: dict[str, Header] = {}
+    for number, prefix in enumerate("ab"):
+        scheduler = {"name": "slurm", "job": "7", "restart": 0, "step": str(number)}
+        about: Header = {"run_id": "slurm-7-attempt-0", "scheduler": scheduler}
+        if evidence == "pmix":
+            about |= {"pmix": f"prterun-n0-8{number}@1|prterun-n0-8{number}@0", "scheduler": {**scheduler, "step": "0"}}
+        both |= over_nodes(ranks(4, prefix, evidence=about), 32)
+    assert groups(both) == [{"a00", "a01", "a02", "a03"}, {"b00", "b01", "b02", "b03"}]
+
+
+@pytest.mark.parametrize("run_id", [{}, {"run_id": "by-hand"}])
+def test_a_requeued_job_whose_launcher_has_the_same_name_again(run_id: Header) -> None:
+    """A PMIx namespace is made of host, pid, job or step: all may come again after a restart."""
+    both: dict[str, Header] = {}
+    for restart, prefix in enumerate("ab"):
+        scheduler = {"name": "slurm", "job": "7", "restart": restart, "step": "0"}
+        about: Header = {"pmix": "slurm.pmix.7.0|pmix-server", "scheduler": scheduler, **run_id}
+        both |= over_nodes(ranks(4, prefix, evidence=about), 32)
+    assert groups(both) == [{"a00", "a01", "a02", "a03"}, {"b00", "b01", "b02", "b03"}]
+
+
+def test_containers_on_one_machine_are_hosts() -> None:
+    """They have one boot id, and their launchers may have one pid: the host's name tells them apart, or joins them."""
+    headers = ranks(2, "a") | ranks(2, "b", cwd="/other")
+    for writer, header in headers.items():
+        header["host"] = writer[0]
+    assert groups(headers) == [{"a00", "a01"}, {"b00", "b01"}]
+    scattered = ranks(4, "a")
+    for rank, header in enumerate(scattered.values()):
+        header["host"] = f"n{rank // 2}"
+    assert len(groups(scattered)) == 1
+
+
 def test_one_run_id_for_two_launches_is_divided_by_launcher() -> None:
     """A script that calls mpirun twice under `braid run` gives both the id: a rank twice cannot be one run."""
     both: dict[str, Header] = {}

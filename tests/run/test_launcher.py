@@ -79,10 +79,12 @@ def test_a_run_id_is_evidence() -> None:
 
 
 def test_a_pmix_namespace_is_evidence_with_its_server() -> None:
-    """A namespace alone repeats; the server's name and pid do not, and its addresses differ from node to node."""
+    """The server's name is of the launch; its rank and addresses, or its pid in Slurm's, are of the node."""
     one = {"PMIX_NAMESPACE": "prterun-n1-77@1", "PMIX_SERVER_URI41": "prterun-n1-77@0.0;tcp4://10.0.0.1:5000"}
-    two = one | {"PMIX_SERVER_URI41": "prterun-n1-77@0.0;tcp4://10.0.0.2:6000"}
-    assert find_launch(one).evidence == find_launch(two).evidence == {"pmix": "prterun-n1-77@1|prterun-n1-77@0.0"}
+    two = one | {"PMIX_SERVER_URI41": "prterun-n1-77@0.1;tcp4://10.0.0.2:6000"}
+    assert find_launch(one).evidence == find_launch(two).evidence == {"pmix": "prterun-n1-77@1|prterun-n1-77@0"}
+    step = {"PMIX_NAMESPACE": "slurm.pmix.7.0", "PMIX_SERVER_URI41": "pmix-server.116;tcp4://10.0.0.1:5000"}
+    assert find_launch(step).evidence == {"pmix": "slurm.pmix.7.0|pmix-server"}
 
 
 def test_torchrun_is_evidence() -> None:

@@ -224,6 +224,22 @@ def test_a_launch_with_a_run_id(run_ranks: RunRanks, logs: Path, store: Path) ->
         assert rows(opened, "select size, ranks from runs") == [(2, 2)]
 
 
+@pytest.mark.parametrize("first", ["MPI", "the run"])
+def test_a_world_that_is_not_what_was_launched(run_ranks: RunRanks, logs: Path, store: Path, first: str) -> None:
+    """Slurm says two ranks, MPI is alone: rank 0 says so at once, and the store has it, whichever began first."""
+    begin = ["from mpi4py import MPI", "run = braid.start('fit')"]
+    script = "\n".join(["import braid_hpc as braid", *(begin if first == "MPI" else reversed(begin)), "run.data('d')"])
+    said = [
+        run_ranks(0, script, env={"SLURM_PROCID": rank, "SLURM_STEP_NUM_TASKS": "2", "BRAID_RUN_ID": "r"}).stderr
+        for rank in ("0", "1")
+    ]
+    sentence = "the launcher has started 2 ranks, and MPI's world has 1"
+    assert [text.count(sentence) for text in said] == [1, 0]
+    with made(logs, store) as opened:
+        assert rows(opened, "select size, ranks from runs") == [(2, 2)]
+        assert rows(opened, "select code, count(*) from problems group by all") == [("world", 2)]
+
+
 def test_ranks_and_a_client_in_one_directory(run_ranks: RunRanks, logs: Path, store: Path) -> None:
     """A run without a launcher beside a launch: each is its own, and neither misses a rank."""
     with Job(logs, 1, launcher=False) as job:
