@@ -1,0 +1,152 @@
+#!/bin/bash
+#BSUB -J scattering
+#BSUB -n 16
+#BSUB -R "span[ptile=8]"
+#BSUB -W 00:10
+#BSUB -r
+#BSUB -o scattering-%J.out
+
+# scattering: 16 ranks on 2 nodes, and their logs brought home.
+# By hand, in a directory that all nodes share:
+#
+#     id=$(bsub <scattering.sh | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+#     JOB_DIRECTORY="$PWD/scattering-$id" bsub -w "ended($id)" <compact.sh
+
+# ---- where things are
+
+# Shared by all nodes: the output of this job, and what arrives of its logs.
+job=${LS_SUBCWD:?is set by bsub}/scattering-$LSB_JOBID
+# A job that was started again is another attempt of the same job; the scheduler does not count them.
+attempt=0
+while [[ -d $job/logs/attempt-$attempt ]]; do attempt=$((attempt + 1)); done
+part=attempt-$attempt
+export BRAID_ATTEMPT=$attempt
+arrived=$job/logs/$part
+mkdir -p "$arrived" || exit 1
+# On each node's own disk or memory: every rank writes its log there.
+logs=/tmp/braid-$LSB_JOBID-$part
+
+# ---- what is said of the job, for the summary
+
+trouble() {
+    printf '%s\n' "$*" >>"$arrived/trouble.txt"
+    printf 'braid: %s\n' "$*" >&2
+}
+
+finish() {
+    printf '{"exit_code": %d, "time": %d}\n' "$1" "$(date +%s%N)" >"$arrived/ended.json.new"
+    mv "$arrived/ended.json.new" "$arrived/ended.json"
+    exit "$1"
+}
+
+give_up() {
+    trouble "$*: the command was not started"
+    finish 1
+}
+
+# ---- modules and environment
+export OMP_NUM_THREADS=1
+command -v braid >/dev/null || give_up "there is no command braid on $(hostname)"
+
+# ---- the nodes
+
+# One process on each node, beside the ranks.
+each_node=(blaunch -z "$(sort -u "$LSB_DJOB_HOSTFILE" | paste -sd " ")")
+
+# shellcheck disable=SC2016 # filled in on the node
+if without=$("${each_node[@]}" sh -c \
+    'mkdir -p "$1" 2>/dev/null && [ -w "$1" ] || echo "${SLURMD_NODENAME:-$(hostname)}"' sh "$logs" </dev/null); then
+    for node in $without; do
+        trouble "node $node: $logs cannot be made there, so all ranks log to the shared directory"
+    done
+else
+    without=all
+    trouble "no process could be started on each node, so all ranks log to the shared directory"
+fi
+if [[ -n $without ]]; then
+    logs=$arrived/direct
+    mkdir -p "$logs" || give_up "$logs cannot be made"
+fi
+
+# What is on the nodes comes to the shared directory every 60 seconds: if a node dies, the rest is what is lost.
+shipper=
+if [[ $logs != "$arrived/direct" ]]; then
+    "${each_node[@]}" braid ship "$logs" --to "$arrived" --bundle --status --every 60 </dev/null &
+    shipper=$!
+fi
+
+# A node on which nothing was recorded has nothing to ship.
+# shellcheck disable=SC2016 # filled in on the node
+ship_now() {
+    [[ -z $shipper ]] || "${each_node[@]}" sh -c '[ -z "$(ls -A "$0" 2>/dev/null)" ] || exec braid ship "$0" "$@"' \
+        "$logs" --to "$arrived" --bundle "$@" </dev/null
+}
+
+# ---- the signals
+
+# A signal ends bash's wait, and what has to be waited for is still there.
+interrupted=
+cancelled=
+# shellcheck disable=SC2317 # the traps call it
+warned() {
+    interrupted=1
+    echo "braid: the time limit is near, logs are shipped" >&2
+    ship_now || trouble "not all logs could be shipped before the time limit"
+}
+# Everything in the job gets this signal, and no process can be started on a node any more.
+# shellcheck disable=SC2317 # the traps call it
+ending() {
+    interrupted=1
+    cancelled=1
+}
+trap warned USR1
+trap ending TERM INT HUP
+
+# The limit is 00:10:00, and a signal 120 seconds before it.
+pause() {
+    sleep "$1" &
+    # shellcheck disable=SC2064 # the process that sleeps now
+    trap "kill $!" TERM
+    wait $!
+}
+(pause 480 && kill -USR1 $$) </dev/null >/dev/null 2>&1 &
+clock=$!
+
+# ---- the command
+
+export BRAID_RUN_ID=lsf-$LSB_JOBID-$part BRAID_LOG_DIR=$logs
+mpirun -n 16 python -m braid_hpc.demos.scattering --dir "$job/work" --logs "$BRAID_LOG_DIR" &
+program=$!
+
+code=
+while :; do
+    interrupted=
+    wait "$program"
+    now=$?
+    # 127: its code was told by the wait before, and the signal came in between.
+    [[ $now -eq 127 && -n $code ]] || code=$now
+    [[ -n $interrupted && $now -ne 127 ]] || break
+done
+
+# ---- the end
+
+kill "$clock" 2>/dev/null
+
+if [[ -n $shipper ]]; then
+    if [[ -z $cancelled ]]; then
+        kill -TERM "$shipper" 2>/dev/null
+    fi
+    while :; do
+        interrupted=
+        wait "$shipper"
+        [[ -n $interrupted ]] || break
+    done
+    if [[ -z $cancelled ]]; then
+        # What arrived whole is removed from the nodes.
+        ship_now --status --remove || trouble "not all logs could be shipped; braid ship --job fetches what is left"
+    else
+        # On this node at least: what the ranks wrote after the signal.
+        braid ship "$logs" --to "$arrived" --bundle --status </dev/null
+    fi
+fi
+finish "$code"
