@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from braid_hpc.cli.ask import open_chosen
-from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
+from braid_hpc.cli.output import Command, Group, emit, format_option, messages, store_option
 from braid_hpc.store.executing import TIMEOUT
 
 if TYPE_CHECKING:
     from braid_hpc.store.due import ActionState
 
 __all__ = ["actions"]
-
-
-class Group(click.Group, Command):
-    """A group whose errors are told as those of its commands."""
 
 
 @click.group(cls=Group, examples=["braid actions list", "braid actions run --dry-run"])

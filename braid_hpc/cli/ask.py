@@ -279,6 +279,9 @@ def status(search: str | None, store: str | None, form: str, ranks: bool, at: in
             given |= {} if as_of is None else {"as_of": opened._as_of(as_of)}
             table = opened._asked(_RANKS.format(states=states), given)
     columns = _OF_RANKS if ranks else _OF_RUNS
+    if not ranks and any(table["restart"]):
+        # A job that was started again is told apart from itself.
+        columns = (*columns, "restart")
     nothing = "there is no run in this store" if search is None else f"no run fits {search}"
     emit(columns, ([_short(name, row[name]) for name in columns] for row in table), form, nothing=nothing)
 

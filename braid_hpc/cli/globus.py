@@ -6,15 +6,11 @@ from pathlib import Path
 
 import click
 
-from braid_hpc.cli.output import Command, emit, format_option, messages
+from braid_hpc.cli.output import Command, Group, emit, format_option, messages
 from braid_hpc.remote.register import Client, configure, default_file, register
 from braid_hpc.vocabulary.errors import MissingExtraError
 
 __all__ = ["globus"]
-
-
-class Group(click.Group, Command):
-    """A group whose errors are told as those of its commands."""
 
 
 _file_option = click.option(

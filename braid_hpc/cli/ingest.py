@@ -6,13 +6,9 @@ from pathlib import Path
 
 import click
 
-from braid_hpc.cli.output import Command, messages, stepper, store_option
+from braid_hpc.cli.output import Command, Group, messages, stepper, store_option
 
 __all__ = ["ingest"]
-
-
-class Group(click.Group, Command):
-    """``braid ingest``: what its subcommands share."""
 
 
 @click.group(cls=Group, examples=["braid ingest bluesky scans/*.jsonl"])

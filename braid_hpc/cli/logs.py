@@ -6,22 +6,25 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
-from braid_hpc.cli.output import Command, emit, format_option, messages, stepper
+from braid_hpc.cli.output import Command, emit, format_option, messages, sigterm_as_exit, stepper
 from braid_hpc.reading.arrays import check_arrays
 from braid_hpc.reading.batches import check_batches
+from braid_hpc.reading.bundles import opened_logs
 from braid_hpc.reading.copies import join_copies
-from braid_hpc.reading.directories import find_writers
 from braid_hpc.reading.h5reader import ArrayReader
 from braid_hpc.reading.newer import refuse_newer, unknown_parts
 from braid_hpc.reading.survey import read_writer
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, WriterState
 from braid_hpc.vocabulary.times import shown_time
+
+if TYPE_CHECKING:
+    from braid_hpc.compaction.compact import Compacted
 
 __all__ = ["check", "compact"]
 
@@ -30,15 +33,42 @@ __all__ = ["check", "compact"]
 @click.argument("logs", type=click.Path(path_type=Path))
 @click.option("--store", default=None, metavar="DB", help="The store; without it the one that the job named.")
 @click.option("--no-digests", is_flag=True, help="Do not read the files whose digests were left to the merge.")
-def compact(logs: Path, store: str | None, no_digests: bool) -> None:
+@click.option(
+    "--summary",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write here what became of the job and its ranks, also if the merge fails; for people beside it as .txt.",
+)
+@click.option("--alone", is_flag=True, help="Merge in this process, whatever launcher has started it.")
+@click.pass_context
+def compact(
+    context: click.Context, logs: Path, store: str | None, no_digests: bool, summary: Path | None, alone: bool
+) -> None:
     """Merge the rank logs in directory LOGS into a store, each event once.
 
     Logs that are still written may be compacted; what comes later is taken next time. Nothing new in the logs:
     no new snapshot. Then files are read whose digests a program left to the merge.
+
+    Under mpirun or srun the ranks share the work (with mpi4py): rank 0 commits, the others read the logs for it.
     """
+    from braid_hpc.cli.launched_ranks import Place, find_place, speaking_for_all
     from braid_hpc.compaction.compact import compact as merge
 
-    done = merge(logs, store, digests=not no_digests, progress=stepper())
+    place = Place() if alone else find_place()
+    if place.idle:
+        return
+    written = summary if place.leads else None
+    with sigterm_as_exit(), speaking_for_all(place, context):
+        try:
+            done = merge(logs, store, digests=not no_digests, progress=stepper(), comm=place.comm)
+        except Exception as error:
+            _summarise(written, logs, store, None, error)
+            raise
+    if place.leads:
+        _summarise(written, logs, store, done)
+        _tell(done, logs)
+
+
+def _tell(done: Compacted, logs: Path) -> None:
     if not done.new:
         messages.print(f"nothing new in {logs}: {done.store} stays at snapshot {done.snapshot}", soft_wrap=True)
     else:
@@ -69,6 +99,16 @@ def compact(logs: Path, store: str | None, no_digests: bool) -> None:
         counted = ", ".join(f"{incomplete.count(state)} {state}" for state in sorted(set(incomplete)))
         total = len(done.states) + len(done.absent)
         messages.print(f"incomplete: {counted} of {total} logs; see 'braid check {logs}'", soft_wrap=True)
+
+
+def _summarise(
+    summary: Path | None, logs: Path, store: str | None, done: Compacted | None, error: Exception | None = None
+) -> None:
+    """Write the summary, where one is wanted."""
+    if summary is not None:
+        from braid_hpc.batch.summary import write_summary
+
+        write_summary(summary, logs, store=store, done=done, error=error)
 
 
 _COLUMNS = (
@@ -112,7 +152,7 @@ def check(context: click.Context, logs: Path, form: str) -> None:
     """
     from braid_hpc.compaction.runs import group_runs
 
-    directories = find_writers(logs)
+    directories = context.with_resource(opened_logs(logs))
     for directory in directories:
         refuse_newer(directory)
     found = join_copies(_read(directories))
@@ -124,7 +164,7 @@ def check(context: click.Context, logs: Path, form: str) -> None:
     _print(rows, form)
     notes = [f"{writer[:8]}: {message}" for writer, message in grouping.problems]
     notes += [f"{log.writer[:8]}: {note}" for log in found.values() for note in unknown_parts(log)]
-    notes += [note for log in found.values() for note in (*_world(log), *_clock_steps(log))]
+    notes += [note for log in found.values() for note in _clock_steps(log)]
     notes += _told(found, grouping.run)
     notes += _messages(found, grouping.run)
     for note in [*(note for log in found.values() for note in _went_wrong(log)), *notes]:
@@ -296,21 +336,3 @@ def _clock_steps(log: WriterLog) -> Iterator[str]:
             f"{log.writer[:8]}: the wall clock was set {way} by {abs(int(steps[where])) / 1e9:.0f} s "
             f"between {before} and {after}"
         )
-
-
-def _world(log: WriterLog) -> Iterator[str]:
-    """Say where the launcher and the MPI library disagree: separate worlds of size 1 look like a run otherwise."""
-    from braid_hpc.vocabulary.encoding import decode
-
-    names = log.names()
-    for events in log.each(Code.INFO):
-        for row in range(len(events)):
-            if names.get(int(events["name"][row])) != "world":
-                continue
-            world = decode(events.payload(row))[1]
-            size = log.header.get("size")
-            if size is not None and world != size:
-                yield (
-                    f"{log.writer[:8]}: the launcher says {size} ranks, MPI's world has {world}: "
-                    f"start the program with the launcher of its own MPI"
-                )

@@ -9,11 +9,14 @@ import errno
 import functools
 import json
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -24,7 +27,17 @@ from braid_hpc.vocabulary.times import Moment
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Command", "as_json", "as_text", "emit", "format_option", "messages", "store_option"]
+__all__ = [
+    "Command",
+    "Group",
+    "as_json",
+    "as_text",
+    "emit",
+    "format_option",
+    "messages",
+    "sigterm_as_exit",
+    "store_option",
+]
 
 
 class Messages:
@@ -103,6 +116,29 @@ def _warnings_as_messages() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def sigterm_as_exit() -> Iterator[None]:
+    """End by SIGTERM as by an exception, so that what was begun is tidied up: a scheduler cancels like this.
+
+    Yields
+    ------
+    None
+        To the work.
+    """
+
+    def leave(number: int, _: FrameType | None) -> NoReturn:
+        sys.exit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class Command(click.Command):
     """A command whose errors are one sentence and an exit code, with further diagnosis as notes below.
 
@@ -164,6 +200,10 @@ class Command(click.Command):
             place = f"{os.fspath(error.filename)}: " if error.filename else ""
             messages.print_as_is(f"braid: {place}{error.strerror or error}")
             context.exit(StorageError.exit_code)
+
+
+class Group(click.Group, Command):
+    """A group whose errors are told as those of its commands."""
 
 
 def emit(
