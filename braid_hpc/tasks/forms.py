@@ -1,0 +1,341 @@
+"""Canonical forms: one nested structure of plain values for equal arguments, and another one for others.
+
+A form is None, a bool, an integer, a float, a text, bytes, or a list whose first element is a tag: what it is made of
+is in ``docs/tasks.md``. Its MessagePack is what a key is the digest of, so it must be the same in every process: sets
+and the keys of mappings are sorted by their own encoding, and what has no value of its own is refused.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import fractions
+import math
+import os
+import types
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from braid_hpc.run.handles import Record
+from braid_hpc.vocabulary.arrays import array_bytes
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
+from braid_hpc.vocabulary.identity import content_of_file
+from braid_hpc.vocabulary.regular import open_regular
+
+__all__ = ["MAX_DEPTH", "FormMaker", "Seen", "encode_form", "file_digest"]
+
+#: Deeper than this nothing is looked into: it is likely that something holds itself.
+MAX_DEPTH = 64
+
+_ENCODE = msgspec.msgpack.Encoder().encode
+
+#: Types whose text is exact and brings them back.
+_TEXTS: dict[type, tuple[str, Callable[[Any], str]]] = {
+    datetime.datetime: ("datetime", lambda value: str(value.isoformat())),
+    datetime.date: ("date", lambda value: str(value.isoformat())),
+    datetime.time: ("time", lambda value: str(value.isoformat())),
+    decimal.Decimal: ("decimal", str),
+    fractions.Fraction: ("fraction", str),
+    uuid.UUID: ("uuid", str),
+}
+
+#: Digests of files by path, device, inode, size and modification time, so that each is read once.
+_FILES: dict[tuple[Any, ...], tuple[str, int]] = {}
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was met while forms were made, beside the forms.
+
+    Attributes
+    ----------
+    records : list of Record
+        Handles that stand for arguments.
+    files : list of (str, str, int)
+        Path, digest and size of each file.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    files: list[tuple[str, str, int]] = field(default_factory=list)
+
+
+def encode_form(form: Any) -> bytes:
+    """Return the bytes of a form.
+
+    Parameters
+    ----------
+    form : object
+        From :class:`FormMaker`.
+
+    Returns
+    -------
+    bytes
+        MessagePack; equal forms have equal bytes.
+    """
+    return _ENCODE(form)
+
+
+def file_digest(path: str) -> tuple[str, int]:
+    """Return the digest of a file's bytes.
+
+    Parameters
+    ----------
+    path : str
+        Of a regular file.
+
+    Returns
+    -------
+    digest : str
+        ``blake3:<hex>``. It is read once, as long as size, time, device and inode stay what they are.
+    size : int
+        Bytes.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    with open_regular(Path(os.path.abspath(path))) as file:
+        stat = os.fstat(file.fileno())
+        known = (path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        if (found := _FILES.get(known)) is None:
+            content = content_of_file(file)
+            found = _FILES[known] = content.digest, content.size or 0
+    return found
+
+
+class FormMaker:
+    """Makes forms.
+
+    Parameters
+    ----------
+    inline : bool
+        For results: arrays by their bytes and not by their digest, and NaN allowed, so that the value comes back.
+    stands_for : callable, optional
+        Gives the digest, and the handle, that count for an object; None for one that counts by itself.
+    digest_of : callable, optional
+        Gives the digest of what a handle declares, None where it is not known.
+    """
+
+    def __init__(
+        self,
+        *,
+        inline: bool = False,
+        stands_for: Callable[[Any], tuple[str, Record] | None] | None = None,
+        digest_of: Callable[[Record], str | None] | None = None,
+    ) -> None:
+        self.seen = Seen()
+        self._inline = inline
+        self._stands_for = stands_for
+        self._digest_of = digest_of
+
+    def form(self, value: Any, what: str = "the value") -> Any:
+        """Return the form of a value.
+
+        Parameters
+        ----------
+        value : object
+            Anything.
+        what : str
+            What it is called in a message.
+
+        Returns
+        -------
+        object
+            Its form.
+
+        Raises
+        ------
+        InvalidInputError
+            If it has none, or holds something that has none.
+        NotFoundError
+            If it is, or holds, the path of a file that is not there.
+        """
+        return self._form(value, what, 0)
+
+    def _form(self, value: Any, what: str, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise InvalidInputError(f"{what} is nested deeper than {MAX_DEPTH} levels, or holds itself: flatten it")
+        kind = type(value)
+        if value is None or kind is bool or kind is bytes:
+            return value
+        if kind is str:
+            return _text(value)
+        if kind is int:
+            return value if -(1 << 63) <= value < 1 << 64 else ["int", str(value)]
+        if kind is float:
+            return self._float(value, what)
+        if self._stands_for is not None and (known := self._stands_for(value)) is not None:
+            self.seen.records.append(known[1])
+            return ["content", known[0]]
+        if isinstance(value, Record):
+            return self._record(value)
+        for make in (self._scalar, self._container, self._thing):
+            if (form := make(value, what, depth)) is not None:
+                return form
+        raise InvalidInputError(f"{what} {_refusal(value)}")
+
+    # ------------------------------------------------------------------ one value
+
+    def _float(self, value: float, what: str) -> float:
+        if not self._inline and math.isnan(value):
+            raise InvalidInputError(f"{what} is NaN, which is not equal to itself: give None, or a number")
+        return value
+
+    def _scalar(self, value: Any, what: str, depth: int) -> Any:
+        if isinstance(value, enum.Enum):
+            return ["enum", _class_name(value), value.name]
+        if getattr(type(value), "dtype", None) is not None and getattr(value, "shape", None) == ():
+            return self._number(value, what, depth)
+        if isinstance(value, (bytearray, memoryview)):
+            return ["bytearray", bytes(value)]
+        if isinstance(value, complex):
+            return ["complex", self._float(value.real, what), self._float(value.imag, what)]
+        if isinstance(value, datetime.timedelta):
+            return ["timedelta", value.days, value.seconds, value.microseconds]
+        for kind, (tag, text) in _TEXTS.items():
+            if isinstance(value, kind):
+                return [tag, text(value)]
+        # Subclasses of plain types, such as texts of NumPy: what counts is the value.
+        plain: Any
+        for plain in (str, int, float, bytes):
+            if type(value) is not plain and isinstance(value, plain) and not is_dataclass(value):
+                return self._form(plain(value), what, depth + 1)
+        return None
+
+    def _number(self, value: Any, what: str, depth: int) -> Any:
+        """Return the form of a scalar of NumPy: that of the Python number it equals."""
+        item = value.item()
+        if type(item) in (bool, int, float, complex, str, bytes):
+            return self._form(item, what, depth + 1)
+        return ["scalar", str(value.dtype.str), bytes(array_bytes(value).data)] if not value.dtype.hasobject else None
+
+    # ------------------------------------------------------------------ what holds others
+
+    def _container(self, value: Any, what: str, depth: int) -> Any:
+        if isinstance(value, (list, tuple)):
+            # A named tuple is a tuple with names: the names are a part of it.
+            names = getattr(value, "_fields", None)
+            tag = "list" if isinstance(value, list) else "tuple"
+            parts = [self._form(part, f"{what}[{at}]", depth + 1) for at, part in enumerate(value)]
+            return [tag, parts] if names is None else ["named", _class_name(value), parts]
+        if isinstance(value, (set, frozenset)):
+            return self._set(value, what, depth)
+        if isinstance(value, Mapping):
+            pairs = [
+                [self._form(key, f"a key of {what}", depth + 1), self._form(part, f"{what}[{key!r}]", depth + 1)]
+                for key, part in value.items()
+            ]
+            return ["dict", sorted(pairs, key=lambda pair: _ENCODE(pair[0]))]
+        if is_dataclass(value) and not isinstance(value, type):
+            parts = [[each.name, getattr(value, each.name)] for each in fields(value)]
+            return [
+                "dataclass",
+                _class_name(value),
+                [[name, self._form(part, f"{what}.{name}", depth + 1)] for name, part in parts],
+            ]
+        return None
+
+    def _set(self, value: Any, what: str, depth: int) -> Any:
+        kinds = sorted({type(part).__name__ for part in value})
+        if len(kinds) > 1:
+            raise InvalidInputError(
+                f"{what} is a set of {' and '.join(kinds)}, which have no order: give a list, or a set of one type"
+            )
+        parts = [self._form(part, f"an element of {what}", depth + 1) for part in value]
+        return ["set" if isinstance(value, set) else "frozenset", sorted(parts, key=_ENCODE)]
+
+    # ------------------------------------------------------------------ what lies elsewhere
+
+    def _thing(self, value: Any, what: str, depth: int) -> Any:
+        if isinstance(value, os.PathLike):
+            return self._path(value, what)
+        if hasattr(type(value), "__array__") or type(value).__module__ == "array":
+            return self._array(value, what)
+        if isinstance(value, type):
+            return ["class", f"{value.__module__}.{value.__qualname__}"]
+        return self._function(value, what)
+
+    def _path(self, value: Any, what: str) -> Any:
+        path = os.fspath(value)
+        if self._inline:
+            return ["path", _text(os.fsdecode(path))]
+        path = os.fsdecode(path)
+        if os.path.isdir(path):
+            raise InvalidInputError(
+                f"{what} is the directory {path}: give the files in it, or its name as text if only that counts"
+            )
+        try:
+            digest, size = file_digest(path)
+        except OSError as error:
+            raise NotFoundError(
+                f"{what} is the file {path}, which cannot be read ({error.strerror or error}): "
+                f"give its name as text if the task makes it"
+            ) from None
+        self.seen.files.append((os.path.abspath(path), digest, size))
+        return ["file", digest]
+
+    def _array(self, value: Any, what: str) -> Any:
+        try:
+            laid = array_bytes(value)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{what} cannot be told by its content: {error}") from None
+        if self._inline:
+            return ["array", laid.dtype, list(laid.shape), bytes(laid.data)]
+        return ["array", laid.dtype, list(laid.shape), laid.content().digest]
+
+    def _record(self, value: Record) -> Any:
+        self.seen.records.append(value)
+        if self._inline:
+            return ["handle", bytes(value), value.kind, value.name]
+        digest = self._digest_of(value) if self._digest_of is not None else None
+        # Without content it is itself and nothing else: another run declares another one.
+        return ["content", digest] if digest is not None else ["record", bytes(value)]
+
+    def _function(self, value: Any, what: str) -> Any:
+        code, name = getattr(value, "__code__", None), getattr(value, "__qualname__", None)
+        # What a method is bound to would count too; a builtin function is bound to its module.
+        bound = getattr(value, "__self__", None)
+        if name is None or not callable(value) or not (bound is None or isinstance(bound, types.ModuleType)):
+            return None
+        if "<lambda>" in name:
+            raise InvalidInputError(f"{what} is a lambda, which has no name: define it as a function in a module")
+        if "<locals>" in name:
+            raise InvalidInputError(
+                f"{what} is the function {name}, which is defined within another one: define it in a module"
+            )
+        from braid_hpc.tasks.naming import code_digest
+
+        return ["function", f"{value.__module__}.{name}", code_digest(value) if code is not None else None]
+
+
+def _text(value: str) -> Any:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        # A name of a file that is no text, for instance.
+        return ["text", value.encode("utf-8", "surrogatepass")]
+    return value
+
+
+def _class_name(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _refusal(value: Any) -> str:
+    """Return why a value has no form, and what to do."""
+    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    if hasattr(value, "read") or hasattr(value, "fileno"):
+        return f"is an open file ({kind}), which reads differently each time: give its path"
+    if hasattr(value, "__next__"):
+        return f"is an iterator ({kind}), which gives its values once: give a list"
+    return (
+        f"is a {kind}, which has no value that stays the same from run to run: give what it is made of, "
+        f"or name the argument in ignore="
+    )

@@ -1,0 +1,67 @@
+"""Tasks of a module that can be imported, as a program's are."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import braid_hpc as braid
+
+
+class Colour(enum.Enum):
+    """An enumeration."""
+
+    RED = 1
+    BLUE = 2
+
+
+@dataclass(frozen=True)
+class Window:
+    """A dataclass."""
+
+    low: float
+    high: float
+
+
+#: What the functions below did, in order.
+RAN: list[Any] = []
+
+
+@braid.task(version="0.1.3", significant="major.minor", columns={"samples": "float32[]"}, name="rng.draw")
+def draw(seed: int, draws: int = 1, delay_time: float = 0.0) -> dict[str, Any]:
+    """Draw normal numbers, as the example of a well-known task database does."""
+    RAN.append((seed, draws))
+    return {"samples": np.random.RandomState(seed).normal(size=draws)}
+
+
+@braid.task(version="1")
+def double(x: float) -> float:
+    """Return twice a number."""
+    RAN.append(x)
+    return 2 * x
+
+
+@braid.task(version="1")
+def spectrum(path: Path, scale: int = 1) -> int:
+    """Read a file."""
+    RAN.append(path.name)
+    return scale * len(path.read_bytes())
+
+
+@braid.task(version="1")
+def anything(x: Any, y: Any = None) -> Any:
+    """Take whatever it is given."""
+    RAN.append(x)
+    return x
+
+
+@braid.task(version="1")
+def fails(how: str) -> None:
+    """Do not return."""
+    if how == "raise":
+        raise ValueError("no convergence")
+    raise SystemExit(how)

@@ -1,0 +1,267 @@
+"""The identity of a call: what makes it another one, what does not, and what is refused."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import math
+import subprocess
+import sys
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import braid_hpc as braid
+from braid_hpc.run.job import job
+from braid_hpc.vocabulary.errors import BraidError, InvalidInputError, NotFoundError
+from tests.tasks.functions import Colour, Window, anything, double, draw, spectrum
+
+
+def key(value: Any) -> bytes:
+    return anything.key_of(value)
+
+
+def test_a_key_has_128_bits_and_is_the_same_in_every_process() -> None:
+    """Also under another seed of hashing, which shuffles sets."""
+    code = (
+        "from tests.tasks.functions import anything\n"
+        "print(anything.key_of({'b', 'a', 'c'}, {'k': (1, 2.5)}).hex(), end='')"
+    )
+    mine = anything.key_of({"a", "b", "c"}, {"k": (1, 2.5)}).hex()
+    root = Path(__file__).parents[2]
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed},
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert found == {mine}
+    assert len(bytes.fromhex(mine)) == 16
+
+
+def test_order_and_defaults_do_not_count() -> None:
+    assert draw.key_of(0) == draw.key_of(draws=1, seed=0) == draw.key_of(0, 1, 0.0)
+    assert draw.key_of(0) == draw.key_of(seed=np.int64(0), delay_time=0)
+    assert len({draw.key_of(0), draw.key_of(0, 10), draw.key_of(3, 2, 5), draw.key_of(5, 1, 3)}) == 4
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (1, 1.0, "1", True, b"1", None, [1], (1,), {1}, frozenset({1}), {1: 1}, 1j),
+        (0.0, -0.0, math.inf, -math.inf, 5e-324, 0),
+        (2**63, 2**64, -(2**63) - 1, float(2**64), str(2**64)),
+        ({"a": 1}, {"a": 1.0}, {"b": 1}, [["a", 1]], {"a": {"a": 1}}),
+        (Colour.RED, Colour.BLUE, 1, "RED"),
+        (Window(1, 2), Window(2, 1), (1, 2), {"low": 1, "high": 2}),
+        (datetime.date(2026, 1, 1), datetime.datetime(2026, 1, 1), "2026-01-01", decimal.Decimal("1.0"), 1.0),
+        (datetime.datetime(2026, 1, 1), datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)),
+        (np.zeros(2), np.zeros(2, "f4"), np.zeros((1, 2)), np.zeros((2, 1)), [0.0, 0.0], np.array([0, -0.0])),
+        ("", b"", [], (), {}, set(), frozenset(), None, np.zeros(0)),
+        ("a\udcff", "a?", b"a\xff"),
+        (["a", "bc"], ["ab", "c"], ["abc"]),
+        (int, float, "int", len),
+    ],
+)
+def test_other_values_have_other_keys(values: tuple[Any, ...]) -> None:
+    assert len({key(value) for value in values}) == len(values)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": 1, "b": 2}, OrderedDict([("b", 2), ("a", 1)])),
+        ({3, 1, 2}, {1, 2, 3}),
+        (np.float64(0.5), 0.5),
+        (np.float32(0.5), 0.5),
+        (np.int16(7), 7),
+        (np.bool_(True), True),
+        (np.str_("a"), "a"),
+        (np.arange(6).reshape(2, 3), np.asfortranarray(np.arange(6).reshape(2, 3))),
+        (np.arange(10)[::2], np.arange(0, 10, 2)),
+    ],
+)
+def test_equal_values_have_one_key(one: Any, other: Any) -> None:
+    assert key(one) == key(other)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=8,
+    )
+)
+def test_what_comes_back_from_a_result_has_the_key_of_what_was_returned(value: Any) -> None:
+    """A result that is read counts as the one that was computed."""
+    from braid_hpc.tasks.values import decode_value, encode_value
+
+    encoded, why = encode_value(value)
+    assert encoded is not None, why
+    assert key(decode_value(encoded)) == key(value)
+
+
+def test_a_file_counts_by_its_bytes_and_a_text_by_its_letters(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.fits", tmp_path / "other.fits"
+    one.write_bytes(b"x" * 10)
+    other.write_bytes(b"x" * 10)
+    assert spectrum.key_of(one) == spectrum.key_of(other) == spectrum.key_of(str(other))
+    assert key(str(one)) != key(str(other))
+    before = spectrum.key_of(one)
+    one.write_bytes(b"y" * 10)
+    assert spectrum.key_of(one) != before
+
+
+def test_a_record_counts_by_its_content() -> None:
+    keys = []
+    for _ in range(2):
+        with job("records") as run:
+            keys.append(anything.key_of(run.fact("config", {"steps": 3})))
+            keys.append(anything.key_of(run.data("frames", digest="blake3:" + "0" * 64)))
+            keys.append(anything.key_of(run.data("nothing")))
+    assert keys[:2] == keys[3:5]
+    # Without content it is this one and no other.
+    assert keys[2] != keys[5]
+
+
+def test_versions_count_as_far_as_they_are_significant() -> None:
+    def fit(x: int) -> int:
+        return x
+
+    def keyed(version: str, significant: str = "exact") -> bytes:
+        return braid.task(version=version, significant=significant, name="fit")(fit).key_of(1)
+
+    assert keyed("0.1.12", "major.minor") == keyed("0.1.13", "major.minor") != keyed("0.2.0", "major.minor")
+    assert keyed("0.1.12") != keyed("0.1.13")
+    assert keyed("1.2", "major") == keyed("1.9", "major")
+    with pytest.raises(InvalidInputError, match="version '1' has no minor number"):
+        keyed("1", "major.minor")
+
+
+def test_without_a_version_the_source_stands_in() -> None:
+    space: dict[str, Any] = {}
+
+    def made(body: str) -> Any:
+        folder = Path(braid.__file__).parent  # Any file that is there: what counts is the source.
+        del folder
+        exec(compile(f"def fit(x):\n    {body}\n", "<typed>", "exec"), space)
+        space["fit"].__module__ = "somewhere"
+        return braid.task(space["fit"])
+
+    assert made("return x").key_of(1) == made("return x").key_of(1) != made("return x + 1").key_of(1)
+
+
+def test_arguments_that_are_ignored_do_not_count() -> None:
+    def fit(x: int, workers: int = 1) -> int:
+        return x
+
+    task = braid.task(version="1", ignore="workers")(fit)
+    assert task.key_of(1, workers=2) == task.key_of(1)
+    with pytest.raises(InvalidInputError, match="ignore= names 'worker', which is no parameter of it"):
+        braid.task(version="1", ignore=["worker"])(fit)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (lambda x: x, "x= is a lambda, which has no name"),
+        (sys.stdin, "x= is an open file"),
+        (float("nan"), "x= is NaN, which is not equal to itself"),
+        ([1, float("nan")], r"x=\[1\] is NaN"),
+        ({1, "a"}, "x= is a set of int and str, which have no order"),
+        (iter([1]), "x= is an iterator"),
+        (object(), "x= is a object, which has no value that stays the same from run to run"),
+        (np.array([object()]), "x= cannot be told by its content: array= holds Python objects"),
+        ({"a": [{"b": sys.stdout}]}, r"x=\['a'\]\[0\]\['b'\] is an open file"),
+        (Path("."), "x= is the directory ."),
+        (np.float64("nan"), "x= is NaN"),
+    ],
+)
+def test_what_has_no_lasting_value_is_refused_with_one_sentence(value: Any, said: str) -> None:
+    with pytest.raises(InvalidInputError, match=said) as refused:
+        key(value)
+    assert str(refused.value).startswith("task tests.tasks.functions.anything: ")
+    assert "\n" not in str(refused.value)
+
+
+def test_what_holds_itself_is_refused() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises(InvalidInputError, match="is nested deeper than 64 levels, or holds itself"):
+        key(loop)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({}, "missing a required argument: 'seed'"),
+        ({"sed": 1}, "missing a required argument: 'seed'|unexpected keyword argument 'sed'"),
+        ({"seed": "1"}, "seed= is '1', a str, and is declared int"),
+        ({"seed": 1.0}, "seed= is 1.0, a float, and is declared int"),
+        ({"seed": True}, "seed= is True, a bool, and is declared int"),
+        ({"seed": 1, "delay_time": 10**400}, "delay_time= is 1000.*, a int, and is declared float"),
+    ],
+)
+def test_bad_arguments_are_one_sentence(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        draw.key_of(**arguments)
+
+
+def test_a_file_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"cannot be read \(No such file or directory\)"):
+        spectrum.key_of(tmp_path / "none.fits")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"version": 1}, "version= is a text such as '0.1.3', not 1"),
+        ({"significant": "minor"}, "significant= is one of exact, major.minor, major, not 'minor'"),
+        ({"name": ""}, "name= of a task is a text of one line"),
+        ({"target": "{x}.npy"}, "target= says what is written, and result= where"),
+        ({"result": "staging"}, "result= is a place such as LocalResult, not 'staging'"),
+        ({"verify": "time"}, "verify= is 'size' or 'digest', not 'time'"),
+        ({"code": "warn"}, "code= is 'rerun' or 'keep', not 'warn'"),
+        ({"table": "t"}, "table= names a table of results, whose columns= are missing"),
+        ({"columns": {"x": "complex"}}, "'complex' is not a column type"),
+        ({"columns": {"output_pk": int}}, "a column of results cannot be called 'output_pk'"),
+        ({"colums": {"x": int}}, "colums= is no option"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(options: dict[str, Any], said: str) -> None:
+    def fit(x: int) -> int:
+        return x
+
+    with pytest.raises(BraidError, match=said):
+        braid.task(**options)(fit)
+
+
+def test_only_functions_with_a_name_that_return_are_tasks() -> None:
+    def steps() -> Any:
+        yield 1
+
+    for function, said in ((lambda: 1, "not a lambda"), (steps, "no generator or coroutine"), (Window, "a function")):
+        with pytest.raises(InvalidInputError, match=said):
+            braid.task(version="1")(function)
+
+
+def test_keys_of_columns_are_those_of_calls() -> None:
+    seeds = np.arange(50)
+    keys = draw.keys_of({"seed": seeds, "draws": [1, 2] * 25})
+    assert (keys.shape, str(keys.dtype)) == ((50, 16), "uint8")
+    for at in (0, 7, 49):
+        assert keys[at].tobytes() == draw.key_of(int(seeds[at]), 1 + at % 2)
+    assert double.keys_of({"x": [1, 2.0, -0.0]})[0].tobytes() == double.key_of(1.0)
+    assert double.keys_of({"x": []}).shape == (0, 16)
+    with pytest.raises(InvalidInputError, match="columns are of one length: seed has 2, draws has 1"):
+        draw.keys_of({"seed": [1, 2], "draws": [1]})
