@@ -1,0 +1,233 @@
+"""Datasets as folders: all files, the manifest with paths, a readme, and what RO-Crate wants."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from braid_hpc.results.crate import CRATE, crate_of
+from braid_hpc.results.dataset import MANIFEST, README, Dataset, Manifest
+from braid_hpc.results.local import ASIDE, LocalStorage
+from braid_hpc.results.made import how_made
+from braid_hpc.results.members import Columns, File, place_of
+from braid_hpc.results.readme import readme_text
+from braid_hpc.run.contents import local_path
+from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, StorageError
+
+if TYPE_CHECKING:
+    from braid_hpc.results.made import Made
+
+__all__ = ["absolute", "export_dataset", "open_dataset", "relative"]
+
+_NO_LICENSE = "No license was given: ask those who made it."
+
+
+def export_dataset(
+    dataset: Dataset,
+    folder: str | os.PathLike[str],
+    *,
+    store: Any = None,
+    require_clean: bool = False,
+    license: str = _NO_LICENSE,
+    published: datetime.date | None = None,
+) -> Dataset:
+    """Copy a dataset into a folder of its own: it is there whole, or not at all.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        What is copied; each file's digest is checked while it is.
+    folder : path
+        Made; it must not be there yet.
+    store : Store, optional
+        As ``braid.open`` gives it: says which code, commands and inputs made it.
+    require_clean : bool
+        Whether sources with uncommitted changes are refused; needs `store`.
+    license : str
+        Url.
+    published : date, optional
+        By default today.
+
+    Returns
+    -------
+    Dataset
+        That of the folder, its uris absolute.
+
+    Raises
+    ------
+    ConflictError
+        If the folder is there, a file is not that of the manifest, or the sources had uncommitted changes.
+    InvalidInputError
+        If `require_clean` has no store.
+    NotFoundError
+        If a file is missing, or the store does not know the dataset.
+    StorageError
+        If a file cannot be read or written.
+    """
+    place = Path(folder).absolute()
+    made = how_made(store, dataset.version) if store is not None else None
+    if require_clean:
+        if made is None:
+            raise InvalidInputError("require_clean= asks the store for the state of the sources: give store=")
+        made.must_be_clean()
+    if place.exists() or place.is_symlink():
+        raise ConflictError(f"{place} is there already: give a folder that is not there yet")
+    aside = place.with_name(f"{ASIDE}{uuid.uuid4().hex}")
+    date = (published or datetime.datetime.now(datetime.UTC).date()).isoformat()
+    try:
+        _fill(dataset, aside, made, license=license, published=date)
+        os.rename(aside, place)
+    except OSError as error:
+        if isinstance(error, StorageError) or error.errno is None:
+            raise
+        raise StorageError(f"{place} cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return open_dataset(place)
+
+
+def _fill(dataset: Dataset, aside: Path, made: Made | None, *, license: str, published: str) -> None:
+    storage = LocalStorage(str(aside))
+    names = _names(dataset)
+    for number, column, file in dataset.files():
+        _copy(storage, names[number, column], file, f"row {number}, column {column}")
+    rows = tuple(
+        row._replace(files={name: replace(file, uri=names[number, name]) for name, file in row.files.items()})
+        for number, row in enumerate(dataset.rows)
+    )
+    inside = Dataset(dataset.name, rows, dataset.readme, dataset.file_columns)
+    text = readme_text(inside, made.lines() if made is not None else ()).encode()
+    manifest = Manifest(dataset.name, dataset.readme, Columns(dataset.file_columns, None))
+    beside = {
+        MANIFEST: storage.put(MANIFEST, lambda file: manifest.write(inside, file)).size,
+        README: storage.put(README, lambda file: file.write(text)).size,
+    }
+    crate = crate_of(inside, made, published=published, license=license, beside=beside)
+    storage.put(CRATE, lambda file: file.write(json.dumps(crate, indent=1, ensure_ascii=False).encode()))
+
+
+def _names(dataset: Dataset) -> dict[tuple[int, str], str]:
+    """Give each file a path in the folder: its own name, with its row before it where two have one."""
+    plain = {(number, column): place_of(file.uri)[1] for number, column, file in dataset.files()}
+    counts = Counter((column, name.lower()) for (_, column), name in plain.items())
+    return {
+        (number, column): f"{column}/{name if counts[column, name.lower()] == 1 else f'{number:06d}-{name}'}"
+        for (number, column), name in plain.items()
+    }
+
+
+def _copy(storage: LocalStorage, path: str, file: File, said: str) -> None:
+    there, name = place_of(file.uri)
+    with there.open(name) as source:
+        stored = storage.put(path, _copier(source))
+    if (stored.digest, stored.size) != (file.digest, file.size):
+        raise ConflictError(f"{said}: {file.uri} is not the file of the manifest: run its task again")
+
+
+def _copier(source: BinaryIO) -> Callable[[BinaryIO], object]:
+    return lambda file: shutil.copyfileobj(source, file, 1 << 20)
+
+
+def open_dataset(folder: str | os.PathLike[str]) -> Dataset:
+    """Open a dataset that lies in a folder, exported or not.
+
+    Parameters
+    ----------
+    folder : path
+        With ``manifest.parquet`` in it.
+
+    Returns
+    -------
+    Dataset
+        Its uris absolute; ``problems(verify="digest")`` says whether all files are those of the manifest.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none.
+    InvalidInputError
+        If the manifest is none, or names a file outside of the folder by a path.
+    """
+    place = Path(folder).absolute()
+    with LocalStorage(str(place)).open(MANIFEST) as file:
+        try:
+            found = Manifest("", "", Columns((), None)).read(file)
+        except ValueError as error:
+            raise InvalidInputError(f"{place / MANIFEST} is no manifest of a dataset: {error}") from error
+    return absolute(found, place)
+
+
+def absolute(dataset: Dataset, folder: str | os.PathLike[str]) -> Dataset:
+    """Name the files of a dataset by absolute uris.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its files may be named by paths below the folder.
+    folder : path
+        Where it lies.
+
+    Returns
+    -------
+    Dataset
+        The same members.
+
+    Raises
+    ------
+    InvalidInputError
+        If a path leads out of the folder.
+
+    See Also
+    --------
+    relative : the other way.
+    """
+    from braid_hpc.results.targets import check_path
+
+    storage = LocalStorage(os.fspath(folder))
+
+    def named(file: File) -> File:
+        return file if "://" in file.uri else replace(file, uri=storage.uri(check_path(file.uri, file.uri)))
+
+    return _renamed(dataset, named)
+
+
+def relative(dataset: Dataset, folder: str | os.PathLike[str]) -> Dataset:
+    """Name the files of a dataset that lie below a folder by their paths there.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its files are named by absolute uris.
+    folder : path
+        The folder.
+
+    Returns
+    -------
+    Dataset
+        The same members; files that lie elsewhere keep their uris.
+
+    See Also
+    --------
+    absolute : the other way.
+    """
+    place = Path(folder).absolute()
+
+    def named(file: File) -> File:
+        local = local_path(file.uri)
+        below = local is not None and local.is_relative_to(place)
+        return replace(file, uri=local.relative_to(place).as_posix()) if below and local is not None else file
+
+    return _renamed(dataset, named)
+
+
+def _renamed(dataset: Dataset, named: Callable[[File], File]) -> Dataset:
+    rows = tuple(row._replace(files={name: named(file) for name, file in row.files.items()}) for row in dataset.rows)
+    return Dataset(dataset.name, rows, dataset.readme, dataset.file_columns)

@@ -1,0 +1,1 @@
+"""Results: serializers, places, targets, and what is made of them."""
