@@ -153,6 +153,23 @@ class NullRun(_Base):
     def derive_rows(self, children: Any, parents: Any, *, child_index: Any = None, parent_index: Any = None) -> None:
         """Do nothing."""
 
+    def declare(self, thing: Any, columns: Any = None) -> Any:
+        """Do nothing; return the empty range of rows."""
+        from braid_hpc.run.handles import NO_ROWS
+
+        return NO_ROWS
+
+    def mark(self, thing: Any, state: str, **about: Any) -> Any:
+        """Do nothing; return the empty range of rows."""
+        return self.declare(thing)
+
+    def attach(self, path: Any, *, name: str | None = None, kind: str = "file", **about: Any) -> Any:
+        """Return a false handle."""
+        return self.record(kind, name or str(path))
+
+    def collect(self, label: str, members: Any, names: Any = None) -> None:
+        """Do nothing."""
+
     def tag(self, record: Any, key: str, value: Any) -> None:
         """Do nothing."""
 

@@ -3,8 +3,9 @@
 What it does stands in rooms of its own, each made on the one before: :mod:`~braid_hpc.run.refusals`,
 :mod:`~braid_hpc.run.links`, :mod:`~braid_hpc.run.declarations`, :mod:`~braid_hpc.run.storing`,
 :mod:`~braid_hpc.run.doing`, :mod:`~braid_hpc.run.judging`, :mod:`~braid_hpc.run.stating`,
-:mod:`~braid_hpc.run.filing`, :mod:`~braid_hpc.run.row_edges`. Here are its beginning, its streams, its levels and
-its end.
+:mod:`~braid_hpc.run.filing`, :mod:`~braid_hpc.run.row_edges`, :mod:`~braid_hpc.run.declared_rows`,
+:mod:`~braid_hpc.run.marking`, :mod:`~braid_hpc.run.collecting`,
+:mod:`~braid_hpc.run.attached_files`. Here are its beginning, its streams, its levels and its end.
 """
 
 from __future__ import annotations
@@ -20,26 +21,32 @@ from braid_hpc.log.places import default_log_dir
 from braid_hpc.log.writer import RankLog
 from braid_hpc.run.activities import current_activity, outcome_of
 from braid_hpc.run.arrays import RunArrays
+from braid_hpc.run.attached_files import AttachingFiles
 from braid_hpc.run.calls import begin_calls, begin_long_calls
 from braid_hpc.run.children import Parent, announce_parent, forget_parent, parent_of_worker
 from braid_hpc.run.guard import passes, shown, strict, tell
 from braid_hpc.run.launcher import Launch, find_launch
 from braid_hpc.run.process import describe_process, imported_packages, mpi_library, world_size
-from braid_hpc.run.row_edges import Relating
 from braid_hpc.run.streams import Stream, stream_type
 from braid_hpc.vocabulary.codes import Code, Outcome
 from braid_hpc.vocabulary.columns import check_columns
 from braid_hpc.vocabulary.encoding import check_tags, encode
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.payloads import Close, StreamSchema
+from braid_hpc.vocabulary.places import MARK_COLUMNS, MARKS
+from braid_hpc.vocabulary.sets import SET_COLUMNS, SETS
+from braid_hpc.vocabulary.small_files import ATTACHED, ATTACHED_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from braid_hpc.run.tables import DeclaredTable
+    from braid_hpc.vocabulary.payloads import TableSchema
+
 __all__ = ["Run"]
 
 
-class Run(Relating):
+class Run(AttachingFiles):
     """One rank's part of a run; made by :class:`braid_hpc.job` or :func:`braid_hpc.start`.
 
     None of its recording calls raises, waits for another rank, or communicates. Input that cannot be recorded is
@@ -66,6 +73,7 @@ class Run(Relating):
         self._streams: dict[tuple[str, str | bytes], Stream] = {}
         self._stream_numbers = itertools.count(1)
         self._named_streams, self._edge_files = {}, {}
+        self._belonged, self._tables, self._attached = {}, {}, set()
         facts: dict[str, Any] = {
             # A worker's run is known by its parent's, also where that one's log is not there.
             "job": parent.job if parent else name,
@@ -91,6 +99,9 @@ class Run(Relating):
         self._log.append(Code.OPEN, self._log.intern(name), time.time_ns())
         self._announced = Parent(self.writer.hex(), facts["job"], facts["ordinal"], str(self.log_dir))
         announce_parent(self._announced)
+        self._world: tuple[int, int] | None = None
+        # Now and at the end: a rank that is killed has said it, and one that starts MPI later says it then.
+        self._record_world()
         if not launch.rank:
             self._told_packages = self._record_packages({}, thorough=False)
 
@@ -189,7 +200,39 @@ class Run(Relating):
             self._refused(f"stream {shown(name)}", error, shown(columns))
             return Stream(self, self._log, 0, shown(name), [])
 
-    def _declare_stream(self, name: str, columns: Any, units: Any, derived_from: Any, tags: Any) -> Stream:
+    _tables: dict[type, Stream]
+
+    def _table_stream(self, declared: DeclaredTable) -> Stream:
+        if (known := self._tables.get(declared.cls)) is not None:
+            return known
+        columns = {column.name: column.kind for column in declared.columns}
+        units = {column.name: column.unit for column in declared.columns if column.unit}
+        there = self._named_streams.get(declared.name, [])
+        found = self._declare_stream(declared.name, columns, units, None, None, declared.schema)
+        if any(each is not found for each in there):
+            raise InvalidInputError(
+                f"{declared.name} is declared otherwise in this run: give one of the two another name"
+            )
+        return self._tables.setdefault(declared.cls, found)
+
+    def _marks(self) -> Stream:
+        return self._declare_stream(MARKS, MARK_COLUMNS, None, None, None)
+
+    def _attached_stream(self) -> Stream:
+        return self._declare_stream(ATTACHED, ATTACHED_COLUMNS, None, None, None)
+
+    def _sets(self) -> Stream:
+        return self._declare_stream(SETS, SET_COLUMNS, None, None, None)
+
+    def _declare_stream(
+        self,
+        name: str,
+        columns: Any,
+        units: Any,
+        derived_from: Any,
+        tags: Any,
+        table: TableSchema | None = None,
+    ) -> Stream:
         if not isinstance(name, str) or not name:
             raise InvalidInputError(f"a stream's name is a text, not {name!r}")
         checked = check_columns(columns)
@@ -197,7 +240,7 @@ class Run(Relating):
         known = self._streams.get(plain)
         if not self._open:
             return known or Stream(self, self._log, 0, name, checked)
-        if known is not None and units is None and derived_from is None and tags is None:
+        if known is not None and units is None and derived_from is None and tags is None and table is None:
             return known
         log = self._log
         schema = StreamSchema(
@@ -205,6 +248,7 @@ class Run(Relating):
             units=self._part(f"units of stream {name!r}", _units, units, default={}),
             parents=self._good_links(f"parents of stream {name!r}", derived_from),
             tags=self._part(f"tags of stream {name!r}", check_tags, tags),
+            table=table,
         )
         payload = encode(schema)
         if known := self._streams.get((name, payload)):
@@ -227,6 +271,19 @@ class Run(Relating):
             self._log.append(Code.INFO, self._log.intern("packages"), payload=encode(fresh))
         return packages
 
+    def _record_world(self) -> None:
+        """Record rank and size in MPI's world, once both are known, and tell if it is not what was launched."""
+        world = world_size()
+        if world is None or world == self._world:
+            return
+        self._world = world
+        self._log.append(Code.INFO, self._log.intern("world"), payload=encode(list(world)))
+        if not self.rank and self.size is not None and self.size != world[1]:
+            tell(
+                f"the launcher has started {self.size} ranks, and MPI's world has {world[1]}: start the program with "
+                f"the launcher of its own MPI"
+            )
+
     def close(self, error: BaseException | None = None, outcome: Outcome | None = None) -> None:
         """Record the end of this rank's part; harmless a second time.
 
@@ -245,8 +302,7 @@ class Run(Relating):
             self._open = False
             return
         try:
-            if world := world_size():
-                self._log.append(Code.INFO, self._log.intern("world"), payload=encode(list(world)))
+            self._record_world()
             if not self.rank:
                 # After an interrupt nothing is looked up: what is imported for it evaluates texts, after which Python
                 # 3.11 forgets that the process is to end by the signal, and ends it with code 1.

@@ -98,6 +98,14 @@ class Code(IntEnum):
     """It is begun: on which record, because of which statement."""
     RESULT = 63
     """How it ended; ``subject`` is the sequence of its ATTEMPT."""
+    TASK = 70
+    """An activity is the execution of a task: its key, version and parameters; ``subject`` is its BEGIN."""
+    TASK_END = 71
+    """What the execution of a task returned; ``subject`` is its BEGIN."""
+    TASK_SKIP = 72
+    """A task was called and did not run, because it was done; ``subject`` is the activity that called it."""
+    TASK_MISSING = 73
+    """A task was called and did not run, because a file that it was given is not there."""
 
 
 class Relation(StrEnum):

@@ -37,6 +37,8 @@ __all__ = [
     "Revalidation",
     "RowEdges",
     "StreamSchema",
+    "TableParent",
+    "TableSchema",
     "Tensor",
     "Trouble",
 ]
@@ -395,6 +397,52 @@ class Rejected(msgspec.Struct, omit_defaults=True):
     given: str = ""
 
 
+class TableParent(msgspec.Struct, array_like=True, frozen=True):
+    """What each row of a declared table belongs to.
+
+    Attributes
+    ----------
+    field : str
+        What the row calls it.
+    table : str
+        Name of its table.
+    columns, keys : list of str
+        The row's columns, and the columns of that table whose values they hold.
+    """
+
+    field: str
+    table: str
+    columns: list[str]
+    keys: list[str]
+
+
+class TableSchema(msgspec.Struct, omit_defaults=True):
+    """What a stream says of itself that is a declared table.
+
+    Attributes
+    ----------
+    key : list of str
+        Columns that say which row it is.
+    unique : list of list of str
+        Further columns whose values no two rows have in common.
+    needed : list of str
+        Columns that have a value in every row.
+    checks : list of (str, str)
+        What is said of a row that violates it, and the condition (:mod:`braid_hpc.vocabulary.conditions`).
+    parents : list of TableParent
+        What rows belong to.
+    file : str or None
+        The column with the names of the files that the rows stand for.
+    """
+
+    key: list[str]
+    unique: list[list[str]] = []
+    needed: list[str] = []
+    checks: list[tuple[str, str]] = []
+    parents: list[TableParent] = []
+    file: str | None = None
+
+
 class StreamSchema(msgspec.Struct, omit_defaults=True):
     """Payload of STREAM.
 
@@ -408,12 +456,15 @@ class StreamSchema(msgspec.Struct, omit_defaults=True):
         Records the whole stream is derived from.
     tags : dict or None
         Flat, typed tags.
+    table : TableSchema or None
+        What else is declared of its rows.
     """
 
     columns: list[tuple[str, str]] = []
     units: dict[str, str] = {}
     parents: list[Link] = []
     tags: dict[str, Any] | None = None
+    table: TableSchema | None = None
 
 
 class RowEdges(msgspec.Struct, omit_defaults=True):
