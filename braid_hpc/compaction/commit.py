@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Protocol
 
-import xxhash
+import pyarrow as pa
 
 from braid_hpc._version import __version__
 from braid_hpc.compaction.actions import write_actions
 from braid_hpc.compaction.array_copies import write_arrays
+from braid_hpc.compaction.conversion import Conversion, RowKeeper
+from braid_hpc.compaction.declared import settle_tables
 from braid_hpc.compaction.extract import Facts, Speaker
 from braid_hpc.compaction.graph import build_graph
 from braid_hpc.compaction.judgements import write_judgements
@@ -23,38 +24,26 @@ from braid_hpc.compaction.messages import match_messages
 from braid_hpc.compaction.problems import Problem
 from braid_hpc.compaction.retractions import write_retractions
 from braid_hpc.compaction.row_edge_store import RowEdgeTables
-from braid_hpc.compaction.row_edges import EdgeReader
+from braid_hpc.compaction.row_edges import Stated
 from braid_hpc.compaction.same_content import link_same_content
 from braid_hpc.compaction.slices import slices
-from braid_hpc.compaction.stream_rows import StreamReader
 from braid_hpc.compaction.stream_store import StreamTables
+from braid_hpc.compaction.tasks import finish_tasks, write_tasks
 from braid_hpc.compaction.write import Writer
-from braid_hpc.reading.events import Events
-from braid_hpc.snapshots.macros import MACROS
-from braid_hpc.snapshots.schema import FORMAT, MAJOR, MINOR, TABLES, VIEWS
 
-__all__ = ["Commit", "Keeper", "create_tables", "write_commit"]
+__all__ = ["Commit", "Converting", "Keeper", "write_commit", "write_table"]
 
 Progress = Callable[[str, int, int], None]
 
 
-class Keeper(Protocol):
+class Keeper(RowKeeper, Protocol):
     """Is told what a commit takes of the logs, writer by writer."""
-
-    def add_writer(self, facts: Speaker) -> None:
-        """Begin with a writer."""
-
-    def add_events(self, facts: Speaker, events: Events) -> None:
-        """Take rows of it."""
-
-    def add_batch(self, facts: Speaker, number: int, first: int, ipc: bytearray) -> None:
-        """Take a large batch of one of its streams."""
-
-    def end_writer(self, facts: Speaker, digest: str, faults: list[str]) -> list[str]:
-        """Take the digest of its rows and what of its streams cannot be read; return what is to be said of them."""
 
     def finish(self, commit: Commit, out: Writer) -> None:
         """Complete it: all writers were told of, and numbers were given."""
+
+
+Converting = Callable[[Speaker, StreamTables, RowEdgeTables, Keeper], tuple[str, list[str]]]
 
 
 @dataclass(slots=True)
@@ -122,27 +111,14 @@ class Commit:
         }
 
 
-def create_tables(connection: Any) -> None:
-    """Make the tables of a store that has none.
-
-    Parameters
-    ----------
-    connection : duckdb.DuckDBPyConnection
-        Open on an empty file.
-    """
-    connection.execute(TABLES)
-    connection.execute(VIEWS)
-    connection.execute(MACROS)
-    rows = [("format", FORMAT), ("major", str(MAJOR)), ("minor", str(MINOR))]
-    connection.executemany("insert into meta values (?, ?)", rows)
-
-
 def write_commit(
     out: Writer,
     commit: Commit,
     ledger: Ledger,
     keeping: Callable[[], AbstractContextManager[Keeper]],
     progress: Progress,
+    *,
+    converting: Converting | None = None,
 ) -> None:
     """Write a commit within one transaction.
 
@@ -158,6 +134,9 @@ def write_commit(
         Gives the keeper that is told of everything.
     progress : callable
         As for :func:`braid_hpc.compaction.compact.compact`.
+    converting : callable, optional
+        Writes one writer's rows; returns the digest of what was taken, and what cannot be read. By default they are
+        read here.
     """
     out.connection.execute("begin transaction")
     tables = StreamTables(out)
@@ -165,7 +144,7 @@ def write_commit(
     runs = {facts.writer: facts.run for facts in commit.taken}
     out.write_problems([Problem("run", why, runs[writer], writer) for writer, why in commit.apart.items()])
     with keeping() as keeper:
-        digests = _write_streams(out, commit.taken, tables, keeper, progress)
+        digests = _write_streams(out, commit.taken, tables, keeper, progress, converting or _convert)
         write_arrays(out, commit.arrays)
         out.write_problems([Problem("array", fault, run, writer) for writer, run, fault in commit.lost_arrays])
         out.write_problems([Problem("archive", fault) for fault in commit.damage])
@@ -199,10 +178,12 @@ def _write_spoken(out: Writer, commit: Commit, tables: StreamTables, progress: P
         out.write_info(facts)
         out.write_inspections(facts)
         out.write_streams(facts, tables.place)
+        write_tasks(out, facts)
         known.settle(graph)
         judging.extend(each for each in facts if each.judged)
         retracting.extend(each for each in facts if each.retracted)
         acting.extend(each for each in facts if each.acted)
+    finish_tasks(out)
     link_same_content(out, known)
     write_judgements(out, judging)
     write_retractions(out, retracting)
@@ -210,7 +191,12 @@ def _write_spoken(out: Writer, commit: Commit, tables: StreamTables, progress: P
 
 
 def _write_streams(
-    out: Writer, taken: list[Speaker], tables: StreamTables, keeper: Keeper, progress: Progress
+    out: Writer,
+    taken: list[Speaker],
+    tables: StreamTables,
+    keeper: Keeper,
+    progress: Progress,
+    converting: Converting,
 ) -> dict[str, str]:
     """Write the rows of streams and keep all rows that are taken, part by part; return the writers' digests."""
     problems: list[Problem] = []
@@ -218,32 +204,42 @@ def _write_streams(
     edges = RowEdgeTables(out)
     for done, facts in enumerate(taken):
         progress("streams", done, len(taken))
-        digests[facts.writer], faults = _write_writer(facts, tables, edges, keeper)
+        digests[facts.writer], faults = converting(facts, tables, edges, keeper)
         problems.extend(Problem("stream", fault, facts.run, facts.writer) for fault in faults)
         # Said of the log already where an earlier commit has met it, or this one was made before.
         if fresh := [fault for fault in faults if fault not in facts.log.faults]:
             damage(facts.log, fresh)
     tables.flush()
+    out.write_problems(problems + settle_tables(out, tables, edges))
     edges.flush()
-    out.write_problems(problems)
     return digests
 
 
-def _write_writer(facts: Speaker, tables: StreamTables, edges: RowEdgeTables, keeper: Keeper) -> tuple[str, list[str]]:
+def _convert(facts: Speaker, tables: StreamTables, edges: RowEdgeTables, keeper: Keeper) -> tuple[str, list[str]]:
     """Write one writer's rows; return the digest of what was taken, and what cannot be read."""
-    faults: list[str] = []
-    about = (facts.run, facts.log.header.get("rank"), facts.writer)
-    columns = {number: schema.columns for number, (_, schema) in facts.streams.items()}
-    keeper.add_writer(facts)
-    keep = partial(keeper.add_batch, facts)
-    reader = StreamReader(facts.log, columns, faults, keep)
-    pairs = EdgeReader(facts.log, lambda: facts.names, faults, keep)
-    digest = xxhash.xxh3_128()
-    for events in facts.log.each(within=facts.taken):
-        digest.update(events["word"].tobytes())
-        keeper.add_events(facts, events)
-        for number, table in reader.tables(events, facts.log.utc):
-            tables.add(facts.streams[number][0], columns[number], table, about)
-        for stated in pairs.stated(events, facts.log.utc):
-            edges.add(stated)
-    return digest.hexdigest(), keeper.end_writer(facts, digest.hexdigest(), faults)
+    conversion = Conversion(facts, keeper)
+    for each in conversion.rows():
+        if isinstance(each, Stated):
+            edges.add(each)
+        else:
+            number, table = each
+            write_table(facts, number, table, tables)
+    return conversion.digest, conversion.faults
+
+
+def write_table(facts: Speaker, number: int, table: pa.Table, tables: StreamTables) -> None:
+    """Write rows of a writer's stream.
+
+    Parameters
+    ----------
+    facts : Speaker
+        The writer; what it said was read.
+    number : int
+        Its number of the stream.
+    table : pyarrow.Table
+        From :meth:`braid_hpc.compaction.conversion.Conversion.rows`.
+    tables : StreamTables
+        Takes them.
+    """
+    name, schema = facts.streams[number]
+    tables.add(name, schema.columns, table, (facts.run, facts.log.header.get("rank"), facts.writer))

@@ -12,17 +12,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from braid_hpc.compaction.archive import Archive
+from braid_hpc.compaction.archive import Archive, Elsewhere
 from braid_hpc.compaction.array_copies import ArrayCopies
-from braid_hpc.compaction.commit import Commit, create_tables, write_commit
+from braid_hpc.compaction.channel import RankLostError
+from braid_hpc.compaction.commit import Commit, write_commit
+from braid_hpc.compaction.crew import Crew, together
+from braid_hpc.compaction.done_index import write_done
 from braid_hpc.compaction.extract import Speaker
 from braid_hpc.compaction.inspecting import Uninspected, find_uninspected, inspect_files
 from braid_hpc.compaction.ledger import Ledger, settle
 from braid_hpc.compaction.runs import absent_ranks, group_runs
+from braid_hpc.compaction.shares import find_shares
 from braid_hpc.compaction.slices import find_cuts
 from braid_hpc.compaction.write import Writer
+from braid_hpc.reading.bundles import opened_logs
 from braid_hpc.reading.copies import join_copies
-from braid_hpc.reading.directories import find_writers, read_header
+from braid_hpc.reading.directories import read_header
 from braid_hpc.reading.newer import refuse_newer
 from braid_hpc.reading.survey import read_writer
 from braid_hpc.reading.writer_log import WriterLog
@@ -36,11 +41,14 @@ from braid_hpc.snapshots.connect import (
     snapshot_number,
     storage_error,
 )
+from braid_hpc.snapshots.empty import write_empty
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.vocabulary.codes import WriterState
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError, StorageError
 
 __all__ = ["Compacted", "compact", "compact_statements", "create_empty"]
+
+Progress = Callable[[str, int, int], None]
 
 #: How often a compaction that lost the race for a number begins again from the winner's snapshot.
 ATTEMPTS = 5
@@ -97,6 +105,7 @@ def compact(
     *,
     digests: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
+    comm: Any = None,
 ) -> Compacted:
     """Merge rank logs into a store, each event once.
 
@@ -107,13 +116,17 @@ def compact(
     Parameters
     ----------
     logs : path-like
-        A directory with rank logs.
+        A directory with rank logs, as directories or in node bundles, or a node bundle.
     store : path-like, optional
         The store; without it the one that the job named (``store=``) or ``BRAID_STORE``.
     digests : bool
         False: no files are read; a later merge does it.
     progress : callable, optional
         Called with a step's name, how much of it is done, and how much there is.
+    comm : mpi4py.MPI.Intracomm, optional
+        Ranks that share the work: all of them call this with the same arguments. They read the logs and convert
+        them, rank 0 commits, calls `progress`, and names the store; each returns, or raises, the same. They all see
+        the logs and the directory of the store.
 
     Returns
     -------
@@ -128,22 +141,44 @@ def compact(
         If no store is named.
     FormatTooNewError
         If a log or the store is of a newer format.
+    CorruptLogError
+        If a file that is called like a node bundle is none.
     ConflictError
         If other compactions were faster each time.
     StorageError
-        If the store cannot be written.
+        If the store cannot be written, or there is no room to unpack bundles; a
+        :class:`~braid_hpc.compaction.channel.RankLostError` if a rank has ended: MPI cannot be ended in good order
+        then, so abort it.
     """
-    directories = find_writers(logs)
-    for directory in directories:
-        refuse_newer(directory)
-    files = StoreFiles(store if store is not None else _default_store(directories))
-    result = _merge(directories, files, progress or _silent)
-    return _inspected(result, files, progress or _silent) if digests and result._waiting else result
+    if comm is None or comm.Get_size() == 1:
+        return _compact(logs, store, digests, progress or _silent)
+    return together(comm, partial(_compact_with, logs, store, digests, progress or _silent))
 
 
-def _inspected(result: Compacted, files: StoreFiles, progress: Callable[[str, int, int], None]) -> Compacted:
+Place = str | os.PathLike[str]
+
+
+def _compact(logs: Place, store: Place | None, digests: bool, progress: Progress) -> Compacted:
+    with opened_logs(logs) as directories:
+        for directory in directories:
+            refuse_newer(directory)
+        files = StoreFiles(store if store is not None else _default_store(_stores_of(directories)))
+        result = _merge(directories, files, progress)
+    return _inspected(result, files, progress) if digests and result._waiting else result
+
+
+def _compact_with(logs: Place, store: Place | None, digests: bool, progress: Progress, crew: Crew) -> Compacted:
+    shares = find_shares(Path(logs))
+    named = crew.look(shares)
+    files = StoreFiles(store if store is not None else _default_store(named))
+    result = _merge([share.place for share in shares], files, progress, crew)
+    return _inspected(result, files, progress, crew) if digests and result._waiting else result
+
+
+def _inspected(result: Compacted, files: StoreFiles, progress: Progress, crew: Crew | None = None) -> Compacted:
     """Look at the files that wait for it, and take what was found."""
-    found: Counter[str] = inspect_files(result._waiting, files, progress)
+    looking = crew.inspect if crew is not None else None
+    found: Counter[str] = inspect_files(result._waiting, files, progress, looking=looking)
     if not found:
         return result
     # The logs are in the store. If others are faster each time, one of them has taken this too.
@@ -197,14 +232,14 @@ def create_empty(files: StoreFiles) -> Compacted:
     return _attempt([], files, _silent, empty=True)
 
 
-def _merge(directories: list[Path], files: StoreFiles, progress: Callable[[str, int, int], None]) -> Compacted:
+def _merge(directories: list[Path], files: StoreFiles, progress: Progress, crew: Crew | None = None) -> Compacted:
     for attempt in range(ATTEMPTS):
         # Also what somebody stated whose own compaction did not come to its end.
         stated = files.statement_logs()
-        known = {directory.resolve() for directory in directories}
+        known = {directory.resolve() for directory in directories} if stated else set()
         every = [*directories, *(directory for directory in stated if directory.resolve() not in known)]
         try:
-            result = _attempt(every, files, progress)
+            result = _attempt(every, files, progress, crew=crew)
         except ConflictError:
             if attempt == ATTEMPTS - 1:
                 raise
@@ -235,10 +270,13 @@ def _silent(step: str, done: int, total: int) -> None:
     return
 
 
-def _default_store(directories: list[Path]) -> str:
-    named = {header["store"] for path in directories if (header := read_header(path)[0]).get("store")}
+def _stores_of(directories: list[Path]) -> set[str]:
+    return {str(header["store"]) for path in directories if (header := read_header(path)[0]).get("store")}
+
+
+def _default_store(named: set[str]) -> str:
     if len(named) == 1:
-        return str(named.pop())
+        return named.pop()
     if not named and os.environ.get("BRAID_STORE"):
         return os.environ["BRAID_STORE"]
     raise InvalidInputError(
@@ -247,7 +285,12 @@ def _default_store(directories: list[Path]) -> str:
 
 
 def _attempt(
-    directories: list[Path], files: StoreFiles, progress: Callable[[str, int, int], None], *, empty: bool = False
+    directories: list[Path],
+    files: StoreFiles,
+    progress: Progress,
+    *,
+    empty: bool = False,
+    crew: Crew | None = None,
 ) -> Compacted:
     numbers = files.snapshots()
     if empty and files.exists():
@@ -256,29 +299,36 @@ def _attempt(
         # Before anything is written beside it.
         check_growable(files.newest(), files.path)
     base = numbers[-1] if numbers else _number_inside(files)
+    if crew is not None:
+        crew.begin(files, base)
     aside = files.begin(base)
     copies = ArrayCopies.begin(files, files.tag(aside))
     try:
+        if not base:
+            write_empty(aside)
         connection = connect_building(aside)
         try:
-            if not base:
-                create_tables(connection)
-            else:
+            if base:
                 inside = snapshot_number(connection, files.path)
                 if not numbers and inside != base:
                     raise ConflictError(f"{files.path} is not what it was a moment ago")
                 refuse_two_stores(files, files.snapshot(base) if numbers else files.path, inside)
             files.sweep(base, {tag for (tag,) in connection.execute("select archive from snapshots").fetchall()})
-            result = _commit(connection, directories, files, copies, files.tag(aside), progress, empty=empty)
+            result = _commit(connection, directories, files, copies, files.tag(aside), progress, empty=empty, crew=crew)
             result = replace(result, _waiting=find_uninspected(connection))
             if result.new:
                 below = ground_for(connection, files.adjacency(base), base) if numbers else None
                 write_adjacency(connection, files.index_of(aside), result.snapshot, below=below)
+                write_done(connection, files.done_of(aside), result.snapshot, before=files.done(base) if base else None)
         finally:
             connection.close()
         if result.new:
             files.publish(aside, base + 1)
     except BaseException as error:
+        if crew is not None:
+            # Before what they write is removed. Where one has ended that is found again, and told, at the end.
+            with contextlib.suppress(RankLostError):
+                crew.stop()
         copies.discard()
         files.discard_kept(aside)
         files.discard(aside)
@@ -310,13 +360,14 @@ def _commit(
     files: StoreFiles,
     copies: ArrayCopies,
     tag: str,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
     *,
     empty: bool,
+    crew: Crew | None,
 ) -> Compacted:
     """Write what is new within one transaction; return what that was. An `empty` snapshot is one with nothing new."""
     snapshot = int(tag.partition("-")[0])
-    logs = _read(directories, progress)
+    logs = _read(directories, progress) if crew is None else crew.read(directories, progress)
     if gone := [each for each in directories if each.parent == files.archive and not each.is_dir()]:
         raise ConflictError(f"{gone[0]} was taken by another compaction while it was read")
     ledger = Ledger.read(connection)
@@ -346,7 +397,10 @@ def _commit(
         lost_arrays=[(writer, grouping.run[writer], message) for writer, message in copies.lost],
     )
     out = Writer(connection, snapshot)
-    write_commit(out, commit, ledger, partial(_archiving, files.archive / tag), progress)
+    if crew is not None:
+        crew.order(taken, tag)
+    keeping = partial(_archiving, files.archive / tag, None if crew is None else crew.parts)
+    write_commit(out, commit, ledger, keeping, progress, converting=None if crew is None else crew.convert)
     states.update({facts.writer: facts.log.state for facts in taken})
     result = Compacted(
         files.path,
@@ -371,15 +425,17 @@ def _newest_archive(connection: Any) -> str | None:
 
 
 @contextlib.contextmanager
-def _archiving(directory: Path) -> Iterator[Archive]:
+def _archiving(directory: Path, elsewhere: Elsewhere | None) -> Iterator[Archive]:
     try:
-        with Archive(directory) as archive:
+        with Archive(directory, elsewhere) as archive:
             yield archive
+    except StorageError:
+        raise
     except OSError as error:
         raise StorageError(f"cannot archive the logs in {directory.parent} ({error.strerror})") from error
 
 
-def _read(directories: list[Path], progress: Callable[[str, int, int], None]) -> dict[str, WriterLog]:
+def _read(directories: list[Path], progress: Progress) -> dict[str, WriterLog]:
     def each() -> Iterator[WriterLog]:
         for done, directory in enumerate(directories):
             progress("read", done, len(directories))

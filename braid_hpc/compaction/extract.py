@@ -31,6 +31,7 @@ from braid_hpc.vocabulary.payloads import (
     Revalidation,
     StreamSchema,
 )
+from braid_hpc.vocabulary.task_payloads import TaskBegun, TaskEnded, TaskMissing, TaskSkipped
 
 __all__ = [
     "SPOKEN",
@@ -44,6 +45,7 @@ __all__ = [
     "Place",
     "Retracted",
     "Speaker",
+    "Tasked",
     "extract",
 ]
 
@@ -62,6 +64,12 @@ _ACTED: dict[int, Any] = {
     Code.ATTACH: decoder(Attachment),
     Code.ATTEMPT: decoder(Attempt),
     Code.RESULT: decoder(Result),
+}
+_TASKED: dict[int, Any] = {
+    Code.TASK: decoder(TaskBegun),
+    Code.TASK_END: decoder(TaskEnded),
+    Code.TASK_SKIP: decoder(TaskSkipped),
+    Code.TASK_MISSING: decoder(TaskMissing),
 }
 
 _EMPTY = b"\x80"
@@ -137,6 +145,16 @@ class Acted:
 
 
 @dataclass(slots=True)
+class Tasked:
+    """What is said of a task: of an execution, with its beginning, or of a call, with the activity that called."""
+
+    sequence: int
+    place: Place
+    about: TaskBegun | TaskEnded | TaskSkipped | TaskMissing
+    time: int
+
+
+@dataclass(slots=True)
 class Linked:
     """Further edges of something that was declared or begun before."""
 
@@ -174,6 +192,7 @@ class Facts:
     judged: list[Judged] = field(default_factory=list)
     retracted: list[Retracted] = field(default_factory=list)
     acted: list[Acted] = field(default_factory=list)
+    tasked: list[Tasked] = field(default_factory=list)
     undecodable: list[tuple[int, str]] = field(default_factory=list)
     unknown: list[tuple[int, int]] = field(default_factory=list)
 
@@ -219,6 +238,10 @@ SPOKEN = (
     Code.ATTACH,
     Code.ATTEMPT,
     Code.RESULT,
+    Code.TASK,
+    Code.TASK_END,
+    Code.TASK_SKIP,
+    Code.TASK_MISSING,
 )
 
 
@@ -244,7 +267,7 @@ class Speaker:
         self.log, self.run, self.taken = log, run, taken
         self.writer = log.writer
         self.streams: dict[int, tuple[str, StreamSchema]] = {}
-        self._names: dict[int, str] | None = None
+        self._names: _Names | None = None
         self._next = int(taken.first[0]) if taken else 0
         self._latest = 0
         self._asked_unknown = False
@@ -252,20 +275,30 @@ class Speaker:
         self._began: dict[int, int] = {}
         self._used: dict[int, list[Any]] = {}
         if earlier := log.ranges - taken:
-            for events in log.each(Code.STREAM, within=earlier):
-                self._read(Facts(self), events)
+            self.learn_streams(earlier)
 
     @property
     def names(self) -> dict[int, str]:
-        """The texts of this log by their numbers."""
+        """The texts of this log by their numbers; ask for one, because they are read as they are asked for."""
         if self._names is None:
-            self._names = self.log.names()
+            self._names = _Names(self.log)
         return self._names
 
     @property
     def finished(self) -> bool:
         """Whether everything was read."""
         return self._next > self.taken.last
+
+    def learn_streams(self, within: Ranges | None = None) -> None:
+        """Read which streams were declared, and nothing else.
+
+        Parameters
+        ----------
+        within : Ranges, optional
+            Sequences; without it all of the log.
+        """
+        for events in self.log.each(Code.STREAM, within=within):
+            self._read(Facts(self), events)
 
     def forget(self) -> None:
         """Drop what only later events would refer to: there are none."""
@@ -292,7 +325,8 @@ class Speaker:
             firsts = sorted((first, code) for code, (_, first) in unknown_in(self.log).items())
             facts.unknown.extend(each for each in firsts if each[0] in self.taken)
         behind = self.taken & Ranges.span(self._next, self.taken.last + 1)
-        for events in self.log.each(*SPOKEN, within=behind):
+        # With the texts: else small logs would be read twice.
+        for events in self.log.each(*SPOKEN, Code.NAME, within=behind):
             if before is not None:
                 # By the latest time so far, because what a writer says later is never taken before.
                 times = np.maximum.accumulate(np.maximum(self.log.utc(events["time"]), self._latest))
@@ -380,6 +414,22 @@ class Speaker:
         self._used.pop(sequence, None)
 
 
+class _Names(dict[int, str]):
+    """Texts by their numbers: those that were met, and all of the log as soon as another one is asked for."""
+
+    def __init__(self, log: WriterLog) -> None:
+        super().__init__({0: ""})
+        self._log: WriterLog | None = log
+
+    def __missing__(self, number: int) -> str:
+        if self._log is not None:
+            self.update(self._log.names())
+            self._log = None
+            if number in self:
+                return self[number]
+        raise KeyError(number)
+
+
 def extract(log: WriterLog, run: str, taken: Ranges) -> Facts:
     """Read what a writer said, all of it.
 
@@ -405,6 +455,9 @@ def _take(facts: Facts, speaker: Speaker, events: Events, row: int, sequence: in
     code = int(events["code"][row])
     subject, foreign = int(events["subject"][row]), int(events["object"][row])
     payload = events.payload(row)
+    if code == Code.NAME:
+        names[subject] = payload.decode("utf-8", "surrogatepass")
+        return
     place = (names[foreign] or facts.writer, subject) if code != Code.CALL else (facts.writer, sequence)
     name, other = names[int(events["name"][row])], int(events["other"][row])
     if code == Code.DECLARE:
@@ -455,6 +508,8 @@ def _take(facts: Facts, speaker: Speaker, events: Events, row: int, sequence: in
         facts.retracted.append(Retracted(sequence, _RETRACTED.decode(payload), time))
     elif code in _ACTED:
         facts.acted.append(Acted(sequence, _ACTED[code].decode(payload), subject, time))
+    elif code in _TASKED:
+        facts.tasked.append(Tasked(sequence, place, _TASKED[code].decode(payload), time))
 
 
 _RELATIONS: dict[int, Relation] = {

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from braid_hpc.compaction.commit import create_tables
+from braid_hpc.compaction.done_index import write_done
 from braid_hpc.compaction.published import Published, archive_of, find_published
 from braid_hpc.compaction.replay import Replay
 from braid_hpc.snapshots.adjacency_write import write_adjacency
 from braid_hpc.snapshots.connect import connect_building, storage_error
+from braid_hpc.snapshots.empty import write_empty
 from braid_hpc.snapshots.files import StoreFiles, sync_path
 from braid_hpc.vocabulary.errors import ConflictError, CorruptLogError, NotFoundError, StorageError
 
@@ -145,9 +146,9 @@ def _build(
     source: StoreFiles, target: StoreFiles, aside: Path, progress: Progress, *, partial: bool
 ) -> tuple[Replay, Published]:
     """Write all commits into a file; those too that others publish meanwhile."""
+    write_empty(aside)
     connection = connect_building(aside)
     try:
-        create_tables(connection)
         replay = Replay(connection, source, progress)
         indexed = 0
         # Also what was published while the index was written, which takes its time.
@@ -158,6 +159,8 @@ def _build(
             if len(find_published(source).tags) == replay.done:
                 target.index_of(aside).unlink(missing_ok=True)
                 write_adjacency(connection, target.index_of(aside), replay.done)
+                target.done_of(aside).unlink(missing_ok=True)
+                write_done(connection, target.done_of(aside), replay.done)
                 indexed = replay.done
     finally:
         connection.close()

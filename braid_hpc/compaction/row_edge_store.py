@@ -49,15 +49,31 @@ class RowEdgeTables:
         stated : Stated
             From :class:`~braid_hpc.compaction.row_edges.EdgeReader`.
         """
-        number = self._links.get(stated.link)
-        if number is None:
-            number = self._links[stated.link] = len(self._links) + 1
-            self._rows.rows("row_links", _LINK, [(number, *stated.link)])
+        number = self.number(stated.link)
         self._waiting.append((number, stated))
         self._rows.counts["row edges"] += stated.edges
         self._count += len(stated.segments)
         if self._count >= ROWS_AT_ONCE or len(self._waiting) >= ROWS_AT_ONCE:
             self.flush()
+
+    def number(self, link: Link) -> int:
+        """Return the number of a link, and choose one the first time.
+
+        Parameters
+        ----------
+        link : Link
+            Between which streams.
+
+        Returns
+        -------
+        int
+            As in ``row_links``.
+        """
+        number = self._links.get(link)
+        if number is None:
+            number = self._links[link] = len(self._links) + 1
+            self._rows.rows("row_links", _LINK, [(number, *link)])
+        return number
 
     def flush(self) -> None:
         """Insert all that waits."""

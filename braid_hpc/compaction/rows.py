@@ -13,7 +13,7 @@ import pyarrow as pa
 from braid_hpc.vocabulary.encoding import to_jsonable
 from braid_hpc.vocabulary.texts import clean
 
-__all__ = ["BIGINT", "INTEGER", "TEXT", "TIME", "Rows", "as_json", "typed"]
+__all__ = ["BIGINT", "INTEGER", "TEXT", "TIME", "Rows", "as_json", "json_text", "typed"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
@@ -119,9 +119,23 @@ def as_json(value: Any) -> str | None:
         JSON as Python and DuckDB read it, with the words ``NaN``, ``Infinity`` and ``-Infinity``; text is what UTF-8
         can hold.
     """
-    if value is None:
-        return None
-    text = _encode(to_jsonable(value, words=True))
+    return None if value is None else json_text(to_jsonable(value, words=True))
+
+
+def json_text(value: Any) -> str:
+    """Return what JSON can hold as text.
+
+    Parameters
+    ----------
+    value : object
+        As :func:`json.loads` gives it.
+
+    Returns
+    -------
+    str
+        As from :func:`as_json`.
+    """
+    text = _encode(value)
     if text.isascii():
         return text
     # With two backslashes: one alone would be JSON's way to write the surrogate.

@@ -181,6 +181,24 @@ class StreamTables:
         elif self._bytes >= BYTES_AT_ONCE:
             self.flush()
 
+    def stored(self, name: str, columns: list[tuple[str, str]]) -> dict[str, str] | None:
+        """Return which columns of the store hold those that were declared.
+
+        Parameters
+        ----------
+        name : str
+            The stream.
+        columns : list of (str, str)
+            As declared.
+
+        Returns
+        -------
+        dict of str to str
+            The store's column by the declared one; None if no row of the stream is in the store.
+        """
+        place = self.place(name)
+        return self._prepare(place, columns) if place in self._columns else None
+
     def flush(self) -> None:
         """Insert all rows that wait."""
         for place, columns in list(self._waiting):

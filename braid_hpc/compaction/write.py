@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+import msgspec
 import pyarrow as pa
 
 from braid_hpc.compaction.extract import Facts
@@ -391,7 +392,8 @@ class Writer(Rows):
             uids = {declared.sequence: declared.uid for declared in facts.declared} if facts.streams else {}
             for number, name, schema, sequence in facts.streams:
                 place = (name, places(name), self._ids[uids[sequence]], facts.run, facts.writer, number)
-                rows.append((*place, json.dumps(schema.columns), json.dumps(schema.units)))
+                declared = as_json(msgspec.to_builtins(schema.table)) if schema.table is not None else None
+                rows.append((*place, json.dumps(schema.columns), json.dumps(schema.units), declared))
         columns = (
             ("stream", TEXT),
             ("place", TEXT),
@@ -401,5 +403,6 @@ class Writer(Rows):
             ("number", INTEGER),
             ("columns", TEXT),
             ("units", TEXT),
+            ("declared", TEXT),
         )
         self.rows("stream_rows", columns, rows)

@@ -98,6 +98,21 @@ class StoreFiles:
         """
         return self.directory / f"{number}.adjacency"
 
+    def done(self, number: int) -> Path:
+        """Return the done index of a snapshot.
+
+        Parameters
+        ----------
+        number : int
+            From 1.
+
+        Returns
+        -------
+        Path
+            It need not exist: a store without tasks has none.
+        """
+        return self.directory / f"{number}.done"
+
     @contextlib.contextmanager
     def replacing_adjacency(self, number: int) -> Iterator[Path]:
         """Give a place for another adjacency index of a snapshot, and put what was written there into its place.
@@ -222,6 +237,37 @@ class StoreFiles:
             raise StorageError(f"cannot write beside {self.path} ({error.strerror}): choose another place") from error
         return aside
 
+    @contextlib.contextmanager
+    def parts(self, base: int) -> Iterator[Path]:
+        """Give a directory for what the ranks of one compaction write for each other.
+
+        Parameters
+        ----------
+        base : int
+            The snapshot that is added to.
+
+        Yields
+        ------
+        Path
+            Empty; removed at the end, or by a later compaction if this process is killed.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be made.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                tag = stack.enter_context(self._tagged(f"{base + 1}-{os.urandom(4).hex()}"))
+                directory = self.directory / f"building-{tag}.parts"
+                directory.mkdir()
+            except OSError as error:
+                raise StorageError(
+                    f"cannot write beside {self.path} ({error.strerror}): choose another place"
+                ) from error
+            yield directory
+
     def tag(self, aside: Path) -> str:
         """Return what the files of one compaction have in their names.
 
@@ -252,6 +298,21 @@ class StoreFiles:
         """
         return aside.with_suffix(".adjacency")
 
+    def done_of(self, aside: Path) -> Path:
+        """Return where the done index of a file that is being built is made.
+
+        Parameters
+        ----------
+        aside : Path
+            From :meth:`begin`.
+
+        Returns
+        -------
+        Path
+            Beside it.
+        """
+        return aside.with_suffix(".done")
+
     def publish(self, aside: Path, number: int) -> None:
         """Give a finished file its number.
 
@@ -280,14 +341,19 @@ class StoreFiles:
                 os.link(aside, target)
             self._published.add(self.tag(aside))
             # Only the one that has the number names its index.
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(self.index_of(aside), self.adjacency(number))
+            self._name_indices(aside, number)
             self.mark_published(self.tag(aside))
             sync_path(self.directory)
         except FileExistsError:
             raise ConflictError(f"another compaction has published snapshot {number} of {self.path}") from None
         except OSError as error:
             raise StorageError(f"cannot publish snapshot {number} of {self.path} ({error.strerror})") from error
+
+    def _name_indices(self, aside: Path, number: int) -> None:
+        """Give the indices of a published file its number; of a graph that is too large, or without tasks, is none."""
+        for made, named in ((self.index_of(aside), self.adjacency(number)), (self.done_of(aside), self.done(number))):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(made, named)
 
     def _refuse_stale(self, tag: str, number: int) -> None:
         """See that what a file began as a copy of is the newest snapshot still.
@@ -334,9 +400,14 @@ class StoreFiles:
             os.chmod(aside, 0o444)
             kept.mkdir()
             # Also an index whose snapshot has gone.
-            alone = [int(path.stem) for path in self.directory.glob("*.adjacency") if path.stem.isdigit()]
+            indices = (*self.directory.glob("*.adjacency"), *self.directory.glob("*.done"))
+            alone = [int(path.stem) for path in indices if path.stem.isdigit()]
             numbers = {*old, *(each for each in alone if each <= number)}
-            files = [path for each in sorted(numbers) for path in (self.snapshot(each), self.adjacency(each))]
+            files = [
+                path
+                for each in sorted(numbers)
+                for path in (self.snapshot(each), self.adjacency(each), self.done(each))
+            ]
             for path in (*files, self.path):
                 with contextlib.suppress(FileNotFoundError):
                     os.link(path, kept / path.name)
@@ -345,11 +416,11 @@ class StoreFiles:
                 if self.snapshots()[-1:] > [number]:
                     raise ConflictError(f"another compaction has gone beyond snapshot {number} of {self.path}")
                 os.rename(aside, self.snapshot(number))
-            # There is none of a graph that is too large for it.
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(self.index_of(aside), self.adjacency(number))
+            # What was there is of another file, also where there is none now.
+            self.done(number).unlink(missing_ok=True)
+            self._name_indices(aside, number)
             for path in files:
-                if path not in (self.snapshot(number), self.adjacency(number)):
+                if path not in (self.snapshot(number), self.adjacency(number), self.done(number)):
                     path.unlink(missing_ok=True)
             self.name_newest()
             os.rename(kept, target)
@@ -415,6 +486,10 @@ class StoreFiles:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.snapshot(number))
         self._drop_indices(numbers[-KEEP:])
+        for path in self.directory.glob("*.done"):
+            if path.stem.isdigit() and int(path.stem) < numbers[-KEEP:][0]:
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                    os.unlink(path)
 
     def _drop_indices(self, kept: list[int]) -> None:
         """Remove indices of earlier snapshots than those kept, but for what theirs are laid over."""

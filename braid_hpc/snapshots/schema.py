@@ -7,6 +7,8 @@ the order of commits. Times are UTC.
 
 from __future__ import annotations
 
+from braid_hpc.snapshots.task_schema import TASK_TABLES, TASK_VIEWS
+
 __all__ = [
     "FORMAT",
     "MAJOR",
@@ -25,7 +27,8 @@ FORMAT = "braid store"
 MAJOR = 1
 MINOR = 0
 
-TABLES = """
+TABLES = (
+    """
 create table meta (key varchar primary key, value varchar not null);
 
 create table snapshots (
@@ -96,7 +99,28 @@ create table uri_rows (
 
 create table stream_rows (
     stream varchar not null, place varchar not null, id bigint, run varchar not null, writer varchar not null,
-    number integer not null, columns varchar not null, units varchar not null, snapshot integer not null);
+    number integer not null, columns varchar not null, units varchar not null, declared varchar,
+    snapshot integer not null);
+
+create table quarantine_rows (
+    stream varchar not null, writer varchar not null, row bigint not null, rule varchar not null,
+    repeats boolean not null, other_writer varchar, other_row bigint, snapshot integer not null);
+
+create table row_holders (
+    holder integer primary key, stream varchar not null, writer varchar not null, snapshot integer not null);
+
+create table mark_rows (
+    holder integer, row bigint, stream varchar, name varchar, place varchar not null, state utinyint not null,
+    size bigint, modified timestamp_ns, digest varchar, cause varchar, time timestamp_ns not null,
+    writer varchar not null, mark bigint not null, snapshot integer not null);
+
+create table member_rows (
+    label varchar not null, run varchar not null, "table" varchar not null, member varchar not null,
+    snapshot integer not null);
+
+create table set_rows (
+    label varchar not null, run varchar not null, digest varchar not null, members bigint not null,
+    snapshot integer not null);
 
 create table row_links (
     link integer primary key, writer varchar not null, child_stream varchar not null, child_writer varchar not null,
@@ -181,6 +205,8 @@ create table communicator_rows (
 
 create schema stream;
 """
+    + TASK_TABLES
+)
 
 #: What Python takes for white space, in a regular expression.
 SPACE = r"\s\x{b}\x{1c}-\x{1f}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
@@ -235,6 +261,29 @@ RUNS = """select r.run, arg_min(w.header ->> '$.job', order_key) as job,
     from {ranks} r join (
         select *, (parent is not null, coalesce(rank, 0), writer) as order_key from writers) w on r.writer = w.writer
     group by r.run"""
+
+#: Each run of a batch job. What a job script has said of itself (``BRAID_RUN_ID``) comes before what the scheduler's
+#: variables say in its ranks: within Flux these are of the launch, and not every scheduler counts.
+_ATTEMPTS = r"""select coalesce(said.scheduler, w.scheduler) as scheduler,
+        coalesce(said.job, w.scheduler_job) as scheduler_job, coalesce(nullif(said.task, ''), w.task) as task,
+        coalesce(said.attempt::integer, w.attempt, 0) as attempt, r.run, r.job, r.size, r.ranks, w.states, r.status,
+        r.begin_time, r.end_time, r.snapshot
+    from runs r join (
+        select k.run, list(k.state order by k.rank) as states,
+            any_value(h.header ->> '$.evidence.run_id') as run_id,
+            any_value(h.header ->> '$.evidence.scheduler.name') as scheduler,
+            any_value(h.header ->> '$.evidence.scheduler.job') as scheduler_job,
+            any_value(h.header ->> '$.evidence.scheduler.array') as task,
+            any_value((h.header ->> '$.evidence.scheduler.restart')::integer) as attempt
+        from ranks k join writers h on k.writer = h.writer where k.parent is null group by k.run) w on r.run = w.run
+    left join (
+        select run_id, unnest(regexp_extract(run_id,
+            '^(slurm|pbs|lsf|flux|local)-(.+?)(?:-task-([0-9]+))?-attempt-([0-9]{1,9})$',
+            ['scheduler', 'job', 'task', 'attempt']))
+        from (select distinct header ->> '$.evidence.run_id' as run_id from writers)
+        where regexp_matches(run_id, '^(slurm|pbs|lsf|flux|local)-.+-attempt-[0-9]{1,9}$')) said
+        on w.run_id = said.run_id
+    where coalesce(said.job, w.scheduler_job) is not null"""
 
 VIEWS = (
     """
@@ -307,6 +356,15 @@ create view runs as
     """
     + RUNS.format(ranks="ranks")
     + """;
+
+create view attempts as
+    """
+    + _ATTEMPTS
+    + """;
+
+create view latest_attempts as
+    select * from attempts
+    qualify attempt = max(attempt) over (partition by scheduler, scheduler_job, task);
 
 create view activities as
     select a.id, a.uid, a.name, a.version, a.run, r.rank, a.writer, a.sequence, a.function, a.params, a.begin_time,
@@ -414,11 +472,39 @@ create view collectives as
             union all select parent, child, messages from messages)
         where id in (select id from collective_rows) group by id) e using (id);
 
+"""
+    + TASK_VIEWS
+    + """
 create view streams as
     select stream, min(place) as place, arg_min(columns, (snapshot, writer, number)) as columns,
         arg_min(units, (snapshot, writer, number)) as units, count(distinct run) as runs,
         count(distinct writer) as writers
     from stream_rows group by stream;
+
+create view declared_tables as
+    select stream, min(place) as place, arg_max(declared, (snapshot, writer, number)) as declared,
+        count(distinct run) as runs, count(distinct writer) as writers, min(snapshot) as snapshot
+    from stream_rows where declared is not null group by stream;
+
+create view quarantined as
+    select q.stream, w.run, w.rank, q.writer, q.row, q.rule, q.other_writer, q.other_row, q.snapshot
+    from quarantine_rows q left join writers w using (writer) where not q.repeats;
+
+create view marks as
+    select coalesce(h.stream, m.stream) as stream, h.writer as row_writer, m.row, m.name, m.place,
+        ['exists', 'consumed', 'missing', 'corrupt', 'archived', 'growing', 'invalid', 'valid'][m.state] as state,
+        m.size, m.modified, m.digest, m.cause, m.time, m.writer, m.mark, m.snapshot
+    from mark_rows m left join row_holders h using (holder);
+
+create view unplaced as
+    from marks m where row is null and not exists (
+        from mark_rows r where r.writer = m.writer and r.mark = m.mark and r.row is not null);
+
+create view sets as
+    from set_rows qualify snapshot = max(snapshot) over (partition by label, run);
+
+create view set_members as
+    select distinct s.digest, m."table", m.member from sets s join member_rows m using (label, run);
 
 create view row_edges as
     select l.child_stream, l.child_writer, e.child_first, e.child_last,
@@ -450,10 +536,24 @@ create view problems as
         null, null, null, kind || ':' || name || '@' || version, null, snapshot
     from inspections where state not in ('verified', 'waiting')
     union all
+    select 'quarantine', printf('row %d of table %s%s is quarantined: %s', row, stream,
+            coalesce(printf(' (rank %d)', rank), ''), rule), run, writer, null, null,
+        null, snapshot
+    from quarantined
+    union all
+    select 'set', printf('set %s has exactly the members of set %s, %d of them: it is the same set', label, first,
+            members), run, null, null, label, null, snapshot
+    from (select *, first_value(label) over (partition by digest order by snapshot, label, run) as first from sets)
+    where label <> first
+    union all
     select 'collective', printf('of %d collective calls on communicator %s, %d were made by all of its %d '
             || 'ranks; logs of %d are there (%s)', calls, format('{:x}', comm), matched, size, ranks, state),
         run, null, null, null, null, snapshot
-    from communicators where state <> 'matched';
+    from communicators where state <> 'matched'
+    union all
+    select 'task', printf('execution %d of task %s began before execution %d of the same key had ended', pk, task,
+            first_pk), null, null, null, key, null, snapshot
+    from double_executions;
 """
 )
 
@@ -474,6 +574,8 @@ PUBLIC_VIEWS = (
     "tags",
     "uris",
     "runs",
+    "attempts",
+    "latest_attempts",
     "ranks",
     "streams",
     "invalidations",
@@ -484,8 +586,19 @@ PUBLIC_VIEWS = (
     "channels",
     "unmatched",
     "row_edges",
+    "declared_tables",
+    "quarantined",
+    "marks",
+    "unplaced",
+    "sets",
+    "set_members",
     "collectives",
     "communicators",
     "snapshots",
+    "tasks",
+    "parameters",
+    "task_parameters",
+    "task_calls",
+    "double_executions",
     "problems",
 )

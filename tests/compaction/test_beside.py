@@ -105,6 +105,7 @@ def test_a_merge_that_began_before_a_rebuild_goes_on_from_what_was_rebuilt(store
     assert digests_of(store) == ["d:0", "d:1"]
 
 
+@pytest.mark.slow
 def test_a_rebuild_takes_what_was_merged_meanwhile(store: Path, tmp_path: Path) -> None:
     """And what was merged into the wrong snapshot is right in the end."""
     spoil(store)
@@ -116,6 +117,7 @@ def test_a_rebuild_takes_what_was_merged_meanwhile(store: Path, tmp_path: Path) 
     assert digests_of(store) == ["d:0", "d:1", "d:2", "d:3"]
 
 
+@pytest.mark.slow
 def test_a_merge_that_others_left_far_behind_begins_again(store: Path, tmp_path: Path) -> None:
     """The number that it wanted is free again, because old snapshots go; published there it would be lost."""
     with Stopped(str(tmp_path / "logs-1"), store) as merge:

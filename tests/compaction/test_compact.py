@@ -88,6 +88,7 @@ def test_compacting_twice_changes_nothing(logs: Path, store: Path) -> None:
     assert set(first.states.values()) == set(again.states.values()) == {WriterState.CLOSED}
 
 
+@pytest.mark.slow
 def test_two_stores_of_the_same_logs_are_equal(logs: Path, tmp_path: Path) -> None:
     """Digest by digest, version numbers among them; and they differ from a store of other logs."""
     record(logs)
@@ -229,7 +230,8 @@ def start(logs: Path, store: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", COMPACT, logs, store], stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("together", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("together", [2, 4])
 def test_several_at_once_and_nothing_is_doubled(logs: Path, store: Path, tmp_path: Path, together: int) -> None:
     """One wins each number; the others find nothing new, or take the rest."""
     with Job(logs, 2) as job:
@@ -248,6 +250,7 @@ def test_several_at_once_and_nothing_is_doubled(logs: Path, store: Path, tmp_pat
     assert {path.name for path in StoreFiles(store).archive.iterdir()} == named
 
 
+@pytest.mark.slow
 def test_killed_at_any_time_and_run_again(logs: Path, store: Path, tmp_path: Path) -> None:
     """SIGKILL at random moments; then the store is what an uninterrupted compaction makes."""
     record(logs, size=3, epochs=10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,6 +58,7 @@ def test_what_is_left_has_no_cycle_and_nothing_was_left_out_for_nothing(
     assert not components(kept)
 
 
+@pytest.mark.slow
 def test_a_long_chain_needs_no_deep_stack() -> None:
     """A hundred thousand versions, the last of which would be the first one's parent."""
     chain = [(str(n + 1), str(n)) for n in range(100_000)]

@@ -14,6 +14,7 @@ from braid_hpc.reading.survey import read_writer
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, Relation
 from tests.jobs import Job, one
+from tests.rank_logs import overwrite
 
 
 def facts_of(job: Job, rank: int = 0) -> Facts:
@@ -130,3 +131,30 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_taken(tmp_path: Path, code:
     assert len(facts.undecodable) == len(list(log.events.positions(code)))
     kept = len(facts.declared) + len(facts.begun) + len(facts.ended) + len(facts.tagged)
     assert kept == 5 - len(facts.undecodable)
+
+
+def test_texts_of_rows_that_were_taken_before(tmp_path: Path) -> None:
+    """Names and kinds are written once in a log, so new rows mean those that an earlier commit has met."""
+    with one(tmp_path / "logs") as job:
+        job[0].data("early", digest="x:0")
+        before = read_writer(job.folder(0)).ranges
+        job[0].data("early", digest="x:1")
+        job[0].data("late", digest="x:2")
+    log = read_writer(job.folder(0))
+    found = extract(log, "run", log.ranges - before)
+    assert [(each.kind, each.name) for each in found.declared] == [("data", "early"), ("data", "late")]
+    assert not found.undecodable
+
+
+def test_a_row_whose_text_is_gone_is_named(tmp_path: Path) -> None:
+    """A damaged text takes the rows that need it, and no others."""
+    with one(tmp_path / "logs") as job:
+        job[0].data("first", digest="x:0")
+        job[0].data("second", digest="x:1")
+    log = read_writer(job.folder(0))
+    (text,) = [row for row in log.events.positions(Code.NAME) if log.events.payload(row) == b"second"]
+    (path,) = log.directory.glob("tail-*")
+    overwrite(path, PAGE + ROW_BYTES * (int(log.events["sequence"][text]) - 1) + 56, b"\1")
+    facts = facts_of(job)
+    assert [each.name for each in facts.declared] == ["first"]
+    assert [fault for _, fault in facts.undecodable] == [f"KeyError: {int(log.events['subject'][text])}"]

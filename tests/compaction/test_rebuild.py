@@ -43,6 +43,7 @@ def new(tmp_path: Path) -> Path:
 # whatever the logs were
 
 
+@pytest.mark.slow
 def test_live_logs_that_were_taken_in_parts(logs: Path, store: Path, new: Path) -> None:
     """Edges, tags, rows, batches, arrays; the logs are gone since; answers, arrays and all snapshots are there."""
     with Job(logs, 2) as job:
@@ -88,6 +89,7 @@ def test_several_jobs_with_long_logs_and_slices(
     check_rebuilt(store, new)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("links", [True, False])
 def test_a_file_system_without_links(
     logs: Path, store: Path, new: Path, monkeypatch: pytest.MonkeyPatch, links: bool
@@ -111,6 +113,7 @@ def test_a_file_system_without_links(
     check_rebuilt(store, new)
 
 
+@pytest.mark.slow
 def test_torn_and_corrupt_logs_and_a_copy_that_came_later(
     logs: Path, store: Path, new: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +142,7 @@ def test_torn_and_corrupt_logs_and_a_copy_that_came_later(
     assert digests(store) == digests(new)
 
 
+@pytest.mark.slow
 def test_statements_that_were_made_after_the_run(logs: Path, store: Path, new: Path) -> None:
     """Their logs are gone into the archive, each with a snapshot of its own."""
     with one(logs) as job:
@@ -157,6 +161,7 @@ def test_statements_that_were_made_after_the_run(logs: Path, store: Path, new: P
     check_rebuilt(new, new.with_name("newer.duckdb"))
 
 
+@pytest.mark.slow
 def test_streams_of_every_type_that_widen(logs: Path, store: Path, new: Path) -> None:
     """Columns in the order in which they came, rows as records, as lists and as batches small and large."""
     types = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "bool"]

@@ -107,6 +107,7 @@ def test_the_order_of_merges_does_not_matter(logs: Path, store: Path, tmp_path: 
     assert digests(store, numbers=False) == digests(tmp_path / "at-once.duckdb", numbers=False)
 
 
+@pytest.mark.slow
 def test_a_log_that_grows_is_taken_in_parts_and_made_again(
     logs: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,6 +106,7 @@ def test_killed_at_every_call_and_run_again(place: Place, server: CompactionServ
         assert {"write", "pwrite64"} <= set(killed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [("publish first", "is another store"), ("no ledger", "ranks"), ("keep leftovers", "building-")],

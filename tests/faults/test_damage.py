@@ -26,6 +26,7 @@ from braid_hpc.vocabulary.codes import Code, WriterState
 from braid_hpc.vocabulary.encoding import encode
 from braid_hpc.vocabulary.payloads import Attempt, Inspection, Links, Result
 from tests.faults.campaign import many, seeds, trial
+from tests.golden.program import record_tasks
 from tests.rank_logs import small_tails
 
 Row = tuple[object, ...]
@@ -36,7 +37,7 @@ def double(value: int) -> int:
     return 2 * value
 
 
-@pytest.fixture(params=["closed", "lossy"])
+@pytest.fixture(params=["closed", pytest.param("lossy", marks=pytest.mark.slow)])
 def whole(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the directory of a log with every kind of row, sealed batches, tails, a stream's own file, and arrays."""
     monkeypatch.setenv("BRAID_STRICT", "0")
@@ -52,6 +53,7 @@ def whole(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
             act.use(config)
         run._log.append(Code.GENERATE, subject=act.sequence, payload=encode(Links(links=[config.sequence])))
         assert double(21) == 42
+        record_tasks(run)
         run.tag(data, "late", True)
         run.invalidate(data, cause="the shutter was closed")
         run.revalidate(data)

@@ -36,7 +36,10 @@ def used(place: Path) -> int:
 
 
 @pytest.mark.timeout(40_000)
-@pytest.mark.parametrize("arrays", [False, True], ids=["tables", "arrays"])
+@pytest.mark.parametrize(
+    "arrays",
+    [pytest.param(False, id="tables", marks=pytest.mark.slow), pytest.param(True, id="arrays", marks=pytest.mark.slow)],
+)
 def test_a_full_disk_is_one_sentence(arrays: bool, tmp_path: Path) -> None:
     """From a few KiB to just enough: exit code 4, no other output, no leftovers; with room, the same digests."""
     logs = tmp_path / "logs"

@@ -132,6 +132,7 @@ def no_header_check(patch: Patch) -> None:
     patch.setattr(directories, "unpack_header", unpack)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "taken"),
     [
@@ -249,12 +250,14 @@ def small(monkeypatch: Patch) -> Iterator[Patch]:
         yield patch
 
 
+@pytest.mark.slow
 def test_kills_find_a_word_that_is_stored_before_its_row(small: Patch, tmp_path: Path) -> None:
     small.setattr(writing, "mapped_tail", lambda: WordFirst)
     with pytest.raises(AssertionError, match="check sum"):
         kills(tmp_path, 60)
 
 
+@pytest.mark.slow
 def test_kills_find_a_tail_that_is_removed_before_it_is_sealed(small: Patch, tmp_path: Path) -> None:
     """What was acknowledged is in neither."""
     real = seal_tails
@@ -275,6 +278,7 @@ def test_kills_find_a_tail_that_is_removed_before_it_is_sealed(small: Patch, tmp
         kills(tmp_path, 60)
 
 
+@pytest.mark.slow
 def test_kills_find_a_sum_that_is_written_before_its_batch(small: Patch, tmp_path: Path) -> None:
     """The sum vouches for what is not there."""
     real = batch_file.write_at
@@ -302,6 +306,7 @@ def test_kills_find_a_sum_that_is_written_before_its_batch(small: Patch, tmp_pat
         kills(tmp_path, 60)
 
 
+@pytest.mark.slow
 def test_kills_find_nothing_wrong_with_the_product(small: Patch, tmp_path: Path) -> None:
     """The same trial is green where nothing is taken away."""
     kills(tmp_path)
@@ -364,6 +369,7 @@ def no_sync_of_batches(patch: Patch) -> None:
     patch.setattr(batch_file._Part, "_to_disk", lambda self, descriptor: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flaw", [no_sync_of_tails, no_sync_of_batches])
 def test_a_sync_that_is_left_out_is_found(flaw: Callable[[Patch], None], small: Patch, tmp_path: Path) -> None:
     """Of tails, of batches: green with both, red without the one."""

@@ -569,6 +569,7 @@ def _failing(chance: random.Random, how: str) -> Iterator[None]:
 
 
 @pytest.mark.timeout(4 * 3600)
+@pytest.mark.slow
 def test_any_sequence_keeps_the_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing acknowledged is lost, invented, doubled or reordered; damage is named; stores are equal; levels hold."""
     for name in list(os.environ):
@@ -586,7 +587,7 @@ def test_any_sequence_keeps_the_promises(tmp_path: Path, monkeypatch: pytest.Mon
         run_state_machine_as_test(
             LogMachine,
             settings=settings(
-                max_examples=many(2_000, 4),
+                max_examples=many(2_000, 2),
                 stateful_step_count=many(25, 12),
                 deadline=None,
                 print_blob=True,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
+
 from braid_hpc.compaction.compact import compact
 from braid_hpc.compaction.rebuild import rebuild
 from tests.faults.campaign import seeds
@@ -12,6 +14,7 @@ from tests.jobs import Job, deliver, digests, made, rows
 from tests.traffic import Ranks, informed
 
 
+@pytest.mark.slow
 def test_random_traffic_gives_its_edges_in_whatever_parts_it_comes(tmp_path: Path) -> None:
     """Wildcards, cancelled receives, completion in another order; merged at once, in parts, and rebuilt."""
     for seed in seeds(30, 1):
@@ -38,6 +41,7 @@ def test_random_traffic_gives_its_edges_in_whatever_parts_it_comes(tmp_path: Pat
         assert digests(folder / "again.duckdb", numbers=False) == whole
 
 
+@pytest.mark.slow
 def test_random_collective_calls_in_random_parts_give_what_all_at_once_gives(tmp_path: Path) -> None:
     """And a store that is rebuilt from its archive is the same to its numbers, without a note."""
     size = 3

@@ -99,6 +99,7 @@ def lost_in(crashing: Disk, seed: int, library: Path) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_without_syncing_it_does_not(crashing: Disk, interrupt: Path) -> None:
     """The trials are red where fsync, fdatasync and msync do nothing: events are lost that were called synced.
 
@@ -157,6 +158,7 @@ def test_a_published_store_survives_a_crash(crashing: Disk, increments: list[dic
     assert published or many(50, 1) < 50
 
 
+@pytest.mark.slow
 def test_without_syncing_the_store_does_not(crashing: Disk, increments: list[dict[str, str]], interrupt: Path) -> None:
     """The trials are red where nothing is brought to the disk: a store that was published is not there, or not whole.
 

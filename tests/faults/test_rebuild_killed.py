@@ -89,7 +89,10 @@ def check_leftovers_of(store: Path) -> None:
 
 
 @pytest.mark.timeout(40_000)
-@pytest.mark.parametrize("situation", ["in place", "gone", "new name"])
+@pytest.mark.parametrize(
+    "situation",
+    [pytest.param("in place", marks=pytest.mark.slow), "gone", pytest.param("new name", marks=pytest.mark.slow)],
+)
 def test_killed_at_every_call_and_run_again(situation: str, tmp_path: Path, server: CompactionServer) -> None:
     """Never without a store that can be read where there was one; run again, every row is as it was; no leftovers."""
     place = Place(tmp_path, situation)

@@ -190,6 +190,7 @@ TELLING = Drawn(
 )
 
 
+@pytest.mark.slow
 def test_a_graph_with_all_of_it(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     """Over the index as a file, and more of the walks in SQL."""
     fill(connection, TELLING)
@@ -203,6 +204,7 @@ def test_a_graph_with_all_of_it(connection: duckdb.DuckDBPyConnection, tmp_path:
             hold(connection, TELLING, layered(connection, TELLING, folder, over, at_once), in_turn=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["times", "retractions", "earlier times"])
 def test_it_can_fail(connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     """With one part of the index taken away, the same questions find it."""
@@ -234,6 +236,7 @@ def test_it_can_fail(connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.
         hold(connection, TELLING, index)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["times", "retractions", "earlier times", "replaced rows"])
 def test_what_is_laid_over_it_can_fail_too(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str

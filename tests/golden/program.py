@@ -17,9 +17,12 @@ from braid_hpc.run import row_edges
 from braid_hpc.run.attaching import record_attempt, record_result
 from braid_hpc.run.filing import record_inspection
 from braid_hpc.run.recorder import Run
+from braid_hpc.tasks.recording import Execution, record_missing, record_skipped
+from braid_hpc.tasks.states import Reason
 from braid_hpc.vocabulary.codes import Code
 from braid_hpc.vocabulary.encoding import encode
 from braid_hpc.vocabulary.payloads import Attempt, Inspection, Links, Result
+from braid_hpc.vocabulary.task_payloads import Done
 
 __all__ = ["CASES", "LARGE_ROWS"]
 
@@ -51,6 +54,7 @@ def record_every_kind(run: Run) -> None:
     with contextlib.suppress(ValueError):
         fail("text")
     run.data("bad", derived_from=3)
+    record_tasks(run)
     every = {kind: kind for kind in ("bool", "int8", "uint64", "float32", "timestamp", "text", "bytes")}
     stream = run.stream("every", every, units={"float32": "px"}, derived_from=config)
     for number in range(20):
@@ -68,6 +72,24 @@ def record_every_kind(run: Run) -> None:
     run.array("small", np.arange(10.0))
     for number in range(30):
         run.data(f"d{number}", digest=f"x:{number}")
+
+
+def record_tasks(run: Run) -> None:
+    """Record an execution of a task, one that was skipped, and one whose file is not there."""
+    bound = weigh.identity.bind((3,), {"label": "é"}, stands_for=lambda _: None, digest_of=run.digest_of)
+    execution = Execution(run, weigh.identity, bound)
+    act = execution.begin(Reason.NEW, "", weigh.options, 7)
+    with act:
+        execution.end(act, {"grams": 3.5}, None)
+    done = Done(weigh.name, "1.2", bytes(range(24)), bytes(24), None, 0, "", b"\x03", None)
+    record_skipped(run, weigh.identity, bound.key, done, "é")
+    record_missing(run, weigh.identity, "path= is the file none")
+
+
+@braid.task(version="1.2", name="weigh", significant="major", columns={"grams": "float32"}, ignore="label")
+def weigh(count: int, label: str = "") -> dict[str, float]:
+    """Give an execution of a task."""
+    return {"grams": count / 2}
 
 
 @braid.activity
