@@ -237,6 +237,77 @@ class Asking:
         changes = self.compare_tests(reference, against=against, at=at, as_of=as_of)
         return TestChanges(change for change in changes if change.newly_failing)
 
+    def sets(self, *, at: int | None = None) -> Table:
+        """Return the sets that were collected, each once, by what is in them.
+
+        Parameters
+        ----------
+        at : int, optional
+            A snapshot number: what the store knew then.
+
+        Returns
+        -------
+        Table
+            ``digest``, ``members`` (how many), ``labels`` (the one that was there first comes first) and ``runs``.
+
+        See Also
+        --------
+        braid_hpc.Run.collect : puts members into them.
+        """
+        from braid_hpc.store.sets import find_sets
+
+        return find_sets(cast("Store", self), at)
+
+    def members(self, label: str, *, at: int | None = None) -> Table:
+        """Return what is in a set.
+
+        Parameters
+        ----------
+        label : str
+            What it is called, or its digest.
+        at : int, optional
+            A snapshot number: what the store knew then.
+
+        Returns
+        -------
+        Table
+            ``table`` and ``member``, in order; of a record its global id, and ``:record`` for the table.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such set.
+        ConflictError
+            If runs have given the label to different sets: name one by its digest.
+        """
+        from braid_hpc.store.sets import members_of
+
+        return members_of(cast("Store", self), label, at)
+
+    def sets_with(self, thing: Any, *, at: int | None = None) -> Table:
+        """Return the sets that something is in.
+
+        Parameters
+        ----------
+        thing : object or str
+            An instance of a declared table, or a reference to a record.
+        at : int, optional
+            A snapshot number: what the store knew then.
+
+        Returns
+        -------
+        Table
+            As from :meth:`sets`.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError
+            If there is no such record, or the instance is of no declared table.
+        """
+        from braid_hpc.store.sets import sets_with
+
+        return sets_with(cast("Store", self), thing, at)
+
     def documents(self, uid: str, *, at: int | None = None, as_of: Any = None) -> Documents:
         """Return the documents of a Bluesky run, each once and word for word, from the logs of any ranks.
 

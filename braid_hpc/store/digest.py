@@ -32,7 +32,7 @@ _QUERIES = {
     "script_digest, git, user, launcher from runs",
     "ranks": "select run, rank, writer, parent, state, outcome, error, begin_time, end_time, last_time, events, "
     "rejected, lost, first_lost, last_lost, faults from ranks",
-    "streams": "select s.stream, n.uid, s.run, s.writer, s.number, s.columns, s.units from stream_rows s "
+    "streams": "select s.stream, n.uid, s.run, s.writer, s.number, s.columns, s.units, s.declared from stream_rows s "
     "left join nodes n on n.id = s.id",
     "run_info": "select run, writer, key, value from run_info",
     "invalidations": "select distinct i.uid, n.uid as target, i.cause, i.cascade, i.time, i.writer, i.sequence "
@@ -51,9 +51,24 @@ _QUERIES = {
     "channels": "select run, comm, source, dest, tag, sent, received, matched, cancelled, pending, state from channels",
     "unmatched": "select run, comm, source, dest, tag, state, side, first, last, messages, other from unmatched",
     "row_edges": "select * exclude (snapshot) from row_edges",
+    # Of rows that have the same key the one that came first counts, whichever that was.
+    "quarantine": "select stream, writer, row, rule from quarantine_rows where other_writer is null",
+    "marks": "select coalesce(h.stream, m.stream) as stream, m.name, m.place, m.state, m.size, m.modified, m.digest, "
+    "m.cause, m.time, m.writer, m.mark from mark_rows m left join row_holders h using (holder) "
+    "where m.row is not null or (m.writer, m.mark) in (select (writer, mark) from unplaced)",
+    "sets": "select label, run, digest, members from sets",
+    "members": 'select distinct label, run, "table", member from member_rows',
     "collectives": "select n.uid, c.run, c.comm, c.call, c.root, c.size, c.number, c.ranks, c.calls from collectives c "
     "join nodes n using (id)",
     "communicators": "select run, comm, size, ranks, calls, matched, state from communicators",
+    "tasks": "select key, task, version, module, script, function, code, reason, detail, result_table, shared_ns, "
+    "begun_by, begun_at, writer, sequence from task_rows",
+    "task_ends": "select * exclude (snapshot) from task_ends",
+    "task_skips": "select * exclude (snapshot) from task_skips",
+    "task_misses": "select * exclude (snapshot) from task_misses",
+    "task_parameters": "select t.begun_by, t.begun_at, t.position, t.role, t.given, p.name, p.type, p.value, p.form "
+    "from task_parameter_rows t join parameter_rows p on p.pk = t.parameter",
+    "result_columns": "select result_table, name, type, position from result_columns",
     "problems": "select code, message, run, writer, sequence, given, place from problems",
 }
 

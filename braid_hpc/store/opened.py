@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
 from braid_hpc.snapshots.adjacency_layers import of_another_store
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from braid_hpc.store.arrays import ArrayFiles, StoredArray
+    from braid_hpc.store.selection import Selection
 
 __all__ = ["Opened"]
 
@@ -130,13 +131,19 @@ class Opened:
         with answering(self.path):
             return self.sql(query, parameters)
 
-    def table(self, stream: str, *, at: int | None = None, as_of: Any = None) -> Table:
-        """Return all rows of a stream.
+    @overload
+    def table(self, stream: str, *, at: int | None = None, as_of: Any = None) -> Table: ...
+
+    @overload
+    def table(self, stream: type, *, at: int | None = None, as_of: Any = None) -> Selection: ...
+
+    def table(self, stream: str | type, *, at: int | None = None, as_of: Any = None) -> Table | Selection:
+        """Return all rows of a stream, or those of a declared table that hold.
 
         Parameters
         ----------
-        stream : str
-            Its name.
+        stream : str or type
+            Its name; or a class that was declared with :class:`braid_hpc.table`.
         at : int, optional
             A snapshot number: what the store knew then.
         as_of : datetime, str or int, optional
@@ -144,16 +151,21 @@ class Opened:
 
         Returns
         -------
-        Table
-            ``_run``, ``_rank``, ``_writer``, ``_row``, ``_time``, ``_snapshot``, then the stream's columns.
+        Table or Selection
+            ``_run``, ``_rank``, ``_writer``, ``_row``, ``_time``, ``_snapshot``, then the stream's columns; of a class
+            what can be filtered.
 
         Raises
         ------
         NotFoundError
             If there is no such stream, or none of that moment.
         InvalidInputError
-            If there is no such snapshot, or nothing can be asked as of that time.
+            If there is no such snapshot, or nothing can be asked as of that time, or the class was not declared.
         """
+        if isinstance(stream, type):
+            from braid_hpc.store.selection import select_rows
+
+            return select_rows(self, stream, at=at, as_of=as_of)
         then = self._then(at, as_of)
         rows = self.sql(
             f"select stream, min(place) as place from stream_rows where snapshot <= $at and id not in ({LATER}) "

@@ -8,6 +8,7 @@ from braid_hpc.store.asking import Asking
 from braid_hpc.store.guarded import guarded
 from braid_hpc.store.questions import Questions
 from braid_hpc.store.stating import Stating
+from braid_hpc.store.tasks import Tasks
 from braid_hpc.store.versions import Versions
 from braid_hpc.vocabulary.errors import InvalidInputError
 
@@ -45,7 +46,7 @@ def open_store(path: str | os.PathLike[str] | None = None) -> Store:
 
 
 @guarded
-class Store(Asking, Versions, Questions, Stating):
+class Store(Asking, Versions, Tasks, Questions, Stating):
     """A snapshot of a store, read-only; compactions that publish later ones do not disturb it.
 
     A handle answers one thread at a time, and others wait: open one for each thread that is to ask at the same time.

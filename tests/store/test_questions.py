@@ -30,6 +30,12 @@ OF_NO_MOMENT = {
     **dict.fromkeys(("refresh", "close"), "is no question"),
 }
 
+#: Methods that take a snapshot and no time: what they say of is known by the snapshot that brought it alone.
+OF_SNAPSHOTS = {"members", "sets", "sets_with", "task", "tasks", "redo", "why_run"}
+
+#: Commands likewise.
+COMMANDS_OF_SNAPSHOTS = {"tasks cost", "tasks list", "tasks show", "why-run"}
+
 #: Commands that open a store and take no --at and no --as-of.
 COMMANDS_OF_NO_MOMENT = {
     "sql": "as Store.sql",
@@ -39,6 +45,10 @@ COMMANDS_OF_NO_MOMENT = {
     **dict.fromkeys(
         ("compact", "rebuild", "create", "demo", "ingest bluesky"), "makes a store, or takes something into it"
     ),
+    "campaign verify": "looks at files as they are now",
+    "todo": "leases what is to be done now",
+    "tasks rerun": "runs it now",
+    **dict.fromkeys(("files get", "files list", "files remove"), "of files whose bytes are there, and never change"),
 }
 
 
@@ -61,7 +71,8 @@ def test_every_question_takes_a_snapshot_and_a_time() -> None:
     for name, method in inspect.getmembers(Store, inspect.isfunction):
         if not name.startswith("_"):
             takes = {"at", "as_of"} & set(inspect.signature(method).parameters)
-            assert takes == (set() if name in OF_NO_MOMENT else {"at", "as_of"}), name
+            moments = {"at"} if name in OF_SNAPSHOTS else {"at", "as_of"}
+            assert takes == (set() if name in OF_NO_MOMENT else moments), name
 
 
 def test_every_command_that_asks_takes_a_snapshot_and_a_time() -> None:
@@ -83,7 +94,8 @@ def test_every_command_that_asks_takes_a_snapshot_and_a_time() -> None:
         if "store" not in names:
             continue
         takes = {"at", "as_of"} & names
-        assert takes == (set() if name in COMMANDS_OF_NO_MOMENT else {"at", "as_of"}), name
+        moments = {"at"} if name in COMMANDS_OF_SNAPSHOTS else {"at", "as_of"}
+        assert takes == (set() if name in COMMANDS_OF_NO_MOMENT else moments), name
 
 
 ANSWERS: dict[str, Callable[[Store], Any]] = {

@@ -1,0 +1,114 @@
+"""Where a declared table is in a store, and how it was declared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from braid_hpc.vocabulary.errors import NotFoundError
+from braid_hpc.vocabulary.payloads import TableSchema
+
+if TYPE_CHECKING:
+    from braid_hpc.store.opened import Opened
+
+__all__ = ["StoredTable", "quoted", "stored_table"]
+
+_SYSTEM = {"_run": "varchar", "_rank": "integer", "_writer": "varchar", "_row": "bigint"}
+_SYSTEM |= {"_time": "timestamp_ns", "_snapshot": "integer"}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTable:
+    """A declared table as a store has it at a moment.
+
+    Attributes
+    ----------
+    name : str
+        Of the table.
+    place : str
+        SQL of its table.
+    schema : TableSchema
+        As it was declared last.
+    columns : dict of str to str
+        DuckDB's type by the name of each column.
+    units : dict of str to str
+        Unit symbol by column.
+    """
+
+    name: str
+    place: str
+    schema: TableSchema
+    columns: dict[str, str]
+    units: dict[str, str]
+
+
+def stored_table(store: Opened, name: str, at: int | None = None) -> StoredTable:
+    """Find a declared table.
+
+    Parameters
+    ----------
+    store : Opened
+        The store.
+    name : str
+        Of the table.
+    at : int, optional
+        A snapshot number: how it was declared by then.
+
+    Returns
+    -------
+    StoredTable
+        Where it is, and how it was declared.
+
+    Raises
+    ------
+    NotFoundError
+        If no such table was declared.
+    """
+    at = store.snapshot if at is None else at
+    return store._once(("declared table", name, at), lambda: _read(store, name, at))
+
+
+def _read(store: Opened, name: str, at: int) -> StoredTable:
+    found = store._asked(
+        "select stream, place, declared, units from stream_rows where declared is not null and snapshot <= ? "
+        "order by snapshot, writer, number",
+        [at],
+    ).to_pylist()
+    mine = [row for row in found if row["stream"] == name]
+    if not mine:
+        known = ", ".join(sorted({row["stream"] for row in found})) or "none"
+        raise NotFoundError(f"no table {name!r} was declared in {store.path.name}; there are: {known}")
+    place = mine[-1]["place"]
+    columns = store._asked(
+        "select column_name, data_type from information_schema.columns where table_schema = 'stream' "
+        "and table_name = ? order by ordinal_position",
+        [place],
+    ).to_pylist()
+    units: dict[str, str] = {}
+    for row in mine:
+        units |= msgspec.json.decode(row["units"])
+    schema = msgspec.json.decode(mine[-1]["declared"], type=TableSchema)
+    kinds = {row["column_name"]: row["data_type"] for row in columns} or dict.fromkeys(_SYSTEM, "")
+    # Where no row was recorded there is no table, and an empty one answers.
+    empty = ", ".join(f"null::{kind} as {name}" for name, kind in _SYSTEM.items())
+    return StoredTable(
+        name, f"stream.{quoted(place)}" if columns else f"(select {empty} where false)", schema, kinds, units
+    )
+
+
+def quoted(name: str) -> str:
+    """Return a name as an SQL identifier.
+
+    Parameters
+    ----------
+    name : str
+        Any text.
+
+    Returns
+    -------
+    str
+        In double quotes.
+    """
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,162 @@
+"""Tasks of a store: found by key, task id and name; why they ran; and the way back to the call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import braid_hpc as braid
+from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
+from tests.ranks import RunRanks
+from tests.tasks.functions import Colour, Window, anything, double, draw, fails, spectrum
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of tasks of all kinds, in two runs."""
+    folder = tmp_path_factory.mktemp("tasks")
+    frames = folder / "frames.fits"
+    for number, data in enumerate((b"one", b"other")):
+        frames.write_bytes(data)
+        with braid.job("job", log_dir=folder / f"logs-{number}", store=folder / "prov.duckdb"):
+            draw(0, delay_time=0.5 * number)
+            spectrum(frames)
+            anything({"window": Window(1, 2), "colour": Colour.RED}, ("a", 2**70, -0.0))
+            anything(anything([1]))
+            with pytest.raises(ValueError, match="no convergence"):
+                fails("raise")
+        braid.compact(folder / f"logs-{number}", folder / "prov.duckdb")
+    return folder
+
+
+def test_a_task_is_found_by_key_task_id_activity_and_name(folder: Path) -> None:
+    with braid.open(folder / "prov.duckdb") as store:
+        key = draw.key_of(0).hex()
+        found = store.task(key[:8])
+        assert (found.task, found.key, found.status, found.executions, found.skips) == ("rng.draw", key, "done", 1, 0)
+        assert store.task(f"rng.draw_{key[:6]}") == found
+        assert store.task("activity:rng.draw@1") == found
+        assert store.task("rng.draw").parameters[2].value == "0.5"
+        assert [each.name for each in found.parameters if each.role == "inherited"] == [
+            "version_major",
+            "version_minor",
+        ]
+        assert store.task(anything.key_of([1]).hex(), at=1).skips == 0
+        assert store.task(anything.key_of([1]).hex()).skips == 2
+
+
+@pytest.mark.parametrize("reference", ["none", "ffffffffffff", "fact:none", "activity:job"])
+def test_what_is_no_task_is_not_found(folder: Path, reference: str) -> None:
+    with braid.open(folder / "prov.duckdb") as store, pytest.raises((NotFoundError, ConflictError)):
+        store.task(reference)
+
+
+def test_executions_are_listed_newest_first(folder: Path) -> None:
+    with braid.open(folder / "prov.duckdb") as store:
+        failed = store.tasks(status="failed").to_pylist()
+        assert [row["error"] for row in failed] == ["ValueError: no convergence"] * 2
+        assert failed[0]["pk"] > failed[1]["pk"]
+        assert [row["parameters"] for row in store.tasks("rng.draw", at=1)] == ["seed=0, draws=1, delay_time=0.0"]
+
+
+def test_why_a_task_ran_names_what_differs(folder: Path) -> None:
+    with braid.open(folder / "prov.duckdb") as store:
+        why = store.why_run("rng.draw")
+        assert (why.reason, why.differences) == ("new", (("delay_time", "0.0", "0.5"),))
+        assert why.sentence == "no execution of this key was on record: delay_time was 0.0, and is 0.5"
+        assert why.now == "it would not run: it is done, and holds"
+        (changed,) = store.why_run(spectrum.name).differences
+        assert changed[0] == "path"
+        assert changed[1] != changed[2]
+        failed = store.why_run(fails.name)
+        assert failed.sentence == "the execution before it failed: ValueError: no convergence"
+        assert failed.now == "it would run again: its newest execution is failed"
+        assert store.why_run("rng.draw", at=1).reason == "no-index"
+
+
+def test_a_call_is_made_again_and_has_the_same_key(folder: Path) -> None:
+    with braid.open(folder / "prov.duckdb") as store:
+        made = [store.task(row["task_id"].rpartition("_")[2]).call() for row in store.tasks("rng.draw")]
+        assert [call.arguments for call in made] == [
+            {"seed": 0, "draws": 1, "delay_time": 0.5},
+            {"seed": 0, "draws": 1, "delay_time": 0.0},
+        ]
+        nested = {"window": Window(1, 2), "colour": Colour.RED}
+        key = anything.key_of(nested, ("a", 2**70, -0.0))
+        call = store.task(key.hex()).call()
+        assert call.key == key
+        assert call.arguments == {"x": nested, "y": ("a", 2**70, -0.0)}
+        assert call.task is anything
+
+
+def test_a_call_of_a_file_that_changed_is_refused(folder: Path) -> None:
+    with braid.open(folder / "prov.duckdb") as store:
+        newest, first = [row["pk"] for row in store.tasks(spectrum.name)]
+        refs = dict(
+            store.sql("select id, 'activity:\"' || name || '\"@' || version from activities")
+            .to_arrow()
+            .to_pandas()
+            .itertuples(index=False)
+        )
+        assert store.task(refs[newest]).call().arguments["path"] == folder / "frames.fits"
+        with pytest.raises(ConflictError, match="is not what it was"):
+            store.task(refs[first]).call()
+
+
+SCRIPT = """
+import sys
+import braid_hpc as braid
+
+@braid.task(version={version!r})
+def fit(x: int, factor: int = 2) -> int:
+    return {body}
+
+if __name__ == "__main__":
+    with braid.job("job"):
+        fit(int(sys.argv[1]))
+"""
+
+
+def test_a_script_in_a_repository_is_found_again_unless_it_changed(run_ranks: RunRanks, tmp_path: Path) -> None:
+    (tmp_path / "work" / ".git").mkdir(parents=True)
+    script = tmp_path / "work" / "fits" / "fit.py"
+    script.parent.mkdir()
+    script.write_text(SCRIPT.format(version="1", body="x * factor"))
+    run_ranks(0, script, 3, env={"BRAID_LOG_DIR": str(tmp_path / "logs")})
+    braid.compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    with braid.open(tmp_path / "prov.duckdb") as store:
+        found = store.task("fits/fit.py:fit")
+        assert found.task_module == str(script)
+        assert found.call().key.hex() == found.key
+        # A comment is no change.
+        script.write_text(SCRIPT.format(version="1", body="x * factor  # once more"))
+        assert found.call().arguments == {"x": 3, "factor": 2}
+        script.write_text(SCRIPT.format(version="1", body="x + factor"))
+        with pytest.raises(
+            ConflictError, match=r"the code of fits/fit\.py:fit changed since, and its version 1 did not"
+        ):
+            found.call()
+        script.write_text(SCRIPT.format(version="2", body="x + factor"))
+        with pytest.raises(ConflictError, match="version 2, and was 1"):
+            found.call()
+        assert found.call(force=True).task.version == "2"
+        script.write_text("raise SystemError('no')")
+        with pytest.raises(NotFoundError, match=r"cannot be loaded \(SystemError: no\)"):
+            found.call()
+        script.unlink()
+        with pytest.raises(NotFoundError, match="is not there"):
+            found.call()
+
+
+def test_what_is_on_record_by_its_digest_cannot_be_made_again(tmp_path: Path) -> None:
+    import numpy as np
+
+    with braid.job("job", log_dir=tmp_path / "logs"):
+        anything(np.arange(3))
+        double(1)
+    braid.compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    with braid.open(tmp_path / "prov.duckdb") as store:
+        with pytest.raises(InvalidInputError, match="its argument x cannot be made again: only the digest of an array"):
+            store.task(anything.name).call()
+        assert store.task(double.name).call().run(rerun=False) == 2.0
