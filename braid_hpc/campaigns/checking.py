@@ -1,0 +1,167 @@
+"""Looking at files: what is there, how large it is, and whether it is still being written; all of them at once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from braid_hpc.campaigns.campaign import Campaign
+from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.places import FileState
+
+if TYPE_CHECKING:
+    from braid_hpc.store.store import Store
+
+__all__ = ["YOUNG", "check_files"]
+
+#: Seconds after its last change for which a file counts as being written.
+YOUNG = 60.0
+
+
+def check_files(
+    store: Store,
+    table: Any,
+    *,
+    root: str | os.PathLike[str] = ".",
+    size: int | None = None,
+    young: float = YOUNG,
+    place: str = "disk",
+    **conditions: Any,
+) -> dict[str, int]:
+    """Look for the files of a table, and say in the store what has changed.
+
+    A file is ``corrupt`` if it is empty, or its size is not the one that it should have or was recorded with;
+    ``growing`` if it was changed lately; ``missing`` if it is not there although it was. One that was ``consumed`` and
+    is not there is as it should be. Directories are listed, and no file is opened.
+
+    Parameters
+    ----------
+    store : Store
+        Open; moves on to the snapshot that takes what was found.
+    table : type or str
+        A declared class, or the name of the table.
+    root : path-like
+        What names of files are below.
+    size : int, optional
+        Bytes that each file should have.
+    young : float
+        Seconds after its last change for which a file counts as growing.
+    place : str
+        Which place that is.
+    **conditions
+        As for :meth:`~braid_hpc.campaigns.campaign.Campaign.missing`.
+
+    Returns
+    -------
+    dict of str to int
+        How many files were found in each state that they were not in before.
+
+    Raises
+    ------
+    NotFoundError
+        If no such table was declared.
+    InvalidInputError
+        If `root` is no directory, or a condition cannot be asked.
+    StorageError
+        If nothing can be written beside the store.
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        raise InvalidInputError(f"{folder} is no directory: name the one that the files' names are below")
+    campaign = Campaign(store)
+    stage = campaign._stage(table)
+    names = campaign.list("total", table, **conditions)[stage.table.schema.file or ""]
+    known = _known(store, stage.name, place)
+    found: dict[FileState, list[tuple[str, int, int]]] = defaultdict(list)
+    seen = _Folders(folder)
+    now = time.time_ns()
+    for name in names:
+        before, recorded = known.get(name, (FileState.EXPECTED, None))
+        there = seen.look(name)
+        state = _state(there, before, size if size is not None else recorded, now - int(young * 1e9))
+        # A size that nobody recorded is worth knowing the next time.
+        sized = state is not FileState.EXISTS or recorded is not None
+        if state is not None and (state != before or not sized):
+            found[state].append((name, *(there or (-1, 0))))
+    if found:
+        _say(store, stage.name, place, found)
+    return dict(Counter({state.word: len(each) for state, each in found.items()}))
+
+
+def _state(there: tuple[int, int] | None, before: FileState, size: int | None, since: int) -> FileState | None:
+    if there is None:
+        expected = before in (FileState.EXPECTED, FileState.CONSUMED, FileState.ARCHIVED, FileState.MISSING)
+        return None if expected else FileState.MISSING
+    if there[1] > since:
+        return FileState.GROWING
+    if not there[0] or (size is not None and there[0] != size):
+        return FileState.CORRUPT
+    return FileState.EXISTS
+
+
+class _Folders:
+    """What directories hold, each of which is listed once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._listed: dict[str, dict[str, tuple[int, int]]] = {}
+
+    def look(self, name: str) -> tuple[int, int] | None:
+        """Return size and time of a file in nanoseconds, None if it is not there."""
+        folder, _, last = name.rpartition("/")
+        if folder not in self._listed:
+            self._listed[folder] = self._list(folder)
+        return self._listed[folder].get(last)
+
+    def _list(self, folder: str) -> dict[str, tuple[int, int]]:
+        try:
+            with os.scandir(self._root / folder) as found:
+                stats = {each.name: each.stat() for each in found if each.is_file()}
+        except FileNotFoundError:
+            return {}
+        except NotADirectoryError:
+            return {}
+        return {name: (each.st_size, each.st_mtime_ns) for name, each in stats.items()}
+
+
+def _known(store: Store, table: str, place: str) -> dict[str, tuple[FileState, int | None]]:
+    """Return the newest word on each file at a place, and the size that it existed with."""
+    campaign = Campaign(store)
+    stage = campaign._stage(table)
+    file = f't."{stage.table.schema.file}"'
+    rows = store._asked(
+        f"select {file} as name, arg_max(m.state, (m.time, m.writer, m.mark)) as state, "
+        "arg_max(m.size, (m.time, m.writer, m.mark)) filter (where m.state = 1 and m.size is not null) as size "
+        f"from mark_rows m join row_holders h using (holder) join {stage.table.place} t "
+        "on t._writer = h.writer and t._row = m.row where h.stream = ? and m.place = ? and m.state < 7 group by all",
+        [table, place],
+    )
+    return {row["name"]: (FileState(row["state"]), row["size"]) for row in rows}
+
+
+def _say(store: Store, table: str, place: str, found: dict[FileState, list[tuple[str, int, int]]]) -> None:
+    from braid_hpc.vocabulary.places import MARK_COLUMNS, MARKS
+
+    def say(run: Any) -> list[str]:
+        stream = run.stream(MARKS, MARK_COLUMNS)
+        for state, files in sorted(found.items()):
+            names, sizes, times = zip(*files, strict=True)
+            count = len(names)
+            stream.extend(
+                {
+                    "table": [table] * count,
+                    "name": list(names),
+                    "place": [place] * count,
+                    "state": [int(state)] * count,
+                    "size": list(sizes),
+                    "modified": list(times),
+                    "digest": [""] * count,
+                    "cause": ["looked at"] * count,
+                }
+            )
+        return []
+
+    store._state(say)
