@@ -21,14 +21,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from braid_hpc import collectors
+    from braid_hpc import batch, collectors
     from braid_hpc.compaction.compact import compact
     from braid_hpc.run.activities import activity, carry
     from braid_hpc.run.handles import Record, record_of
     from braid_hpc.run.job import current_run, job, start
     from braid_hpc.run.recorder import Run
+    from braid_hpc.run.tables import table
     from braid_hpc.store.store import Store
     from braid_hpc.store.store import open_store as open
+    from braid_hpc.tasks.task import task
     from braid_hpc.vocabulary.errors import BraidError, BraidWarning, InvalidInputError, NotFoundError
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "Store",
     "__version__",
     "activity",
+    "batch",
     "carry",
     "collectors",
     "compact",
@@ -49,6 +52,8 @@ __all__ = [
     "open",
     "record_of",
     "start",
+    "table",
+    "task",
 ]
 
 _HOMES = {
@@ -67,6 +72,8 @@ _HOMES = {
     "open": "braid_hpc.store.store",
     "record_of": "braid_hpc.run.handles",
     "start": "braid_hpc.run.job",
+    "table": "braid_hpc.run.tables",
+    "task": "braid_hpc.tasks.task",
 }
 
 
@@ -80,8 +87,8 @@ def __getattr__(name: str) -> Any:
     """
     from importlib import import_module
 
-    if name == "collectors":
-        return import_module("braid_hpc.collectors")
+    if name in ("batch", "collectors"):
+        return import_module(f"braid_hpc.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'braid_hpc' has no attribute {name!r}")

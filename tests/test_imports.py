@@ -67,7 +67,7 @@ with braid.job("imports") as run:
     positions.extend({"frame": [1, 2], "label": ["b", "c"]})
     assert double(4) == 8
 
-heavy = {"pyarrow", "duckdb", "numba", "llvmlite", "numpy", "h5py", "click", "rich", "mpi4py"}
+heavy = {"pyarrow", "duckdb", "numba", "llvmlite", "numpy", "h5py", "click", "rich", "mpi4py", "fsspec", "zarr", "PIL"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """
 
@@ -85,7 +85,23 @@ assert printed.getvalue()
 """
 
 # What a question to the edges has no use for: it costs more to load than the question does.
-HEAVY = {"h5py", "llvmlite", "mpi4py", "networkx", "numba", "pandas", "polars", "prov", "pyarrow", "rich"}
+HEAVY = {
+    *(
+        "PIL",
+        "fsspec",
+        "h5py",
+        "llvmlite",
+        "mpi4py",
+        "networkx",
+        "numba",
+        "pandas",
+        "polars",
+        "prov",
+        "pyarrow",
+        "rich",
+    ),
+    *("tifffile", "zarr"),
+}
 
 
 def modules() -> list[str]:
@@ -138,6 +154,15 @@ def test_root_has_few_names_and_all_of_them_resolve() -> None:
 
 def test_recording_loads_nothing_heavy(run_ranks: RunRanks) -> None:
     assert run_ranks(0, RECORDING).stdout == "[]\n"
+
+
+def test_naming_a_result_loads_nothing_heavy(run_ranks: RunRanks) -> None:
+    """What a kind of file needs is loaded when a value is written or read."""
+    new = new_modules(
+        run_ranks,
+        "from braid_hpc.results import *; LocalResult('x', serializer=OmeTiff()); S3Result('x', serializer=Npy())",
+    )
+    assert {*HEAVY, "numpy", "duckdb"} & {name.partition(".")[0] for name in new} == set()
 
 
 @pytest.fixture(scope="module")

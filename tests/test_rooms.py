@@ -17,8 +17,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "braid_hpc"
 
 #: From left to right; a room imports only rooms to its left, and itself.
 ROOMS = (
-    *("vocabulary", "log", "run", "reading", "remote", "snapshots", "compaction"),
-    *("queries", "store", "lineage", "cli"),
+    *("vocabulary", "log", "run", "results", "tasks", "reading", "remote", "snapshots", "compaction"),
+    *("queries", "store", "lineage", "batch", "campaigns", "bench", "cli"),
 )
 
 #: Import nothing of ours, so that everybody may import them.
@@ -48,7 +48,7 @@ EXCEPTIONS = {
 }
 
 #: What runs on a rank, and the import that it does not come to.
-RANK = ("vocabulary", "log", "run", "collectors", "kernels")
+RANK = ("vocabulary", "log", "run", "results", "tasks", "collectors", "kernels")
 NOT_ON_A_RANK = {("cli", "cli.app"): "braid run is taken before"}
 
 
@@ -144,11 +144,11 @@ def not_offered(module: str, name: str) -> str:
 
 
 def test_demonstrations_use_the_root_and_the_leaves() -> None:
-    """As a program of a user would."""
+    """As a program of a user would, and the places that results go to, which have names of their own."""
     found = {name: targets for name, targets in graph().items() if room(name) == "demos"}
     used = {target for targets in found.values() for target in targets if room(target) not in ("demos", *LEAVES)}
     assert found
-    assert used - {home.partition(".")[2] for home in braid_hpc._HOMES.values()} <= {""}
+    assert used - {home.partition(".")[2] for home in braid_hpc._HOMES.values()} <= {"", "results"}
 
 
 def test_nothing_on_a_rank_reaches_the_store_or_beyond() -> None:

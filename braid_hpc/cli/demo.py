@@ -16,7 +16,7 @@ from braid_hpc.vocabulary.errors import NotFoundError
 
 __all__ = ["demo", "find_mpirun"]
 
-DEMOS = ("braggnn", "ctsegnet", "scattering", "slac", "ssx")
+DEMOS = ("braggnn", "cells", "ctsegnet", "scattering", "slac", "ssx")
 
 
 def find_mpirun() -> str | None:
@@ -68,8 +68,12 @@ def demo(context: click.Context, name: str, ranks: int, directory: Path, seed: i
     command = [launcher, "-n", str(ranks), sys.executable, "-m", package, "--dir", str(directory)]
     if seed is not None:
         command += ["--seed", str(seed)]
-    messages.print(f"$ {' '.join(command)}", soft_wrap=True)
     began = time.monotonic()
+    if getattr(module, "MERGE_FIRST", False) and logs.exists():
+        # What it did before, killed or not, is what it need not do again.
+        messages.print(f"$ braid compact {logs} --store {store}", soft_wrap=True)
+        compact(logs, store)
+    messages.print(f"$ {' '.join(command)}", soft_wrap=True)
     code = subprocess.run(command, env=launch_environment(launcher)).returncode
     if code:
         messages.print(f"braid: the job ended with code {code}; what its ranks recorded is merged all the same")
