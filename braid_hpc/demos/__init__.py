@@ -11,6 +11,7 @@ demo                          the question at its end
 :mod:`.ssx`                   which experiments and settings are in this structure?
 :mod:`.ctsegnet`              what data was used to train this version of the model?
 :mod:`.scattering`            which simulations support this fit?
+:mod:`.cells`                 what is left to do, and what came of this cell?
 ============================  ===================================================================
 
 What they share stands beside them:

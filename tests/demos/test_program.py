@@ -15,6 +15,7 @@ from tests.ranks import RunRanks
 
 EARLY = {
     "braggnn": None,
+    "cells": "no image of cell 0 was made",
     "ctsegnet": "no round was finished: the job did not get that far",
     "scattering": "there is no fit: the job did not get that far",
     "slac": "shift 1: no shot was decided on, the job did not get that far",
