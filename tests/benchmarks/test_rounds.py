@@ -1,0 +1,108 @@
+"""Rounds of a benchmark are kept as they are measured, however the program ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from benchmarks.rounds import NotRun, Rounds, Summary, machine, not_run_list, read_rounds, summary, table
+
+
+def of(variant: str, turn: int = 0) -> dict[str, object]:
+    return {"mode": "weak", "variant": variant, "ranks": 2, "round": turn}
+
+
+def test_rounds_come_back_with_their_machine_and_what_was_not_run(tmp_path: Path) -> None:
+    with Rounds("thing", tmp_path, machine(tmp_path)) as measured:
+        measured.add(of("a"), {"rate": (2.5, "events/s"), "wall": (4, "s")})
+        measured.skip(of("b"), "there is no b here")
+    found = read_rounds(tmp_path / "thing.parquet")
+    assert found.rows == measured.rows
+    assert (found.rows[1].value, found.rows[1].unit) == (4.0, "s")
+    assert found.not_run == [NotRun("weak", "b", 2, 0, "there is no b here")]
+    assert found.about["cores"] >= 1
+    assert len(found.about["load_before"]) == len(found.about["load_after"]) == 3
+    assert found.ended_early == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["thing.parquet"]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_what_was_measured_before_an_interruption_is_kept(tmp_path: Path, sent: signal.Signals) -> None:
+    """And the signal means afterwards what it meant before."""
+    before = signal.getsignal(signal.SIGTERM)
+    with Rounds("thing", tmp_path, machine(tmp_path)) as measured:
+        measured.add(of("a"), {"wall": (1, "s")})
+        os.kill(os.getpid(), sent)
+        measured.add(of("a", 1), {"wall": (2, "s")})
+    assert signal.getsignal(signal.SIGTERM) is before
+    found = read_rounds(tmp_path / "thing.parquet")
+    assert [row.value for row in found.rows] == [1.0]
+    assert found.ended_early == "interrupted"
+    assert "interrupted" in not_run_list(found)
+
+
+def test_a_full_disk_ends_the_rounds_and_not_the_program(tmp_path: Path) -> None:
+    with Rounds("thing", tmp_path, machine(tmp_path)) as measured:
+        measured.add(of("a"), {"wall": (1, "s")})
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert read_rounds(tmp_path / "thing.parquet").ended_early == os.strerror(errno.ENOSPC)
+
+
+def test_where_the_file_cannot_be_written_the_last_one_stays(tmp_path: Path) -> None:
+    """A file that may not grow is refused as on a full disk; what did not fit is said, and goes into the next one."""
+    measured = Rounds("thing", tmp_path, machine(tmp_path))
+    measured.add(of("a"), {"wall": (1, "s")})
+    measured.save()
+    measured.add(of("a", 1), {"wall": (2, "s")})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+    try:
+        measured.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "thing.parquet" in measured.unwritten
+    assert [row.value for row in read_rounds(measured.path).rows] == [1.0]
+    measured.save()
+    assert measured.unwritten == ""
+    assert [row.value for row in read_rounds(measured.path).rows] == [1.0, 2.0]
+
+
+def test_another_error_is_an_error(tmp_path: Path) -> None:
+    """With what was measured written all the same."""
+
+    def work() -> None:
+        with Rounds("thing", tmp_path, machine(tmp_path)) as measured:
+            measured.add(of("a"), {"wall": (1, "s")})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert len(read_rounds(tmp_path / "thing.parquet").rows) == 1
+
+
+def test_ratios_are_of_rounds_that_both_have(tmp_path: Path) -> None:
+    measured = Rounds("thing", tmp_path, machine(tmp_path))
+    for turn, (first, second) in enumerate([(2, 1), (9, 3), (8, 2)]):
+        measured.add(of("a", turn), {"wall": (first, "s")})
+        if turn != 1:
+            measured.add(of("b", turn), {"wall": (second, "s")})
+    ratios = measured.ratios({"variant": "a", "measure": "wall"}, {"variant": "b", "measure": "wall"})
+    assert ratios == [2.0, 4.0]
+    assert summary(ratios) == Summary(2.5, 3.0, 3.5, 2)
+    assert summary([]) is None
+
+
+def test_the_command_is_noted_without_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are somebody's own, and say nothing of the figures."""
+    given = ["/somewhere/scaling.py", "--out", "/a", "--rounds", "3", "--dir", "/b", "--quick"]
+    monkeypatch.setattr("sys.argv", given)
+    assert machine(tmp_path)["command"] == "python benchmarks/scaling.py --rounds 3 --quick"
+
+
+def test_a_table_is_of_markdown() -> None:
+    assert table(["what", "s"], [["a", "1.5"]]).splitlines() == ["| what | s |", "|---|--:|", "| a | 1.5 |"]
