@@ -1,349 +1,169 @@
-"""What recording costs a rank, as ratios to a reference timed in the same process just before.
+"""What recording costs a rank, beside what else one could take: ratios to a reference, and what outlives SIGKILL.
 
-    python benchmarks/recording.py [--quick] [--out DIR]
+    python benchmarks/recording.py [--quick] [--out DIR] [--rounds N] [--variants braid,orjson] [--python mlflow=PATH]
 
 REF is one ``time.time_ns()``, an 8-field tuple and a ``list.append``: the least that a Python program can do to
-remember an event. Beside it stands a floor, the least that something of its kind could cost, timed in the same rounds:
+remember an event. Every way to record is measured in a process of its own, once in each round, each time in another
+order, against REF in the same process. Measured is the call; beside it the CPU time of all threads of the process with
+the closing of the recorder, because some keep all work for the end. What is paid once, for imports, opening and
+closing after a single event, is not in it. Python's collector of garbage waits while calls are timed.
 
-- an event, compiled: one call that stores a ready row of 84 bytes and its check into a mapping; nothing is made,
-  sealed or synced;
-- an event in Python: ``struct.pack_into`` a mapping, without text and without a check;
-- a decorated function: two clocks and a ``list.append`` around the call; with recording off, the call alone;
-- a row of a batch: its bytes written to a file.
-
-Every figure is the median of interleaved rounds, once by wall time and once by the CPU time of
-all threads of the process (the background thread's syncing and sealing is part of what an event costs). Each
-variant runs in a process of its own. Written are ``recording.json`` and ``recording.md``.
+Then each records in a process that is killed in the middle of it, and what can be read back is counted, and in one
+that ends as it should. This package's own figures are those of its budgets, each with its floor (``own_recorders``).
+What cannot be measured here is listed with the reason. Written are ``recording.parquet``, ``.md`` and ``.svg``.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
-import json
-import mmap
 import os
-import platform
-import statistics
-import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
-TEXT = "x" * 40
-Timed = tuple[float, float]
+sys.path.insert(0, str(Path(__file__).parent))
 
+import survival
+from peers import PEERS
+from processes import Runner
+from recording_tables import write_table
+from rounds import Rounds, machine, progress, read_rounds
 
-def timed(work: Callable[[int], None], count: int) -> Timed:
-    """Return wall and CPU seconds for one of `count` repetitions."""
-    gc.collect()
-    gc.disable()
-    wall, cpu = time.perf_counter(), time.process_time()
-    work(count)
-    result = (time.perf_counter() - wall) / count, (time.process_time() - cpu) / count
-    gc.enable()
-    return result
+#: How often one that fails is tried again in later rounds.
+TRIES = 2
 
 
-def reference(count: int) -> None:
-    """Remember `count` events in a list."""
-    kept: list[tuple[Any, ...]] = []
-    append, now, text = kept.append, time.time_ns, TEXT
-    for number in range(count):
-        append((now(), number, 1.5, 2.5, 3, 4, 5.5, text))
+def import_ratio() -> dict[str, tuple[float, str]]:
+    """Return what a process that imports the package takes, over one that does nothing."""
+    took = []
+    for code in ("pass", "import braid_hpc"):
+        before, begin = os.times(), time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        wall, after = time.perf_counter() - begin, os.times()
+        used = after.children_user + after.children_system - before.children_user - before.children_system
+        took.append((wall, max(used, 0.01)))
+    return {"wall": (took[1][0] / took[0][0], "ratio"), "CPU": (took[1][1] / took[0][1], "ratio")}
 
 
-def rounds(
-    work: Callable[[int], None], count: int, repeat: int, *, unit: int = 1, floor: Callable[[int], None] | None = None
-) -> dict[str, Any]:
-    """Time the reference, `work` and its floor in turn; return ratios of one unit of work to one REF."""
-    walls, cpus, refs, own, floors = [], [], [], [], []
-    work(max(1, count // 10))
-    for _ in range(repeat):
-        ref = timed(reference, 200_000)
-        got = timed(work, count)
-        walls.append(got[0] / unit / ref[0])
-        cpus.append(got[1] / unit / ref[1])
-        refs.append(ref[0] * 1e9)
-        own.append(got[0] / unit * 1e9)
-        if floor is not None:
-            floors.append(timed(floor, count)[1] / unit / ref[1])
-    quarter = statistics.quantiles(walls, n=4) if len(walls) > 1 else [walls[0]] * 3
-    return {
-        "wall": statistics.median(walls),
-        "cpu": statistics.median(cpus),
-        "wall_quartiles": [quarter[0], quarter[2]],
-        "floor": statistics.median(floors) if floors else None,
-        "ns": statistics.median(own),
-        "ref_ns": statistics.median(refs),
-        "rounds": repeat,
-    }
+def time_one(measured: Rounds, runner: Runner, name: str, *, turn: int, seconds: float) -> str:
+    """Measure one way to record; return why it was not measured, or nothing."""
+    of = {"mode": PEERS[name].mode, "variant": name, "ranks": 1, "round": turn}
+    with runner.folder() as folder:
+        found = runner.run("time", name, folder, seconds)
+    if why := found.get("why", ""):
+        measured.skip(of, why)
+        return str(why)
+    measured.add(of, {measure: (value, unit) for measure, (value, unit) in found["values"].items()})
+    if "version" in found:
+        measured.about["packages"][PEERS[name].package] = found["version"]
+    if found["tail"]:
+        measured.about.setdefault("tails", {})[name] = found["tail"]
+    return ""
 
 
-def percentiles(call: Callable[[], object], count: int) -> dict[str, float]:
-    """Time single calls; return percentiles in microseconds, the clock's own cost included."""
-    now = time.perf_counter_ns
-    taken = [0] * count
-    for index in range(count):
-        begin = now()
-        call()
-        taken[index] = now() - begin
-    taken.sort()
-    at = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "p99.99": 0.9999}
-    return {name: taken[int(count * part)] / 1e3 for name, part in at.items()} | {"max": taken[-1] / 1e3}
+def measure(measured: Rounds, options: argparse.Namespace, place: Path) -> None:
+    """Measure all rounds, and in the first of them what is paid once and what outlives a kill."""
+    runner, failed = Runner(place, options.python), Counter[str]()
+    names = list(options.variants)
+    steps = (options.rounds + options.kills) * len(names)
+    with progress(steps, "recording") as step:
+        for turn in range(options.rounds):
+            at = turn * 5 % len(names)
+            for name in names[at:] + names[:at]:
+                step(f"round {turn + 1} of {options.rounds}, {name}")
+                if failed[name] < TRIES and (
+                    why := time_one(measured, runner, name, turn=turn, seconds=options.seconds)
+                ):
+                    failed[name] += TRIES if "is not installed" in why else 1
+                measured.save()
+                step("", done=1)
+            measured.add({"mode": "import", "variant": "import", "ranks": 1, "round": turn}, import_ratio())
+            for name in names if turn < options.kills else ():
+                step(f"round {turn + 1} of {options.rounds}, {name}, once and killed")
+                if not failed[name]:
+                    once_and_killed(measured, runner, name, turn=turn, events=options.events)
+                measured.save()
+                step("", done=1)
 
 
-def directory_bytes(path: Path) -> int:
-    """Return the bytes of all files below a directory."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+def once_and_killed(measured: Rounds, runner: Runner, name: str, *, turn: int, events: int) -> None:
+    """Measure what is paid once, and where events are recorded, what outlives a kill."""
+    of = {"mode": "empty", "variant": name, "ranks": 1, "round": turn}
+    with runner.folder() as folder:
+        found = runner.run("empty", name, folder, 0)
+    if why := found.get("why"):
+        measured.skip(of, why)
+    else:
+        measured.add(of, {measure: (value, unit) for measure, (value, unit) in found["values"].items()})
+    if PEERS[name].mode == "event":
+        survival.measure(measured, runner, name, turn=turn, events=events)
 
 
-# ------------------------------------------------------------------------------------------------------ the floors
-
-
-def event_floor() -> Callable[[int], None]:
-    """Return what stores events into a mapping and does nothing else, by the compiled half if that runs."""
-    from braid_hpc.log.choice import compiled_module
-
-    rows = 16_384
-    if (compiled := compiled_module()) is not None:
-        payload, heap = bytes(84), 4096 + rows * 64
-        mapped = mmap.mmap(-1, heap + rows * 84)
-
-        def store(count: int) -> None:
-            while count > 0:
-                put = compiled.Table(mapped, bytes(16), 1, rows, heap, rows * 84).append
-                for number in range(min(count, rows)):
-                    put(31, 0, number, 1, 1, 0, payload)
-                count -= rows
-
-        return store
-    mapped, form = mmap.mmap(-1, rows * 64), struct.Struct("<qqddiqf")
-
-    def pack(count: int) -> None:
-        put, now = form.pack_into, time.time_ns
-        for number in range(count):
-            put(mapped, number % rows * 64, now(), number, 1.5, 2.5, 3, 4, 5.5)
-
-    return pack
-
-
-def call_floor(function: Callable[[], None], *, off: bool) -> Callable[[int], None]:
-    """Return what calls a function between two clocks and remembers them; with recording off, what only calls it."""
-    kept: list[tuple[int, int]] = []
-
-    def alone(count: int) -> None:
-        for _ in range(count):
-            function()
-
-    def clocked(count: int) -> None:
-        kept.clear()
-        append, now = kept.append, time.monotonic_ns
-        for _ in range(count):
-            begin = now()
-            function()
-            append((begin, now()))
-
-    return alone if off else clocked
-
-
-def batch_floor(directory: Path, values: dict[str, Any]) -> Callable[[int], None]:
-    """Return what writes columns to a file."""
-
-    def write(count: int) -> None:
-        with (directory / "floor").open("wb", buffering=0) as file:
-            for _ in range(count):
-                for column in values.values():
-                    file.write(column)
-
-    return write
-
-
-# ---------------------------------------------------------------------------------------------------- the variants
-
-
-def measure_events(directory: Path, scale: int, repeat: int) -> dict[str, Any]:
-    """Measure one structured event, one with three attributes, and a column batch."""
-    import numpy as np
-
-    import braid_hpc as braid
-
-    run = braid.start("bench", log_dir=directory)
-    fields = {"i": "int64", "a": "float64", "b": "float64", "c": "int32", "d": "int64", "e": "float32", "t": "text"}
-    stream = run.stream("event", fields)
-
-    def append(count: int) -> None:
-        put, text = stream.append, TEXT
-        for number in range(count):
-            put(number, 1.5, 2.5, 3, 4, 5.5, text)
-
-    def with_tags(count: int) -> None:
-        data = run.data
-        for _ in range(count):
-            data("thing", tags={"energy_keV": 71.7, "scan": 7, "sample": "Nickel"})
-
-    columns = {name: kind for name, kind in fields.items() if kind != "text"}
-    batch = run.stream("batch", columns)
-    rows = 100_000 * scale
-    values = {name: np.arange(rows).astype(kind) for name, kind in columns.items()}
-
-    def extend(count: int) -> None:
-        for _ in range(count):
-            batch.extend(values)
-
-    before = directory_bytes(directory)
-    found: dict[str, Any] = {"event": rounds(append, 100_000 * scale, repeat, floor=event_floor())}
-    written = 100_000 * scale * repeat + 10_000 * scale
-    time.sleep(1.5)
-    found["event"]["bytes"] = (directory_bytes(directory) - before) / written
-    found["event"]["latency_us"] = percentiles(lambda: stream.append(1, 1.5, 2.5, 3, 4, 5.5, TEXT), 200_000 * scale)
-    found["event with three attributes"] = rounds(with_tags, 10_000 * scale, repeat)
-    found["row of a batch"] = rounds(extend, 3, repeat, unit=rows, floor=batch_floor(directory.parent, values))
-    found["row of a batch"]["rows"] = rows
-    found["tail"] = type(run._log.tail).__name__
+def other_pythons(given: list[str]) -> dict[str, str]:
+    """Return which Python is named for which way to record, or package."""
+    known = {*PEERS, *(peer.package for peer in PEERS.values())} - {""}
+    found = {}
+    for text in given:
+        name, _, path = text.partition("=")
+        if name not in known or not path:
+            sys.exit(f"recording: --python {text}: it is NAME=PATH, with a name of {', '.join(sorted(known))}")
+        found[name] = path
     return found
 
 
-def measure_decorator(directory: Path, scale: int, repeat: int) -> dict[str, Any]:
-    """Measure a decorated function that does nothing."""
-    import braid_hpc as braid
-
-    def nothing() -> None:
-        return None
-
-    off = os.environ.get("BRAID_DISABLE") == "1"
-    if not off:
-        braid.start("bench", log_dir=directory)
-    decorated = braid.activity(nothing)
-
-    def call(count: int) -> None:
-        for _ in range(count):
-            decorated()
-
-    return {"decorated function": rounds(call, 50_000 * scale, repeat, floor=call_floor(nothing, off=off))}
-
-
-def measure_import(repeat: int) -> dict[str, Any]:
-    """Measure a process that imports the package against one that does nothing."""
-    walls, cpus = [], []
-    for _ in range(3 * repeat):
-        took = []
-        for code in ("pass", "import braid_hpc"):
-            before, begin = os.times(), time.perf_counter()
-            subprocess.run([sys.executable, "-c", code], check=True)
-            wall, after = time.perf_counter() - begin, os.times()
-            used = after.children_user + after.children_system - before.children_user - before.children_system
-            took.append((wall, max(used, 0.01)))
-        walls.append(took[1][0] / took[0][0])
-        cpus.append(took[1][1] / took[0][1])
-    return {"import": {"wall": statistics.median(walls), "cpu": statistics.mean(cpus), "rounds": len(walls)}}
-
-
-# ---------------------------------------------------------------------------------------------------- the program
-
-BUDGETS = [
-    ("event", "compiled", "one structured event, compiled tail", 0.9),
-    ("event", "python", "one structured event, Python tail", 5.5),
-    ("event with three attributes", "compiled", "one record with three tags, compiled tail", None),
-    ("row of a batch", "compiled", "a row of a batch of six numeric columns", 0.35),
-    ("decorated function", "compiled", "a decorated function that does nothing, compiled tail", 2.0),
-    ("decorated function", "python", "a decorated function that does nothing, Python tail", 6.0),
-    ("decorated function", "off", "a decorated function that does nothing, recording off", 0.7),
-]
-
-VARIANTS = {
-    "compiled": {"BRAID_TAIL": ""},
-    "python": {"BRAID_TAIL": "python"},
-    "off": {"BRAID_DISABLE": "1"},
-}
-
-
-def run_variant(what: str, variant: str, quick: bool) -> dict[str, Any]:
-    """Run one variant in a process of its own."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("BRAID_")}
-    environment.update({key: value for key, value in VARIANTS[variant].items() if value})
-    with tempfile.TemporaryDirectory(prefix="braid-bench-") as directory:
-        command = [sys.executable, __file__, "--inside", what, "--dir", directory, *(["--quick"] if quick else [])]
-        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
-
-
-def machine() -> dict[str, Any]:
-    """Describe this machine."""
-    names = [
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
-    return {
-        "cpu": names[0] if names else platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-        "load": os.getloadavg()[0],
-    }
-
-
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """Return the figures as a Markdown table."""
-    lines = [
-        "| what | budget (x REF) | wall (x REF) | CPU (x REF) | quartiles of wall | floor (x REF) | ns |",
-        "|---" * 7 + "|",
-    ]
-    for key, variant, title, budget in BUDGETS:
-        found = results[variant].get(key)
-        if found is None:
-            continue
-        if variant == "compiled" and results[variant].get("tail") == "MappedTail":
-            title += " (not built here: this is the Python tail)"
-        low, high = found["wall_quartiles"]
-        limit = "-" if budget is None else f"{budget}"
-        spread = f"{low:.2f} to {high:.2f}"
-        least = "-" if found["floor"] is None else f"{found['floor']:.2f}"
-        figures = f"{found['wall']:.2f} | {found['cpu']:.2f} | {spread} | {least} | {found['ns']:.0f}"
-        lines.append(f"| {title} | {limit} | {figures} |")
-    imported = results["import"]["import"]
-    lines.append(
-        f"| import braid_hpc / python -c pass | 1.5 | {imported['wall']:.2f} | {imported['cpu']:.2f} | - | - | - |"
-    )
-    lines += ["", "One call of `append`, microseconds (p99.99 has a budget of 10,000):", ""]
-    lines += ["| tail | p50 | p99 | p99.9 | p99.99 | max | bytes an event on disk |", "|---|---|---|---|---|---|---|"]
-    for variant in ("compiled", "python"):
-        found = results[variant]["event"]
-        cells = " | ".join(f"{found['latency_us'][name]:.1f}" for name in ("p50", "p99", "p99.9", "p99.99", "max"))
-        lines.append(f"| {results[variant]['tail']} | {cells} | {found['bytes']:.0f} |")
-    return "\n".join(lines) + "\n"
+def measure_all(options: argparse.Namespace) -> Rounds:
+    """Measure what the options ask for."""
+    options.rounds = options.rounds or (1 if options.quick else 9)
+    options.seconds = options.seconds or (0.02 if options.quick else 0.4)
+    options.kills, options.events = (1, 350) if options.quick else (3, 3_050)
+    options.kills = min(options.kills, options.rounds)
+    options.python = other_pythons(options.python)
+    options.variants = [name for name in options.variants.split(",") if name] or list(PEERS)
+    if unknown := {*options.variants} - {*PEERS}:
+        sys.exit(f"recording: there is no {', '.join(sorted(unknown))}")
+    with tempfile.TemporaryDirectory(prefix="braid-bench-", dir=options.dir) as folder:
+        about = machine(Path(folder)) | {"seconds": options.seconds, "events": options.events, "kills": options.kills}
+        measured = Rounds("recording", options.out, about)
+        with measured:
+            measure(measured, options, Path(folder))
+    return measured
 
 
 def main() -> None:
-    """Measure all variants, write the files and print the table."""
+    """Measure, write the files and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a few seconds, for tests: noisy")
+    parser.add_argument("--quick", action="store_true", help="one short round, for tests: noisy")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument("--inside", choices=["events", "decorator"], help=argparse.SUPPRESS)
-    parser.add_argument("--dir", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--dir", type=Path, default=None, help="where is written while measuring")
+    parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=0.0, help="how long each is timed in a round")
+    parser.add_argument("--variants", default="", help=f"some of {','.join(PEERS)}")
+    parser.add_argument(
+        "--python", action="append", default=[], metavar="NAME=PATH", help="another Python for a variant or a package"
+    )
+    parser.add_argument("--draw", action="store_true", help="measure nothing: tables and picture of what --out holds")
     options = parser.parse_args()
-    scale, repeat = (1, 3) if options.quick else (5, 9)
-    if options.inside:
-        measure = {"events": measure_events, "decorator": measure_decorator}[options.inside]
-        print(json.dumps(measure(options.dir, scale, repeat)))
-        return
-    results: dict[str, dict[str, Any]] = {name: {} for name in VARIANTS}
-    for variant in VARIANTS:
-        for what in ("events", "decorator"):
-            if variant != "off" or what == "decorator":
-                sys.stderr.write(f"measuring {what}, {variant}\n")
-                results[variant].update(run_variant(what, variant, options.quick))
-    results["import"] = measure_import(repeat)
-    results["machine"] = machine()
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "recording.json").write_text(json.dumps(results, indent=1) + "\n")
-    text = table(results)
+    path = options.out / "recording.parquet"
+    measured = read_rounds(path) if options.draw else measure_all(options)
+    text = write_table(measured)
     (options.out / "recording.md").write_text(text)
+    if why := draw(measured, options.out / "recording.svg"):
+        sys.stderr.write(f"recording: no picture: {why}\n")
     print(text)
+    if measured.unwritten:
+        sys.exit(f"recording: what was measured could not be written: {measured.unwritten}")
+    if measured.ended_early:
+        sys.exit(f"recording: ended early: {measured.ended_early}")
+
+
+def draw(measured: Rounds, path: Path) -> str:
+    """Draw what each costs; return why there is no picture, or nothing."""
+    from recording_plot import recording_plot
+
+    return recording_plot(measured, path)
 
 
 if __name__ == "__main__":
