@@ -1,287 +1,337 @@
-"""What compaction costs: rows, batches, calls and records a second, memory, and growth with the size of the logs.
+"""What it costs to merge logs into a store: by events, by logs, by sorts of events, alone and shared by ranks.
 
-    python benchmarks/compaction.py [--quick] [--out DIR] [--sizes KIND=EVENTS,...] [--rounds N]
+    python benchmarks/compaction.py [--quick] [--out DIR] [--dir DIR] [--cases KIND=EVENTS:LOGS,...] [--ranks 2,3]
+                                    [--rounds N] [--most EVENTS]
 
-Every figure is measured in a process of its own, on one thread of DuckDB. Logs are recorded first, then each round
-compacts them and, in turn, puts the same table of a stream from Arrow into DuckDB: the floor, as no store can be made
-in less. Given are events (for batches: rows) a second of wall and of CPU time, the ratio to the floor of the same
-round, and the peak of the resident memory. Then a small log is merged into the largest store, which must cost no more
-than a copy of the file, and the largest logs are checked. Written are ``compaction.json`` and ``compaction.md``.
+For each case so many events are really recorded, by the recorder, as so many ranks of one run. Each round merges these
+logs into a new store in each way, every time in another order, and puts the same table from Arrow into DuckDB: the
+floor, as no store can be made in less. Before each merge the logs are taken out of the page cache. The ways are:
+
+- one process with one thread of DuckDB, as the floor has;
+- one process as ``braid compact`` does it, with as many threads as DuckDB takes;
+- real ranks, started with mpirun, of which rank 0 commits.
+
+Given are events a second by wall and by CPU time, the ratio to the floor of the same round, the peak of the resident
+memory and the bytes from and to the disk (of all ranks together), and the most that the store, with everything that is
+put beside it, took on the disk. Then a small log is merged into the store, beside a copy of its file, and the logs are
+checked. A case for which there is no room on the disk is not begun. Written are ``compaction.parquet``,
+``compaction.md`` and ``compaction.svg``.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from recording import TEXT, directory_bytes, machine
+from compaction_cases import Case, case_of, default_cases, growing_in_events
+from compaction_tables import draw, write_table
+from launching import run_ranks
+from merging import KINDS
+from rounds import Rounds, machine, progress, read_rounds
 
-FIELDS = {"i": "int64", "a": "float64", "b": "float64", "c": "int32", "d": "int64", "e": "float32", "t": "text"}
-ROWS_AT_ONCE = 491_520
-
-
-# ---------------------------------------------------------------------------------------------------- what is recorded
-
-
-def record_rows(run: Any, count: int) -> None:
-    """Append rows of seven fields one by one."""
-    append = run.stream("event", FIELDS).append
-    for number in range(count):
-        append(number, 1.5, number * 0.37, number & 1023, number, 5.5, TEXT)
-
-
-def record_batches(run: Any, count: int) -> None:
-    """Append the same rows by batches of 100,000."""
-    import numpy as np
-
-    stream = run.stream("event", FIELDS)
-    for first in range(0, count, 100_000):
-        at = np.arange(first, min(count, first + 100_000))
-        numbers = {"i": at, "a": at * 1.5, "b": at * 0.37, "c": at & 1023, "d": at, "e": at * 5.5}
-        columns: dict[str, Any] = {name: values.astype(FIELDS[name]) for name, values in numbers.items()}
-        stream.extend({**columns, "t": [TEXT] * len(at)})
-
-
-def record_calls(run: Any, count: int) -> None:
-    """Call a decorated function with one argument."""
-    import braid_hpc as braid
-
-    @braid.activity
-    def work(number: int) -> int:
-        return number
-
-    for number in range(count):
-        work(number)
+#: What each measure is in.
+UNITS = {
+    "wall": "s",
+    "cpu": "s",
+    "cpu of rank 0": "s",
+    "read": "MB",
+    "written": "MB",
+    "peak": "MiB",
+    "peak of rank 0": "MiB",
+    "on disk": "MB",
+}
+#: Room on the disk that is left to others (bytes).
+SPARE = 1 << 30
+#: What an event takes at most in a log, and beside a store that is built, as long as nothing was measured (bytes).
+LOG_BYTES, STORE_BYTES = 300, 300
+#: What a log takes at least (bytes).
+TAIL_BYTES = 400_000
+WAYS = ("one-thread", "alone", "shared", "floor")
+#: Further rows that are merged into a store.
+FURTHER = 100_000
 
 
-def record_records(run: Any, count: int) -> None:
-    """Declare records, each derived from the one before, with a tag."""
-    last = run.data("start", digest="x:start")
-    for number in range(count):
-        last = run.data(f"d{number % 1000}", digest=f"x:{number}", derived_from=last, tags={"number": number})
+@dataclass(slots=True)
+class Room:
+    """How many bytes of disk the next case takes, from what the ones before took."""
 
+    place: Path
+    #: By what it is of: how many events each log had, and the bytes that an event took.
+    log_bytes: dict[str, tuple[float, float]]
+    store_bytes: dict[tuple[str, str], tuple[float, float]]
 
-KINDS = {"rows": record_rows, "batches": record_batches, "calls": record_calls, "records": record_records}
+    def missing_for_logs(self, case: Case) -> str:
+        """Return why a case cannot be recorded and merged here, or nothing."""
+        each, store = self.log_bytes.get(case.kind, (0, LOG_BYTES))[1], self._store_bytes(case, "one-thread")
+        return self._missing(case.events * each + case.logs * TAIL_BYTES + store)
 
+    def missing_for(self, case: Case, way: str) -> str:
+        """Return why there is no room to merge the logs of a case in one way, or nothing."""
+        return self._missing(self._store_bytes(case, way))
 
-# ---------------------------------------------------------------------------------------------------- what is measured
+    def _store_bytes(self, case: Case, way: str) -> float:
+        return case.events * self.store_bytes.get((case.kind, way), (0, STORE_BYTES))[1]
 
-
-def measured(work: Any) -> dict[str, float]:
-    """Run something and return its seconds, and the peak of this process's memory."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    found = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-    return {**found, "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
-
-
-def inside(what: str, arguments: list[str]) -> dict[str, Any]:
-    """Do one measurement in this process."""
-    if what == "record":
-        import braid_hpc as braid
-
-        kind, count, directory = arguments
-        with braid.job("bench", log_dir=directory) as run:
-            KINDS[kind](run, int(count))
-        return {"bytes": directory_bytes(Path(directory))}
-    if what == "compact":
-        return compact_once(arguments[0], arguments[1])
-    if what == "floor":
-        return measured_floor(int(arguments[0]), Path(arguments[1]))
-    from braid_hpc.reading.batches import check_batches
-    from braid_hpc.reading.directories import find_writers
-    from braid_hpc.reading.survey import read_writer
-
-    def check() -> None:
-        for directory in find_writers(arguments[0]):
-            log = read_writer(directory)
-            check_batches(log)
-            assert log.state.complete, log.faults
-
-    read_writer(find_writers(arguments[1])[0])
-    return measured(check)
-
-
-def compact_once(logs: str, store: str) -> dict[str, Any]:
-    """Compact with DuckDB on one thread."""
-    import duckdb
-    import pyarrow as pa
-
-    from braid_hpc.compaction import compact as steps
-
-    original = steps.connect_building
-
-    def on_one_thread(*arguments: Any, **options: Any) -> Any:
-        connection = original(*arguments, **options)
-        connection.execute("set threads = 1")
-        return connection
-
-    steps.connect_building = on_one_thread
-    duckdb.connect().execute("select 1")
-    pa.array([1])
-    return measured(lambda: steps.compact(logs, store))
-
-
-def measured_floor(count: int, path: Path) -> dict[str, Any]:
-    """Put the table of a stream into DuckDB as it comes from Arrow, and bring it to the disk."""
-    import duckdb
-    import numpy as np
-    import pyarrow as pa
-
-    from braid_hpc.compaction.stream_rows import ARROW_TYPES
-
-    at = np.arange(min(count, ROWS_AT_ONCE))
-    numbers = {"_row": at, "_time": at, "i": at, "a": at * 1.5, "b": at * 0.37, "c": at & 1023, "d": at, "e": at * 5.5}
-    kinds = {
-        "_row": pa.int64(),
-        "_time": pa.timestamp("ns"),
-        **{name: ARROW_TYPES[kind] for name, kind in FIELDS.items()},
-    }
-    columns = {name: pa.array(values).cast(kinds[name], safe=False) for name, values in numbers.items()}
-    columns["t"] = pa.array([TEXT] * len(at), kinds["t"])
-    braid_incoming = pa.table(columns)
-    system = ", ".join(f"'{'ab' * 16}' as {name}" for name in ("_run", "_writer"))
-
-    def insert() -> None:
-        nonlocal braid_incoming
-        with duckdb.connect(str(path), config={"threads": 1}) as connection:
-            connection.execute("set preserve_insertion_order = false")
-            chosen = f"select {system}, 0::integer as _rank, 1::integer as _snapshot, * from braid_incoming"
-            connection.execute(f"create table event as {chosen} limit 0")
-            connection.execute("begin transaction")
-            whole = braid_incoming
-            for first in range(0, count, ROWS_AT_ONCE):
-                braid_incoming = whole.slice(0, min(ROWS_AT_ONCE, count - first))
-                connection.execute(f"insert into event {chosen}")
-            connection.execute("commit")
-            connection.execute("checkpoint")
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-
-    return measured(insert)
-
-
-def child(what: str, *arguments: object) -> dict[str, Any]:
-    """Do one measurement in a process of its own."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("BRAID_")}
-    command = [sys.executable, __file__, "--inside", what, *map(str, arguments)]
-    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
-def measure(kind: str, count: int, place: Path, repeat: int) -> dict[str, Any]:
-    """Record, then compact and put in the floor in turn; the last store stays."""
-    logs, store = place / f"{kind}-{count}", place / "store" / "prov.duckdb"
-    sys.stderr.write(f"measuring {count:,} {kind}\n")
-    size = child("record", kind, count, logs)["bytes"]
-    found: list[dict[str, Any]] = []
-    floors: list[dict[str, Any]] = []
-    for _ in range(repeat):
-        shutil.rmtree(store.parent, ignore_errors=True)
-        store.parent.mkdir()
-        found.append(child("compact", logs, store))
-        if kind in ("rows", "batches"):
-            floors.append(child("floor", count, place / "floor.duckdb"))
-            (place / "floor.duckdb").unlink()
-    result = {
-        "kind": kind,
-        "count": count,
-        "log_bytes": size,
-        "store_bytes": store.stat().st_size,
-        "per_second": count / statistics.median(each["wall"] for each in found),
-        "per_cpu_second": count / statistics.median(each["cpu"] for each in found),
-        "rss_mib": max(each["rss_mib"] for each in found),
-        "rounds": repeat,
-    }
-    if floors:
-        for clock in ("wall", "cpu"):
-            result[f"floor_{clock}"] = statistics.median(
-                one[clock] / other[clock] for one, other in zip(found, floors, strict=True)
-            )
-        result["floor_per_second"] = count / statistics.median(each["wall"] for each in floors)
-    return result
-
-
-def measure_small(place: Path, count: int) -> dict[str, Any]:
-    """Merge a small log into the store that was made last, and copy its file."""
-    store, logs = place / "store" / "prov.duckdb", place / "small"
-    child("record", "rows", count, logs)
-    begin = time.perf_counter()
-    shutil.copyfile(store, place / "copy.duckdb")
-    copied = time.perf_counter() - begin
-    (place / "copy.duckdb").unlink()
-    return {**child("compact", logs, store), "copy_seconds": copied, "count": count}
-
-
-def table(results: dict[str, Any]) -> str:
-    """Return the figures as a Markdown table."""
-    lines = [
-        "| logs | events | MB of logs | events/s | events/CPU s | wall / floor | CPU / floor | peak memory (MiB) |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for each in results["sizes"]:
-        ratios = [f"{each[name]:.2f}" if name in each else "-" for name in ("floor_wall", "floor_cpu")]
-        lines.append(
-            f"| {each['kind']} | {each['count']:,} | {each['log_bytes'] / 1e6:.0f} | {each['per_second']:,.0f} | "
-            f"{each['per_cpu_second']:,.0f} | {' | '.join(ratios)} | {each['rss_mib']:.0f} |"
+    def _missing(self, wanted: float) -> str:
+        free = shutil.disk_usage(self.place).free
+        if wanted + SPARE <= free:
+            return ""
+        return (
+            f"it takes some {wanted / 1e9:,.1f} GB of disk and leaves {SPARE / 1e9:.1f} GB free, "
+            f"and {free / 1e9:,.1f} GB are free: give --dir on a larger disk"
         )
-    small, check = results["small"], results["check"]
-    lines += [
-        "",
-        f"{small['count']:,} rows into a store of {results['sizes'][-1]['count']:,}: {small['wall']:.2f} s "
-        f"(a copy of its file takes {small['copy_seconds']:.2f} s), peak memory {small['rss_mib']:.0f} MiB.",
-        "",
-        "Checking, MB/s: " + ", ".join(f"{kind} {rate:,.0f}" for kind, rate in check.items()) + ".",
-    ]
-    return "\n".join(lines) + "\n"
+
+    def learn_logs(self, case: Case, taken: float) -> None:
+        """Keep what the logs took, of the case with most events in a log: what a log takes anyhow counts least."""
+        found = case.events / case.logs, taken / case.events
+        self.log_bytes[case.kind] = max(self.log_bytes.get(case.kind, found), found)
+
+    def learn_store(self, case: Case, way: str, taken: float) -> None:
+        """Keep likewise what a store took with what was beside it, and a tenth more."""
+        found = case.events / case.logs, max(1.1 * taken / case.events, 20.0)
+        self.store_bytes[case.kind, way] = max(self.store_bytes.get((case.kind, way), found), found)
+
+
+def child(limit: float, *arguments: object, ranks: int = 0) -> tuple[dict[str, float], str]:
+    """Do something in processes of their own: one without MPI, or so many ranks; return what it cost, or why not."""
+    given = [str(each) for each in arguments]
+    if ranks:
+        said, why = run_ranks("merging.py", given, ranks=ranks, limit=limit)
+    else:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("BRAID_")}
+        command = [sys.executable, str(Path(__file__).with_name("merging.py")), *given]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        telling = [line for line in done.stderr.splitlines() if line.strip()] or [f"code {done.returncode}"]
+        said, why = done.stdout, telling[-1][:200] if done.returncode else ""
+    lines = [line for line in said.splitlines() if line.startswith("{")]
+    if why or not lines:
+        return {}, why or "it printed nothing"
+    found: dict[str, float] = json.loads(lines[-1])
+    return found, ""
+
+
+def files_below(folder: Path) -> Iterator[os.stat_result]:
+    """Yield what the files below a folder are; some may go meanwhile."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                yield os.stat(os.path.join(root, name))
+
+
+@contextlib.contextmanager
+def most_on_disk(folder: Path, logs: Path) -> Iterator[list[float]]:
+    """Yield a list that holds, after the block, the most that a folder took on the disk, without links to the logs."""
+    known = {each.st_ino for each in files_below(logs)}
+    most, ended = [0.0], threading.Event()
+
+    def look() -> None:
+        taken = {each.st_ino: each.st_blocks * 512 for each in files_below(folder) if each.st_ino not in known}
+        most[0] = max(most[0], float(sum(taken.values())))
+
+    def watch() -> None:
+        while not ended.wait(0.25):
+            look()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield most
+        look()
+    finally:
+        ended.set()
+        thread.join()
+
+
+def forget(logs: Path, *, sync: bool = False) -> None:
+    """Take the logs out of the page cache; what is not on the disk yet stays in it, so bring it there first."""
+    for root, _, names in os.walk(logs):
+        for name in names:
+            descriptor = os.open(os.path.join(root, name), os.O_RDONLY)
+            try:
+                if sync:
+                    os.fdatasync(descriptor)
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(descriptor)
+
+
+# ------------------------------------------------------------------------------------------------------ the rounds
+
+
+def measure(measured: Rounds, options: argparse.Namespace, place: Path) -> None:
+    """Measure all cases, the smaller ones first: what they take says what the larger ones will."""
+    room = Room(place, {}, {})
+    with progress(len(options.cases), "compaction") as step:
+        for case in options.cases:
+            step(case.title)
+            folder = place / "case"
+            folder.mkdir()
+            try:
+                measure_case(measured, options, folder, case=case, room=room)
+            finally:
+                shutil.rmtree(folder)
+            measured.save()
+            step("", done=1)
+
+
+def measure_case(measured: Rounds, options: argparse.Namespace, folder: Path, *, case: Case, room: Room) -> None:
+    """Record, then merge in each way and put in the floor, round by round; the last store stays for what is next."""
+    of = {"mode": case.name, "variant": "logs", "ranks": case.logs, "round": 0}
+    if why := room.missing_for_logs(case):
+        measured.skip(of | {"variant": case.title}, why)
+        return
+    logs, limit = folder / "logs", 300 + case.events / 1_000
+    taken, why = child(limit, "record", case.kind, case.events, case.logs, logs)
+    if why:
+        measured.skip(of | {"variant": case.title}, why)
+        return
+    forget(logs, sync=True)
+    every = list(files_below(logs))
+    size = sum(each.st_size for each in every)
+    room.learn_logs(case, size)
+    measured.add(
+        of,
+        {
+            "events": (case.events, "events"),
+            "logs": (case.logs, "logs"),
+            "bytes": (size / 1e6, "MB"),
+            "files": (len(every), "files"),
+            "recorded": (taken["wall"], "s"),
+        },
+    )
+    ways: list[tuple[str, int]] = [("one-thread", 1), ("alone", 1), *(("shared", ranks) for ranks in options.ranks)]
+    ways += [("floor", 1)] if case.kind in ("rows", "batches") else []
+    ways = [way for way in ways if way[0] in options.ways]
+    rounds = options.rounds if case.events < 50_000_000 else max(1, options.rounds // 2)
+    for turn in range(rounds):
+        at = turn % len(ways)
+        for way, ranks in ways[at:] + ways[:at]:
+            of = {"mode": case.name, "variant": way, "ranks": ranks, "round": turn}
+            one_merge(measured, folder, of, case=case, room=room, limit=limit)
+        measured.save()
+    found, why = child(limit, "check", logs)
+    if not why:
+        measured.add(of | {"variant": "check", "ranks": 1, "round": 0}, with_units(found))
+    largest = growing_in_events(options.cases)[-1:]
+    if case in growing_in_events(options.cases) and (case.events >= 1_000_000 or case in largest):
+        merge_further(measured, folder, case=case, rounds=min(rounds, 3))
+
+
+def with_units(found: dict[str, float]) -> dict[str, tuple[float, str]]:
+    """Return values with their units."""
+    return {name: (value, UNITS[name]) for name, value in found.items()}
+
+
+def one_merge(measured: Rounds, folder: Path, of: dict[str, Any], *, case: Case, room: Room, limit: float) -> None:
+    """Merge the logs in one way, or put in the floor."""
+    logs, place, way = folder / "logs", folder / "store", of["variant"]
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    if why := room.missing_for(case, way):
+        measured.skip(of | {"round": 0}, why)
+        return
+    forget(logs)
+    with most_on_disk(place, logs) as most:
+        if way == "floor":
+            found, why = child(limit, "floor", case.events, place / "floor.duckdb")
+        else:
+            threads, shared = (1 if way == "one-thread" else 0), ("shared" if way == "shared" else "alone")
+            ranks = of["ranks"] if way == "shared" else 0
+            found, why = child(limit, "merge", logs, place / "prov.duckdb", threads, shared, ranks=ranks)
+    if why:
+        measured.skip(of, why)
+        return
+    room.learn_store(case, way, most[0])
+    file = place / ("floor.duckdb" if way == "floor" else "prov.duckdb")
+    measured.add(of, with_units(found | {"on disk": most[0] / 1e6}))
+    measured.add(of, {"store": (file.stat().st_size / 1e6, "MB")})
+
+
+def merge_further(measured: Rounds, folder: Path, *, case: Case, rounds: int) -> None:
+    """Merge further rows into the store of a case, and copy its file."""
+    store, further = folder / "store" / "prov.duckdb", folder / "further"
+    count, limit = min(FURTHER, case.events), 300 + case.events / 1_000
+    shutil.rmtree(store.parent)
+    store.parent.mkdir()
+    of = {"mode": case.name, "variant": "further", "ranks": 1, "round": 0}
+    _, why = child(limit, "merge", folder / "logs", store, 1, "alone")
+    for turn in range(rounds):
+        if why or shutil.disk_usage(folder).free < 3 * store.stat().st_size + SPARE:
+            measured.skip(of, why or "there is no room for a second store")
+            return
+        shutil.rmtree(further, ignore_errors=True)
+        _, why = child(limit, "record", "rows", count, 1, further)
+        begin = time.perf_counter()
+        shutil.copyfile(store, folder / "copy.duckdb")
+        copied = time.perf_counter() - begin
+        (folder / "copy.duckdb").unlink()
+        found, why = child(limit, "merge", further, store, 1, "alone") if not why else ({}, why)
+        if not why:
+            values = with_units(found) | {"copy": (copied, "s"), "events": (count, "events")}
+            measured.add(of | {"round": turn}, values)
+
+
+# ------------------------------------------------------------------------------------------------- from the outside
 
 
 def main() -> None:
-    """Measure all, write the files and print the table."""
+    """Measure, write the files and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a few seconds, for tests: noisy")
+    parser.add_argument("--quick", action="store_true", help="a minute or two, for tests: noisy")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument("--sizes", default="", help="kind=events of one measurement, several with commas")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--inside", help=argparse.SUPPRESS)
-    parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--dir", type=Path, default=None, help="where logs and stores are written while measuring")
+    parser.add_argument("--cases", default="", help=f"KIND=EVENTS:LOGS, with commas; kinds: {', '.join(KINDS)}")
+    parser.add_argument("--most", type=float, default=1e8, help="no case of more events than this")
+    parser.add_argument("--ranks", default="2", help="by how many ranks merges are shared, with commas")
+    parser.add_argument("--ways", default="", help=f"some of {','.join(WAYS)}")
+    parser.add_argument("--rounds", type=int, default=0, help="of cases below 5e7 events; the others have half of it")
+    parser.add_argument("--draw", action="store_true", help="measure nothing: tables and picture of what --out holds")
     options = parser.parse_args()
-    if options.inside:
-        print(json.dumps(inside(options.inside, options.arguments)))
-        return
-    sizes = "calls=2000,records=2000,batches=20000,rows=20000" if options.quick else options.sizes
-    sizes = sizes or "calls=100000,records=100000,batches=1000000,batches=10000000,rows=1000000,rows=10000000"
-    results: dict[str, Any] = {"sizes": [], "check": {}, "machine": machine()}
-    with tempfile.TemporaryDirectory(prefix="braid-bench-") as directory:
-        place = Path(directory)
-        for each in sizes.split(","):
-            kind, _, count = each.partition("=")
-            found = measure(kind, int(count), place, 1 if options.quick else options.rounds)
-            results["sizes"].append(found)
-            logs = place / f"{kind}-{count}"
-            took = child("check", logs, logs)
-            results["check"][kind] = found["log_bytes"] / 1e6 / took["cpu"]
-            shutil.rmtree(logs)
-        results["small"] = measure_small(place, 1000 if options.quick else 100_000)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "compaction.json").write_text(json.dumps(results, indent=1) + "\n")
-    text = table(results)
+    measured = read_rounds(options.out / "compaction.parquet") if options.draw else measure_all(options)
+    text = write_table(measured)
     (options.out / "compaction.md").write_text(text)
+    if why := draw(measured, options.out / "compaction.svg"):
+        sys.stderr.write(f"compaction: no picture: {why}\n")
     print(text)
+    if measured.unwritten:
+        sys.exit(f"compaction: what was measured could not be written: {measured.unwritten}")
+    if measured.ended_early:
+        sys.exit(f"compaction: ended early: {measured.ended_early}")
+
+
+def measure_all(options: argparse.Namespace) -> Rounds:
+    """Measure what the options ask for."""
+    try:
+        given = [case_of(each) for each in options.cases.split(",") if each]
+    except ValueError as error:
+        sys.exit(f"compaction: {error}")
+    options.cases = [case for case in given or default_cases(quick=options.quick) if case.events <= options.most]
+    options.ways = [way for way in options.ways.split(",") if way] or [
+        way for way in WAYS if not options.quick or way != "alone"
+    ]
+    if unknown := {*options.ways} - {*WAYS}:
+        sys.exit(f"compaction: there is no way {', '.join(sorted(unknown))}")
+    options.ranks = [int(each) for each in options.ranks.split(",") if each]
+    options.rounds = options.rounds or (1 if options.quick else 5)
+    with tempfile.TemporaryDirectory(prefix="braid-bench-", dir=options.dir) as folder:
+        measured = Rounds("compaction", options.out, machine(Path(folder)))
+        with measured:
+            measure(measured, options, Path(folder))
+    return measured
 
 
 if __name__ == "__main__":
