@@ -26,8 +26,8 @@ def _words(words: list[str], files: set[str]) -> str | None:
     if not words:
         return "there is no command"
     name, rest = words[0], words[1:]
-    if name == "mpirun":
-        return _words(rest[2:], files) if rest[:1] == ["-n"] and rest[1].isdigit() else "mpirun without -n N"
+    if name in ("mpirun", "srun"):
+        return _words(rest[2:], files) if rest[:1] == ["-n"] and rest[1].isdigit() else f"{name} without -n N"
     if name == "braid":
         return _braid(braid, rest, files)
     if name == "make":
@@ -36,13 +36,14 @@ def _words(words: list[str], files: set[str]) -> str | None:
         return None if rest[0] == "install" else f"pip {rest[0]}"
     if name == "python":
         return _python(rest, files)
-    return None if name == "echo" else f"{name} is not known here"
+    return None if name in ("echo", "sed") else f"{name} is not known here"
 
 
 def _python(rest: list[str], files: set[str]) -> str | None:
     if rest[0] == "-m":
         return None if importlib.util.find_spec(rest[1]) else f"there is no module {rest[1]}"
-    return None if rest[0] in files else f"the page has no program {rest[0]}"
+    of_ours = rest[0].startswith("benchmarks/") and (ROOT / rest[0]).is_file()
+    return None if rest[0] in files or of_ours else f"the page has no program {rest[0]}"
 
 
 def _braid(group: click.Command, rest: list[str], files: set[str]) -> str | None:
@@ -54,8 +55,22 @@ def _braid(group: click.Command, rest: list[str], files: set[str]) -> str | None
     known = {"-h", "--help", *(option for parameter in group.params for option in parameter.opts)}
     if group is braid and rest and not rest[0].startswith("-"):
         return f"braid has no command {rest[0]}"
+    if "--" in rest:
+        own, rest = rest[rest.index("--") + 1 :], rest[: rest.index("--")]
+        if fault := _of_program(f"benchmarks/{group.name}.py", own):
+            return fault
     given = [word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)]
     return next((f"braid {group.name} has no option {word}" for word in given if word not in known), None)
+
+
+def _option(word: str) -> bool:
+    return word.startswith("--") and word != "--help"
+
+
+def _of_program(path: str, rest: list[str]) -> str | None:
+    """Say which option a program that measures does not have."""
+    text = (ROOT / path).read_text()
+    return next((f"{path} has no option {word}" for word in rest if _option(word) and f'"{word}"' not in text), None)
 
 
 def _run(rest: list[str], files: set[str]) -> str | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,12 +19,13 @@ import pytest
 import braid_hpc
 from braid_hpc.cli.app import braid
 from braid_hpc.cli.program import USAGE
+from braid_hpc.log import bundle
 from braid_hpc.log.places import SITE_VARIABLES
 from braid_hpc.reading.directories import find_writers
 from braid_hpc.reading.newer import HEADER_MEMBERS
 from braid_hpc.run import launcher
 from braid_hpc.snapshots.schema import PUBLIC_VIEWS
-from braid_hpc.vocabulary import errors, payloads
+from braid_hpc.vocabulary import errors, payloads, task_payloads
 from braid_hpc.vocabulary.codes import Code, Outcome, Relation, WriterState
 from braid_hpc.vocabulary.columns import FIXED, VARIABLE
 from tests.docs.commands import extras, fault
@@ -66,7 +69,13 @@ def rows(text: str) -> list[list[str]]:
 # ---------------------------------------------------------------------- programs and commands
 
 
-@pytest.mark.parametrize("page", PROGRAMS, ids=name_of)
+#: What everybody reads first. The other pages take minutes in all, and the tutorials run the demonstrations, which have
+#: tests of their own.
+FIRST = ("concepts", "identity", "invalidation", "log-format", "quickstart", "store-format", "tasks")
+RUN = [pytest.param(page, marks=[pytest.mark.slow] * (page.stem not in FIRST)) for page in PROGRAMS]
+
+
+@pytest.mark.parametrize("page", RUN, ids=name_of)
 def test_programs_of_a_page_run(page: Path, run_ranks: RunRanks, tmp_path: Path) -> None:
     """All of a page's blocks in order: Python in one interpreter, files written, console lines given to a shell."""
     assert run_page(page, run_ranks, tmp_path / "page").returncode == 0
@@ -137,9 +146,9 @@ def test_every_command_has_help_and_a_section() -> None:
     assert [name for name, lines in examples.items() if not lines] == []
     lines = [line for name, lines in examples.items() for line in lines if name != "run"]
     assert {line: found for line in lines if (found := fault(line, set()))} == {}
-    sections = re.findall(r"^##+ ([a-z ]+)$", page, re.MULTILINE)
+    sections = re.findall(r"^##+ ([a-z -]+)$", page, re.MULTILINE)
     assert sorted(sections) == sorted(commands)
-    shown = re.findall(r"^```\{command-help\} ([a-z ]+)$", page, re.MULTILINE)
+    shown = re.findall(r"^```\{command-help\} ([a-z -]+)$", page, re.MULTILINE)
     assert sorted(shown) == sorted(commands)
 
 
@@ -221,7 +230,7 @@ def test_structures_are_those_of_the_log() -> None:
         name = first.strip("*") or name
         listed.setdefault(name, []).extend(fields.split(", "))
     known = {}
-    for kind in vars(payloads).values():
+    for kind in (*vars(payloads).values(), *(each for name, each in vars(task_payloads).items() if name != "Done")):
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind is not msgspec.Struct:
             known[kind.__name__] = sorted(kind.__struct_fields__)
     assert {name: sorted(fields) for name, fields in listed.items()} == known
@@ -244,6 +253,18 @@ def test_header_is_the_one_that_is_written(example: Path) -> None:
     assert set(header) <= listed
     assert listed - set(header) <= {"script", "script_digest", "git"}
     assert listed - {"check"} == HEADER_MEMBERS
+
+
+def test_records_of_bundles_are_those_that_are_written() -> None:
+    page = read("bundle-format.md")
+    with tarfile.open(fileobj=io.BytesIO(bundle.pack_member(bundle.ROUND, b"", time=1))) as tar:
+        (member,) = tar
+    tables = rows(section(page, "## Members"))
+    assert [row[0] for row in tables if row[0].startswith("BRAID.")] == list(member.pax_headers)
+    assert f"# Node bundle format {bundle.BUNDLE_MAJOR}.{bundle.BUNDLE_MINOR}\n" in page
+    assert {bundle.DESCRIPTION, bundle.ROUND, "<writer>/<file>"} <= {row[0] for row in tables}
+    assert f"at most {bundle.LARGEST_PIECE >> 20} MiB" in page
+    assert f"more than {bundle.ZEROS_LEFT_OUT >> 20} MiB beyond" in page
 
 
 # ---------------------------------------------------------------------- store format
