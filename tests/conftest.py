@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from braid_hpc.run.job import _RUNS
 from tests.ranks import RunRanks
 
 # How long an example takes says how busy the machine is.
@@ -15,13 +16,17 @@ settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep the caller's settings out, raise on bad input, and write no log outside the test's own folder."""
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Keep the caller's settings out, raise on bad input, and leave no log outside the test's own folder, no run open."""
     for name in os.environ:
         if name.startswith("BRAID_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("BRAID_STRICT", "1")
     monkeypatch.setenv("BRAID_LOG_DIR", str(tmp_path / "logs"))
+    yield
+    # One that a failing test left would be the current run of the next.
+    for run in reversed(_RUNS[:]):
+        run.close()
 
 
 @pytest.fixture
