@@ -12,6 +12,7 @@ from typing import Any, Self
 from unittest.mock import patch
 
 from braid_hpc.compaction.compact import compact
+from braid_hpc.run.process import world_size
 from braid_hpc.run.recorder import Run
 from braid_hpc.store.store import Store
 from tests.ranks import LAUNCHER_VARIABLES
@@ -44,8 +45,11 @@ class Job:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHER_VARIABLES)}
         if self._launcher:
             kept |= self._env | {"PMI_RANK": str(rank), "PMI_SIZE": str(self.size)}
-        with patch.dict(os.environ, kept, clear=True):
-            return Run(self.name, log_dir=self.logs)
+        # The world of this process stays out of the logs: other tests may have loaded MPI, and these ranks are made up.
+        with patch.dict(os.environ, kept, clear=True), patch("braid_hpc.run.recorder.world_size", return_value=None):
+            run = Run(self.name, log_dir=self.logs)
+        run._world = world_size()
+        return run
 
     def __getitem__(self, rank: int) -> Run:
         return self.runs[rank]

@@ -9,6 +9,8 @@ import pytest
 
 from tests.ranks import RanksFailed, RanksTimedOut, RunRanks, kill_rank, mpi_of_this_environment, wait_for
 
+ROOT = Path(__file__).resolve().parent
+
 pytestmark = pytest.mark.mpi_matrix
 
 HELLO = """
@@ -150,3 +152,10 @@ def test_waiting_in_vain_says_for_what() -> None:
     with pytest.raises(AssertionError, match=r"waited 0\.1 s for rain, in vain"):
         wait_for(lambda: False, "rain", timeout=0.1)
     assert wait_for(lambda: os.getpid(), "a pid") == os.getpid()
+
+
+def test_tests_that_are_ranks_are_where_ranks_are_started_for_them() -> None:
+    """``make test-ranks`` collects one folder, as each of its ranks would otherwise import all tests."""
+    elsewhere = [path for path in ROOT.rglob("test_*.py") if "mark." + "mpi(" in path.read_text()]
+    assert elsewhere
+    assert {path.parent for path in elsewhere} == {ROOT / "mpi"}

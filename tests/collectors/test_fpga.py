@@ -249,6 +249,7 @@ def test_numbers_of_hostile_frames_are_recorded_as_they_are(tmp_path: Path) -> N
         assert count <= 65
 
 
+@pytest.mark.slow
 def test_without_numba_and_with_it_the_same_is_recorded(tmp_path: Path) -> None:
     chosen = np.random.default_rng(5)
     data = b"".join(frame(number, chosen.integers(-9, 9, 20).tolist()) for number in range(50))

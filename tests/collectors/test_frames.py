@@ -88,6 +88,7 @@ def test_any_cuts_give_the_frames_of_the_whole(given: tuple[FrameFormat, bytes, 
     assert b"".join(parts[offset] for offset in sorted(parts)) == data
 
 
+@pytest.mark.slow
 @given(given=inputs())
 def test_numba_finds_the_same(given: tuple[FrameFormat, bytes, list[int]]) -> None:
     layout, data, cuts = given
