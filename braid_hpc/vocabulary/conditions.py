@@ -43,8 +43,11 @@ _CALCULATED: dict[type[ast.operator], tuple[str, Callable[[Any, Any], Any]]] = {
     ast.Mod: ("%", lambda a, b: a % b if b else None),
 }
 _METHODS = {"startswith": "starts_with", "endswith": "ends_with"}
-#: Deeper ones would come to the end of Python's stack before they are told apart.
 _LETTERS = 2000
+#: How deep it may be nested: beyond it are the ends of Python's stack and of what DuckDB reads.
+_DEEP = 50
+#: How many names and values its SQL may have, where some parts of it are written more than once.
+_LONG = 10_000
 
 
 class Condition:
@@ -88,6 +91,8 @@ class Condition:
             self._tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise InvalidInputError(f"{text!r} is no condition: it is not a Python expression") from None
+        if _depth(self._tree) > _DEEP or _length(self._tree) > _LONG:
+            raise self._refuse("it is too involved; make several of it")
         if (kind := self._kind(self._tree)) != "truth":
             raise InvalidInputError(f"{text!r} is no condition: it is {kind}, and not true or false")
 
@@ -156,6 +161,8 @@ class Condition:
         kinds = {bool: "truth", int: "integer", float: "float", str: "text"}
         if type(value) not in kinds or (type(value) is int and not -(1 << 63) <= value < 1 << 64):
             raise self._refuse(f"{value!r} cannot stand in one")
+        if type(value) is str and not _is_text(value):
+            raise self._refuse(f"{value!r} is no text of Unicode characters")
         return kinds[type(value)]
 
     def _all(self, wanted: str, nodes: list[ast.expr]) -> str:
@@ -222,7 +229,11 @@ class Condition:
             return not found if isinstance(node.op, ast.Not) else -found if isinstance(node.op, ast.USub) else found
         if isinstance(node, ast.BinOp):
             one, other = self._value(node.left, value), self._value(node.right, value)
-            return None if one is None or other is None else _CALCULATED[type(node.op)][1](one, other)
+            try:
+                return None if one is None or other is None else _CALCULATED[type(node.op)][1](one, other)
+            except OverflowError:
+                # An integer that no float holds.
+                return None
         if isinstance(node, ast.Compare):
             return self._compared(node, value)
         given = [self._value(each, value) for each in node.args]
@@ -269,8 +280,7 @@ class Condition:
             word = " and " if isinstance(node.op, ast.And) else " or "
             return f"({word.join(self._sql(each, column) for each in node.values)})"
         if isinstance(node, ast.UnaryOp):
-            found = self._sql(node.operand, column)
-            return f"(not {found})" if isinstance(node.op, ast.Not) else f"({_SIGNS[type(node.op)]}{found})"
+            return self._signed(node, column)
         if isinstance(node, ast.BinOp):
             return self._calculated(node, column)
         if isinstance(node, ast.Compare):
@@ -278,24 +288,36 @@ class Condition:
         given = [self._sql(each, column) for each in node.args]
         if isinstance(node.func, ast.Attribute):
             return f"{_METHODS[node.func.attr]}({self._sql(node.func.value, column)}, {given[0]})"
-        # The smallest of 64 bits has no absolute value of 64 bits.
-        return f"abs({given[0]} + 0::hugeint)" if node.func.id == "abs" else f"length({given[0]})"
+        return f"abs(({given[0]})::{self._wide(node)})" if node.func.id == "abs" else f"length({given[0]})"
+
+    def _signed(self, node: ast.UnaryOp, column: Callable[[str], str]) -> str:
+        found = self._sql(node.operand, column)
+        if isinstance(node.op, ast.Not):
+            return f"(not {found})"
+        # Not every type has a minus, and none of the smallest number that it holds.
+        return f"(-(({found})::{self._wide(node)}))" if isinstance(node.op, ast.USub) else found
+
+    def _wide(self, node: ast.expr) -> str:
+        """Return the type to calculate with: sums and products of 64 bits have room in 128, floats are Python's."""
+        return "double" if self._kind(node) == "float" else "hugeint"
 
     def _calculated(self, node: ast.BinOp, column: Callable[[str], str]) -> str:
-        one, other = self._sql(node.left, column), self._sql(node.right, column)
-        # Sums and products of 64 bits have room in 128; of floats they are as in Python.
-        kind = "double" if self._kind(node) == "float" else "hugeint"
-        one, other = f"({one})::{kind}", f"({other})::{kind}"
+        kind = self._wide(node)
+        one, other = (f"({self._sql(side, column)})::{kind}" for side in (node.left, node.right))
         if isinstance(node.op, (ast.Add, ast.Sub, ast.Mult)):
-            return f"({one} {_CALCULATED[type(node.op)][0]} {other})"
+            # What even 128 bits do not hold is not known. A try around the whole would not do: DuckDB takes what
+            # stands in it twice out of it.
+            return f"try({one} {_CALCULATED[type(node.op)][0]} {other})"
         other = f"nullif({other}, 0)"
         if isinstance(node.op, ast.Div):
             return f"({one} / {other})"
-        # SQL takes the remainder's sign from the other side.
-        rest = f"((({one} % {other}) + {other}) % {other})"
+        # SQL takes the remainder's sign from the other side, and cuts what it divides.
+        rest = f"({one} % {other})"
+        lower = f"{rest} <> 0 and ({rest} < 0) <> ({other} < 0)"
         if isinstance(node.op, ast.Mod):
-            return rest
-        return f"(({one} - {rest}) {'/' if kind == 'double' else '//'} {other})"
+            return f"(case when {lower} then {rest} + {other} else {rest} end)"
+        whole = f"round(({one} - {rest}) / {other})" if kind == "double" else f"({one} // {other})"
+        return f"({whole} - (case when {lower} then 1 else 0 end))"
 
     def _compared_sql(self, node: ast.Compare, column: Callable[[str], str]) -> str:
         parts = []
@@ -327,15 +349,41 @@ class Condition:
         return not isinstance(node, ast.Constant) and self._kind(node) == "float"
 
 
-_SIGNS: dict[type[ast.unaryop], str] = {ast.USub: "-", ast.UAdd: "+"}
-
-
 def _dotted(node: ast.expr) -> str | None:
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute) and (before := _dotted(node.value)) is not None:
         return f"{before}.{node.attr}"
     return None
+
+
+def _depth(tree: ast.expr) -> int:
+    """Return how deep an expression is nested; level by level, since it may be deeper than Python's stack."""
+    depth, level = 0, [tree]
+    while level:
+        depth += 1
+        level = [below for node in level for below in ast.iter_child_nodes(node) if isinstance(below, ast.expr)]
+    return depth
+
+
+def _length(node: ast.AST) -> int:
+    """Return about how many names and values the SQL of an expression has."""
+    parts = [_length(below) for below in ast.iter_child_nodes(node)]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mod, ast.FloorDiv)):
+        return 6 * sum(parts)
+    if isinstance(node, ast.Compare):
+        # Of a chain those in the middle are there twice, and what may be NaN three times in each.
+        choices = max((len(each.elts) for each in node.comparators if hasattr(each, "elts")), default=1)
+        return 6 * choices * sum(parts)
+    return max(1, sum(parts))
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _literal(value: Any) -> str:
