@@ -15,6 +15,7 @@ import fcntl
 import os
 import re
 import shutil
+import weakref
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from braid_hpc.snapshots.locks import dead_lock, locked_directory, new_lock
 from braid_hpc.snapshots.segment import standing_on
 from braid_hpc.vocabulary.errors import ConflictError, NotFoundError, StorageError
 
-__all__ = ["KEEP", "PUBLISHED", "PUBLISHING", "StoreFiles", "sync_path"]
+__all__ = ["KEEP", "PUBLISHED", "PUBLISHING", "StoreFiles", "discard_unfinished", "sync_path"]
 
 #: Snapshot files that stay: the newest, and the one before it for a reader that has just looked up its name.
 KEEP = 2
@@ -223,6 +224,7 @@ class StoreFiles:
         """
         tag = f"{base + 1}-{os.urandom(4).hex()}"
         aside = self.directory / f"building-{tag}.duckdb"
+        _building.add(self)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._locks[tag] = new_lock(self._lock_file(tag))
@@ -547,8 +549,14 @@ class StoreFiles:
         aside : Path
             From :meth:`begin`; :meth:`discard` comes after.
         """
-        if (tag := self.tag(aside)) not in self._published:
+        if (tag := self.tag(aside)) not in self._published and not self._has_number(aside, tag):
             self._remove_kept(tag)
+
+    def _has_number(self, aside: Path, tag: str) -> bool:
+        """Whether it was published a moment ago, and an interrupt came before that was noted."""
+        with contextlib.suppress(OSError):
+            return os.path.samefile(aside, self.snapshot(int(tag.partition("-")[0])))
+        return False
 
     def sweep(self, base: int, published: Collection[str]) -> None:
         """Remove what compactions have left that ended before their time.
@@ -597,6 +605,19 @@ class StoreFiles:
         for path in (self.archive / tag, self.arrays / f"{tag}.h5"):
             with contextlib.suppress(OSError):
                 _remove_path(path)
+
+
+#: Whose files this process builds.
+_building: weakref.WeakSet[StoreFiles] = weakref.WeakSet()
+
+
+def discard_unfinished() -> None:
+    """Remove what this process builds and has not published: for its end by a signal, at any moment."""
+    for files in list(_building):
+        for tag in list(files._locks):
+            aside = files.directory / f"building-{tag}.duckdb"
+            files.discard_kept(aside)
+            files.discard(aside)
 
 
 def _remove_path(path: Path) -> None:
