@@ -17,7 +17,7 @@ settings.load_profile("unhurried")
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Keep the caller's settings out, raise on bad input, and leave no log outside the test's own folder, no run open."""
+    """Keep the caller's settings out, raise on bad input, write no log outside the test's folder, leave no run open."""
     for name in os.environ:
         if name.startswith("BRAID_"):
             monkeypatch.delenv(name)

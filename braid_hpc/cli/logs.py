@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from braid_hpc.cli.output import Command, emit, format_option, messages, sigterm_as_exit, stepper
+from braid_hpc.cli.cancelling import tidied_when_cancelled
+from braid_hpc.cli.output import Command, emit, format_option, messages, stepper
 from braid_hpc.reading.arrays import check_arrays
 from braid_hpc.reading.batches import check_batches
 from braid_hpc.reading.bundles import opened_logs
 from braid_hpc.reading.copies import join_copies
 from braid_hpc.reading.h5reader import ArrayReader
 from braid_hpc.reading.newer import refuse_newer, unknown_parts
+from braid_hpc.reading.scratch import remove_scratch
 from braid_hpc.reading.survey import read_writer
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.vocabulary.codes import Code, WriterState
@@ -52,12 +54,13 @@ def compact(
     """
     from braid_hpc.cli.launched_ranks import Place, find_place, speaking_for_all
     from braid_hpc.compaction.compact import compact as merge
+    from braid_hpc.snapshots.files import discard_unfinished
 
     place = Place() if alone else find_place()
     if place.idle:
         return
     written = summary if place.leads else None
-    with sigterm_as_exit(), speaking_for_all(place, context):
+    with tidied_when_cancelled(discard_unfinished, remove_scratch), speaking_for_all(place, context):
         try:
             done = merge(logs, store, digests=not no_digests, progress=stepper(), comm=place.comm)
         except Exception as error:

@@ -9,14 +9,11 @@ import errno
 import functools
 import json
 import os
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -35,7 +32,6 @@ __all__ = [
     "emit",
     "format_option",
     "messages",
-    "sigterm_as_exit",
     "store_option",
 ]
 
@@ -114,29 +110,6 @@ def _warnings_as_messages() -> Iterator[None]:
 
         warnings.showwarning = show
         yield
-
-
-@contextlib.contextmanager
-def sigterm_as_exit() -> Iterator[None]:
-    """End by SIGTERM as by an exception, so that what was begun is tidied up: a scheduler cancels like this.
-
-    Yields
-    ------
-    None
-        To the work.
-    """
-
-    def leave(number: int, _: FrameType | None) -> NoReturn:
-        sys.exit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class Command(click.Command):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from braid_hpc.log.header import process_start
 
-__all__ = ["make_scratch"]
+__all__ = ["make_scratch", "remove_scratch"]
 
 _PREFIX = "braid-logs-"
 _NAME = re.compile(rf"{_PREFIX}([0-9]+)-([0-9]+)-.*")
@@ -39,4 +39,14 @@ def make_scratch() -> Path:
                     pid, start = int(found[1]), int(found[2])
                     if process_start(pid) != start:
                         shutil.rmtree(entry.path, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-{process_start(os.getpid())}-", dir=place))
+    return Path(tempfile.mkdtemp(prefix=_prefix(), dir=place))
+
+
+def remove_scratch() -> None:
+    """Remove all that this process has made: for its end by a signal."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_prefix()}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _prefix() -> str:
+    return f"{_PREFIX}{os.getpid()}-{process_start(os.getpid())}-"
