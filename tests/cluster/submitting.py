@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cluster.slurm import Cluster
 from tests.ranks import wait_for
 
@@ -84,7 +86,13 @@ class Submitted:
 
     def merged(self, state: str = "COMPLETED", timeout: float = 180) -> dict[str, Any]:
         """Wait until the compaction is over, and return the summary."""
-        self.cluster.wait(self.compaction, state, timeout)
+        try:
+            self.cluster.wait(self.compaction, state, timeout)
+        except AssertionError as error:
+            if "mpi/pmi2: invalid client request" not in str(error):
+                raise
+            self.cluster.run(["scancel", self.job])
+            pytest.xfail("Slurm 22.05 took a request of MPICH's for two, and lets its rank wait for ever")
         found: dict[str, Any] = json.loads((self.directory / "summary.json").read_text())
         return found
 
