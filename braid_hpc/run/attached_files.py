@@ -10,11 +10,10 @@ from typing import Any
 from braid_hpc.run.collecting import Collecting
 from braid_hpc.run.guard import caller, recording, shown, tell
 from braid_hpc.run.handles import Record
-from braid_hpc.run.streams import Stream
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identity import content_of_bytes
 from braid_hpc.vocabulary.regular import open_regular
-from braid_hpc.vocabulary.small_files import LIMIT
+from braid_hpc.vocabulary.small_files import ATTACHED, ATTACHED_COLUMNS, LIMIT
 
 __all__ = ["AttachingFiles"]
 
@@ -28,10 +27,6 @@ class AttachingFiles(Collecting):
     #: By writer, because a forked child has a log of its own: digests of what it has.
     _attached: set[tuple[bytes, str]]
     _told_left: bool = False
-
-    def _attached_stream(self) -> Stream:
-        """Return the stream of attached files."""
-        raise NotImplementedError
 
     @recording
     def attach(
@@ -111,6 +106,6 @@ class AttachingFiles(Collecting):
         self, name: str, place: Path, digest: str, size: int, record: Record, form: str, data: bytes
     ) -> bool:
         values = (name, str(place), digest, size, record.sequence, form, data)
-        stream = self._attached_stream()
+        stream = self._own_stream(ATTACHED, ATTACHED_COLUMNS)
         columns = {column: [value] for (column, _), value in zip(stream.columns, values, strict=True)}
         return stream.extend(columns).count == 1

@@ -7,19 +7,14 @@ from typing import Any
 from braid_hpc.run.guard import recording, shown
 from braid_hpc.run.handles import Record
 from braid_hpc.run.marking import Marking
-from braid_hpc.run.streams import Stream
 from braid_hpc.vocabulary.errors import InvalidInputError
-from braid_hpc.vocabulary.sets import RECORD
+from braid_hpc.vocabulary.sets import RECORD, SET_COLUMNS, SETS
 
 __all__ = ["Collecting"]
 
 
 class Collecting(Marking):
     """What puts things into sets."""
-
-    def _sets(self) -> Stream:
-        """Return the stream of members."""
-        raise NotImplementedError
 
     @recording
     def collect(self, label: str, members: Any, names: Any = None) -> None:
@@ -62,7 +57,7 @@ class Collecting(Marking):
         if found:
             tables, members = zip(*found, strict=True)
             columns = {"label": [label] * len(found), "table": list(tables), "member": list(members)}
-            self._sets().extend(columns)
+            self._own_stream(SETS, SET_COLUMNS).extend(columns)
 
 
 def _member(thing: Any) -> tuple[str, str]:

@@ -29,6 +29,10 @@ class DeclaringRows(Relating):
         """Return the stream with a table's rows."""
         raise NotImplementedError
 
+    def _own_stream(self, name: str, columns: dict[str, str]) -> Stream:
+        """Return a stream of what is said about rows, records and files."""
+        raise NotImplementedError
+
     def declare(self, thing: Any, columns: Any = None) -> Rows:
         """Record rows of a declared table (:class:`braid_hpc.table`).
 

@@ -8,9 +8,8 @@ from typing import Any
 from braid_hpc.run.declared_rows import DeclaringRows
 from braid_hpc.run.guard import passes, shown
 from braid_hpc.run.handles import NO_ROWS, Rows
-from braid_hpc.run.streams import Stream
 from braid_hpc.vocabulary.errors import InvalidInputError
-from braid_hpc.vocabulary.places import FileState
+from braid_hpc.vocabulary.places import MARK_COLUMNS, MARKS, FileState
 from braid_hpc.vocabulary.times import nanoseconds
 
 __all__ = ["Marking"]
@@ -20,10 +19,6 @@ _WORDS = {state.word: state for state in FileState if state is not FileState.EXP
 
 class Marking(DeclaringRows):
     """What marks files of declared tables."""
-
-    def _marks(self) -> Stream:
-        """Return the stream of marks."""
-        raise NotImplementedError
 
     def mark(
         self,
@@ -108,4 +103,4 @@ class Marking(DeclaringRows):
                 ("cause", cause),
             )
         }
-        return self._marks().extend(columns)
+        return self._own_stream(MARKS, MARK_COLUMNS).extend(columns)

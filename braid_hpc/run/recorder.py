@@ -33,9 +33,6 @@ from braid_hpc.vocabulary.columns import check_columns
 from braid_hpc.vocabulary.encoding import check_tags, encode
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.payloads import Close, StreamSchema
-from braid_hpc.vocabulary.places import MARK_COLUMNS, MARKS
-from braid_hpc.vocabulary.sets import SET_COLUMNS, SETS
-from braid_hpc.vocabulary.small_files import ATTACHED, ATTACHED_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -215,14 +212,8 @@ class Run(AttachingFiles):
             )
         return self._tables.setdefault(declared.cls, found)
 
-    def _marks(self) -> Stream:
-        return self._declare_stream(MARKS, MARK_COLUMNS, None, None, None)
-
-    def _attached_stream(self) -> Stream:
-        return self._declare_stream(ATTACHED, ATTACHED_COLUMNS, None, None, None)
-
-    def _sets(self) -> Stream:
-        return self._declare_stream(SETS, SET_COLUMNS, None, None, None)
+    def _own_stream(self, name: str, columns: dict[str, str]) -> Stream:
+        return self._declare_stream(name, columns, None, None, None)
 
     def _declare_stream(
         self,
