@@ -94,7 +94,7 @@ def summarise(
     return {
         "format": "braid summary",
         "major": 1,
-        "minor": 0,
+        "minor": 1,
         "time": time.time_ns(),
         "logs": str(logs),
         "store": str(done.store) if done is not None else store,
@@ -155,6 +155,8 @@ def _part(logs: Path, name: str, members: list[Arrived], expected: int | None) -
         "attempt": int(found[2]) if found else None,
         "exit_code": (ended or {}).get("exit_code"),
         "ended": (ended or {}).get("time"),
+        "near_limit": (ended or {}).get("near_limit"),
+        "cancelled": (ended or {}).get("cancelled"),
         "runs": [
             {
                 "run": run.run or None,
@@ -238,7 +240,7 @@ def _told_part(part: dict[str, Any], job: str | None) -> Iterator[str]:
     task = f"task {part['task']}, " if part["task"] is not None else ""
     name = f"{task}attempt {part['attempt']}" if part["attempt"] is not None else "logs of no attempt"
     if part["exit_code"] is not None:
-        how = f"ended with exit code {part['exit_code']}, {shown_time(part['ended'])}"
+        how = f"ended with exit code {part['exit_code']}, {shown_time(part['ended'])}{_told_end(part)}"
     else:
         how = "its script did not come to its end" if part["attempt"] is not None else ""
     yield f"{name}: {how}".rstrip(": ")
@@ -253,6 +255,13 @@ def _told_part(part: dict[str, Any], job: str | None) -> Iterator[str]:
             yield f"  node {node['node']}{last}: logs may be left there{where}{fetch}"
         yield from (f"  node {node['node']}: {fault}" for fault in node["faults"])
     yield from (f"  {fault}" for fault in part["faults"])
+
+
+def _told_end(part: dict[str, Any]) -> str:
+    """Return who ended it, as far as its script could see."""
+    if part["cancelled"]:
+        return ": its time was over" if part["near_limit"] else ": it was cancelled, or ended by the scheduler"
+    return ", after the warning that its time would be over" if part["near_limit"] else ""
 
 
 def _told_run(run: dict[str, Any]) -> str:

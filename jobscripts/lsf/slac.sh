@@ -34,7 +34,8 @@ trouble() {
 }
 
 finish() {
-    printf '{"exit_code": %d, "time": %d}\n' "$1" "$(date +%s%N)" >"$arrived/ended.json.new"
+    printf '{"exit_code": %d, "time": %d, "near_limit": %s, "cancelled": %s}\n' \
+        "$1" "$(date +%s%N)" "${near_limit:-false}" "${cancelled:-false}" >"$arrived/ended.json.new"
     mv "$arrived/ended.json.new" "$arrived/ended.json"
     exit "$1"
 }
@@ -86,10 +87,12 @@ ship_now() {
 
 # A signal ends bash's wait, and what has to be waited for is still there.
 interrupted=
+near_limit=
 cancelled=
 # shellcheck disable=SC2317 # the traps call it
 warned() {
     interrupted=1
+    near_limit=true
     echo "braid: the time limit is near, logs are shipped" >&2
     ship_now || trouble "not all logs could be shipped before the time limit"
 }
@@ -97,7 +100,7 @@ warned() {
 # shellcheck disable=SC2317 # the traps call it
 ending() {
     interrupted=1
-    cancelled=1
+    cancelled=true
 }
 trap warned USR1
 trap ending TERM INT HUP

@@ -55,6 +55,26 @@ def test_a_good_job(place: Path) -> None:
     assert f"merged into {place}/prov.duckdb, snapshot 1: 2 writers" in told
 
 
+@pytest.mark.parametrize(
+    ("near", "cancelled", "said"),
+    [
+        (False, False, "000Z\n"),
+        (False, True, "000Z: it was cancelled, or ended by the scheduler\n"),
+        (True, True, "000Z: its time was over\n"),
+        (True, False, "000Z, after the warning that its time would be over\n"),
+    ],
+)
+def test_who_ended_it(place: Path, near: bool, cancelled: bool, said: str) -> None:
+    """143 alone says little: a time limit, a user, or another job that had to begin."""
+    with attempt(place):
+        pass
+    about = {"exit_code": 143, "time": 10**18, "near_limit": near, "cancelled": cancelled}
+    (place / "logs" / "attempt-0" / "ended.json").write_text(json.dumps(about))
+    found, told = merged(place)
+    assert (found["parts"][0]["near_limit"], found["parts"][0]["cancelled"]) == (near, cancelled)
+    assert f"ended with exit code 143, 2001-09-09T01:46:40.000000{said}" in told
+
+
 def test_a_rank_that_was_killed_and_one_that_is_missing(place: Path) -> None:
     """The first one's log is open; the other one's never came."""
     job = attempt(place, size=3)

@@ -72,7 +72,9 @@ def test_the_warning_ships_while_the_ranks_go_on(cluster: Cluster) -> None:
     wait_for(all_there, "all that was said", timeout=60)
     assert cluster.job(job.job)["JobState"] == "RUNNING"
     job.go()
-    assert ranks_of(job.merged()["parts"][0]) == {"complete": [0, 1, 2, 3]}
+    (part,) = job.merged()["parts"]
+    assert ranks_of(part) == {"complete": [0, 1, 2, 3]}
+    assert (part["near_limit"], part["cancelled"]) == (True, False)
     assert said(job.store) == everything(0)
 
 
@@ -100,6 +102,8 @@ def test_a_job_that_is_cancelled(cluster: Cluster) -> None:
     assert cluster.job(job.job)["JobState"] == "CANCELLED"
     assert said(job.store) == everything(0)
     assert found["counts"]["open"] == 4
+    assert (found["parts"][0]["near_limit"], found["parts"][0]["cancelled"]) == (False, True)
+    assert "it was cancelled, or ended by the scheduler" in job.told()
 
 
 def test_a_job_that_is_cancelled_while_it_waits(cluster: Cluster) -> None:
@@ -155,3 +159,4 @@ def test_a_job_that_runs_into_its_time_limit(cluster: Cluster) -> None:
     assert "the time limit is near, logs are shipped" in (job.directory / "job.out").read_text()
     assert said(job.store) == everything(0)
     assert ranks_of(found["parts"][0]) == {"open": [0, 1, 2, 3]}
+    assert "its time was over" in job.told()
