@@ -8,7 +8,7 @@ from pathlib import Path
 
 from braid_hpc.batch.asking import answer, ask, wrong_answer
 from braid_hpc.batch.durations import shown_time
-from braid_hpc.batch.scheduler import Asked, Shell, beyond, together
+from braid_hpc.batch.scheduler import Asked, Shell, beyond, together, unbroken
 
 __all__ = ["LSF", "SCHEDULER"]
 
@@ -186,7 +186,8 @@ def _shape(asked: Asked) -> list[str]:
 def _output(asked: Asked) -> str:
     if asked.output is None:
         return f"{asked.name}-%J.%I.out" if asked.array else f"{asked.name}-%J.out"
-    return f"{asked.output.removesuffix('.out')}.%I.out" if asked.array else asked.output
+    path = unbroken(asked.output, "LSF")
+    return f"{path.removesuffix('.out')}.%I.out" if asked.array else path
 
 
 SCHEDULER = LSF()

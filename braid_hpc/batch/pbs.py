@@ -8,7 +8,7 @@ from pathlib import Path
 
 from braid_hpc.batch.asking import answer, ask, wrong_answer
 from braid_hpc.batch.durations import shown_time
-from braid_hpc.batch.scheduler import Asked, Shell, beyond, together
+from braid_hpc.batch.scheduler import Asked, Shell, beyond, together, unbroken
 
 __all__ = ["PBS", "SCHEDULER"]
 
@@ -197,7 +197,7 @@ def _chunk(asked: Asked) -> str:
 
 
 def _output(asked: Asked) -> str:
-    path = str(asked.output)
+    path = unbroken(str(asked.output), "PBS")
     return f"{path.removesuffix('.out')}.^array_index^.out" if asked.array else path
 
 

@@ -14,7 +14,17 @@ from braid_hpc.batch.durations import shown_time
 from braid_hpc.batch.specification import SCHEDULERS, Specification
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 
-__all__ = ["Asked", "Scheduler", "Shell", "beyond", "find_scheduler", "missing_commands", "scheduler", "together"]
+__all__ = [
+    "Asked",
+    "Scheduler",
+    "Shell",
+    "beyond",
+    "find_scheduler",
+    "missing_commands",
+    "scheduler",
+    "together",
+    "unbroken",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +249,34 @@ def together(states: Sequence[str]) -> str:
         The liveliest; ``ended`` only if all are.
     """
     return next((state for state in ("running", "ending", "pending", "held") if state in states), "ended")
+
+
+def unbroken(path: str, scheduler: str) -> str:
+    """Return a path that stands in a directive as it is.
+
+    Parameters
+    ----------
+    path : str
+        Where output goes.
+    scheduler : str
+        Whose manual has no way to quote one.
+
+    Returns
+    -------
+    str
+        The path.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are blanks or quotes in it: the output would go elsewhere, or nowhere.
+    """
+    if any(letter.isspace() or letter in "'\"" for letter in path):
+        raise InvalidInputError(
+            f"{scheduler} takes no blanks and quotes in a path, and the output would go to {path!r}: name another "
+            "directory in the specification"
+        )
+    return path
 
 
 def beyond(asked: Asked, limits: dict[str, int | None], what: str) -> list[str]:

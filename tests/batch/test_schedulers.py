@@ -82,6 +82,18 @@ class SchedulerContract:
         assert {first["cwd"], second["cwd"]} == {str(done.directory)}
         assert (place / "77.sh").read_text() == done.scripts["job"]
 
+    def test_blanks_in_the_directory(self, tmp_path: Path, place: Path) -> None:
+        """The output goes there, or it is said before submission that it cannot."""
+        values = self.job(tmp_path / "my runs")
+        if self.name in ("pbs", "lsf"):
+            with pytest.raises(InvalidInputError, match=r"takes no blanks and quotes in a path, .*my runs"):
+                submit(values, scheduler=self.name)
+            assert list(place.glob("*.sh")) == []
+            assert not (tmp_path / "my runs").exists()
+        else:
+            done = submit(values, scheduler=self.name)
+            assert any(f"{done.directory}/job.out" in word for word in shlex.split(done.scripts["job"], comments=False))
+
     def test_a_refusal_is_told(self, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("STAND_INS_REFUSE", "job")
         with pytest.raises(StorageError, match=r"did not take job.sh: .*Job not submitted. Bad account."):
