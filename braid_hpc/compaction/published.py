@@ -12,7 +12,8 @@ from pathlib import Path
 
 from braid_hpc.compaction.archived import base_of
 from braid_hpc.snapshots.connect import list_snapshots
-from braid_hpc.snapshots.files import PUBLISHED, StoreFiles
+from braid_hpc.snapshots.files import StoreFiles
+from braid_hpc.snapshots.names import PUBLISHED
 from braid_hpc.vocabulary.errors import InvalidInputError, StorageError
 
 __all__ = ["Published", "find_published"]

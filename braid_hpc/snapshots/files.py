@@ -20,24 +20,20 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from braid_hpc.snapshots.locks import dead_lock, locked_directory, new_lock
+from braid_hpc.snapshots.names import PUBLISHED, PUBLISHING, StoreNames
 from braid_hpc.snapshots.segment import standing_on
-from braid_hpc.vocabulary.errors import ConflictError, NotFoundError, StorageError
+from braid_hpc.vocabulary.errors import ConflictError, StorageError
 
-__all__ = ["KEEP", "PUBLISHED", "PUBLISHING", "StoreFiles", "discard_unfinished", "sync_path"]
+__all__ = ["KEEP", "StoreFiles", "discard_unfinished", "sync_path"]
 
 #: Snapshot files that stay: the newest, and the one before it for a reader that has just looked up its name.
 KEEP = 2
 
-#: Files in the archive of a commit: its snapshot is about to be published, and has been.
-PUBLISHING, PUBLISHED = "publishing", "published"
-
-_WRITER = re.compile("[0-9a-f]{32}")
-_SNAPSHOT = re.compile(r"([1-9][0-9]*)\.duckdb")
 _LOCK = re.compile(r"building-(([1-9][0-9]*)-[0-9a-f]+)\.lock")
 
 
-class StoreFiles:
-    """Names and moves the files of one store.
+class StoreFiles(StoreNames):
+    """Builds, publishes and removes the files of one store.
 
     Parameters
     ----------
@@ -46,73 +42,11 @@ class StoreFiles:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).absolute()
-        self.directory = self.path.with_name(self.path.name + ".d")
-        self.archive = self.directory / "logs"
-        self.arrays = self.directory / "arrays"
+        super().__init__(path)
         self._locks: dict[str, int] = {}
         self._published: set[str] = set()
         #: Of what each file that is being built began as a copy: the path, and which file it was.
         self._copied: dict[str, tuple[Path, os.stat_result]] = {}
-
-    def snapshots(self) -> list[int]:
-        """Return the numbers of the snapshot files that are there.
-
-        Returns
-        -------
-        list of int
-            Ascending; empty for a store that does not exist, or that was copied without its directory.
-        """
-        try:
-            names = os.listdir(self.directory)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        return sorted(int(found[1]) for name in names if (found := _SNAPSHOT.fullmatch(name)))
-
-    def snapshot(self, number: int) -> Path:
-        """Return the file of a snapshot.
-
-        Parameters
-        ----------
-        number : int
-            From 1.
-
-        Returns
-        -------
-        Path
-            It need not exist.
-        """
-        return self.directory / f"{number}.duckdb"
-
-    def adjacency(self, number: int) -> Path:
-        """Return the adjacency index of a snapshot.
-
-        Parameters
-        ----------
-        number : int
-            From 1.
-
-        Returns
-        -------
-        Path
-            It need not exist: it can be made again from the tables.
-        """
-        return self.directory / f"{number}.adjacency"
-
-    def done(self, number: int) -> Path:
-        """Return the done index of a snapshot.
-
-        Parameters
-        ----------
-        number : int
-            From 1.
-
-        Returns
-        -------
-        Path
-            It need not exist: a store without tasks has none.
-        """
-        return self.directory / f"{number}.done"
 
     @contextlib.contextmanager
     def replacing_adjacency(self, number: int) -> Iterator[Path]:
@@ -139,68 +73,6 @@ class StoreFiles:
             # Not beside a snapshot that has gone meanwhile: nobody would remove it.
             if aside.exists() and self.snapshot(number).exists():
                 os.replace(aside, self.adjacency(number))
-
-    def statement_logs(self) -> list[Path]:
-        """Return the logs of statements that were made beside the store, after the runs.
-
-        Returns
-        -------
-        list of Path
-            Directories of writers; those that a snapshot holds are removed by the compaction that took them.
-        """
-        try:
-            names = os.listdir(self.archive)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        return sorted(self.archive / name for name in names if _WRITER.fullmatch(name))
-
-    def newest(self) -> Path:
-        """Return the file to read.
-
-        Returns
-        -------
-        Path
-            The newest snapshot; the store's own name where it stands alone.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no store.
-        """
-        numbers = self.snapshots()
-        if numbers:
-            return self.snapshot(numbers[-1])
-        if self.path.is_file():
-            return self.path
-        raise NotFoundError(
-            f"there is no store {self.path}: make one with 'braid compact LOGS --store {self.path.name}'"
-        )
-
-    def exists(self) -> bool:
-        """Return whether there is a store of this name.
-
-        Returns
-        -------
-        bool
-            Whether :meth:`newest` finds one.
-        """
-        return bool(self.snapshots()) or self.path.is_file()
-
-    def is_one(self) -> bool:
-        """Return whether the store's own name stands for one of the snapshots beside it, as far as the files tell.
-
-        Returns
-        -------
-        bool
-            False where a copy has made two files of one, and where the name stands for another store.
-        """
-        if not self.path.is_file():
-            return True
-        for number in self.snapshots():
-            with contextlib.suppress(FileNotFoundError):
-                if self.path.samefile(self.snapshot(number)):
-                    return True
-        return False
 
     def begin(self, base: int) -> Path:
         """Return a new file to build the next snapshot in.
@@ -269,51 +141,6 @@ class StoreFiles:
                     f"cannot write beside {self.path} ({error.strerror}): choose another place"
                 ) from error
             yield directory
-
-    def tag(self, aside: Path) -> str:
-        """Return what the files of one compaction have in their names.
-
-        Parameters
-        ----------
-        aside : Path
-            From :meth:`begin`.
-
-        Returns
-        -------
-        str
-            ``<n>-<random>``.
-        """
-        return aside.name.removeprefix("building-").removesuffix(".duckdb")
-
-    def index_of(self, aside: Path) -> Path:
-        """Return where the adjacency index of a file that is being built is made.
-
-        Parameters
-        ----------
-        aside : Path
-            From :meth:`begin`.
-
-        Returns
-        -------
-        Path
-            Beside it.
-        """
-        return aside.with_suffix(".adjacency")
-
-    def done_of(self, aside: Path) -> Path:
-        """Return where the done index of a file that is being built is made.
-
-        Parameters
-        ----------
-        aside : Path
-            From :meth:`begin`.
-
-        Returns
-        -------
-        Path
-            Beside it.
-        """
-        return aside.with_suffix(".done")
 
     def publish(self, aside: Path, number: int) -> None:
         """Give a finished file its number.
@@ -432,21 +259,6 @@ class StoreFiles:
         except OSError as error:
             raise StorageError(f"cannot replace the snapshots of {self.path} ({error.strerror})") from error
         return target
-
-    def mark_of(self, tag: str) -> str:
-        """Return how far the commit came that an archive belongs to.
-
-        Parameters
-        ----------
-        tag : str
-            The commit's.
-
-        Returns
-        -------
-        str
-            :data:`PUBLISHED`, :data:`PUBLISHING`, or nothing.
-        """
-        return next((mark for mark in (PUBLISHED, PUBLISHING) if (self.archive / tag / mark).exists()), "")
 
     def _mark_publishing(self, tag: str) -> None:
         if (self.archive / tag).is_dir():

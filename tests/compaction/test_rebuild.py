@@ -14,7 +14,8 @@ import pytest
 from braid_hpc.compaction import ledger
 from braid_hpc.compaction.compact import compact
 from braid_hpc.compaction.rebuild import rebuild
-from braid_hpc.snapshots.files import PUBLISHED, StoreFiles
+from braid_hpc.snapshots.files import StoreFiles
+from braid_hpc.snapshots.names import PUBLISHED
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import ConflictError, CorruptLogError, NotFoundError
 from tests.faults.stores import archives, check_leftovers, check_rebuilt, flip, say, say_much, tables_of
