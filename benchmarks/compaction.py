@@ -41,7 +41,7 @@ from compaction_cases import Case, case_of, default_cases, growing_in_events
 from compaction_tables import draw, write_table
 from launching import run_ranks
 from merging import KINDS
-from rounds import Rounds, machine, progress, read_rounds
+from rounds import Rounds, machine, progress, publish, read_rounds
 
 #: What each measure is in.
 UNITS = {
@@ -302,15 +302,7 @@ def main() -> None:
     parser.add_argument("--draw", action="store_true", help="measure nothing: tables and picture of what --out holds")
     options = parser.parse_args()
     measured = read_rounds(options.out / "compaction.parquet") if options.draw else measure_all(options)
-    text = write_table(measured)
-    (options.out / "compaction.md").write_text(text)
-    if why := draw(measured, options.out / "compaction.svg"):
-        sys.stderr.write(f"compaction: no picture: {why}\n")
-    print(text)
-    if measured.unwritten:
-        sys.exit(f"compaction: what was measured could not be written: {measured.unwritten}")
-    if measured.ended_early:
-        sys.exit(f"compaction: ended early: {measured.ended_early}")
+    publish(measured, write_table(measured), draw)
 
 
 def measure_all(options: argparse.Namespace) -> Rounds:

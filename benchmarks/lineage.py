@@ -32,7 +32,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from lineage_tables import draw, keep, write_table
-from rounds import Rounds, machine, progress, read_rounds
+from rounds import Rounds, machine, progress, publish, read_rounds
 
 LAYERS = 31
 WINDOW = 38
@@ -452,15 +452,7 @@ def main() -> None:
         print(json.dumps(MEASURES[options.inside](Path(path), int(edges), int(rounds))))
         return
     measured = read_rounds(options.out / "lineage.parquet") if options.draw else measure_all(options)
-    text = write_table(measured)
-    (options.out / "lineage.md").write_text(text)
-    if why := draw(measured, options.out / "lineage.svg"):
-        sys.stderr.write(f"lineage: no picture: {why}\n")
-    print(text)
-    if measured.unwritten:
-        sys.exit(f"lineage: what was measured could not be written: {measured.unwritten}")
-    if measured.ended_early:
-        sys.exit(f"lineage: ended early: {measured.ended_early}")
+    publish(measured, write_table(measured), draw)
 
 
 def measure_all(options: argparse.Namespace) -> Rounds:

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from launching import run_ranks
 from overhead_ranks import PROGRAMS
-from rounds import Rounds, described, machine, not_run_list, progress, read_rounds, table
+from rounds import Rounds, described, machine, not_run_list, progress, publish, read_rounds, table
 
 RATES = (0, 1_000, 10_000)
 TITLES = {
@@ -200,15 +200,9 @@ def main() -> None:
     parser.add_argument("--draw", action="store_true", help="measure nothing: table and picture of what --out holds")
     options = parser.parse_args()
     measured = read_rounds(options.out / "overhead.parquet") if options.draw else measure_all(options)
-    text = write_table(measured)
-    (options.out / "overhead.md").write_text(text)
     from plots import overhead_plot
 
-    if why := overhead_plot(measured, options.out / "overhead.svg"):
-        sys.stderr.write(f"overhead: no picture: {why}\n")
-    print(text)
-    if measured.unwritten or measured.ended_early:
-        sys.exit(f"overhead: ended early: {measured.ended_early or measured.unwritten}")
+    publish(measured, write_table(measured), overhead_plot)
 
 
 def measure_all(options: argparse.Namespace) -> Rounds:

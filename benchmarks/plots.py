@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,13 @@ def matplotlib_or_why() -> tuple[Any, str]:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write an SVG file."""
-    figure.savefig(path, metadata={"Date": None, "Creator": None}, bbox_inches="tight")
+    """Write an SVG file in place of the last one."""
+    aside = path.with_suffix(".new")
+    try:
+        figure.savefig(aside, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def scaling_plot(measured: Rounds, path: Path) -> str:

@@ -30,7 +30,7 @@ import survival
 from peers import PEERS
 from processes import Runner
 from recording_tables import write_table
-from rounds import Rounds, machine, progress, read_rounds
+from rounds import Rounds, machine, progress, publish, read_rounds
 
 #: How often one that fails is tried again in later rounds.
 TRIES = 2
@@ -148,15 +148,7 @@ def main() -> None:
     options = parser.parse_args()
     path = options.out / "recording.parquet"
     measured = read_rounds(path) if options.draw else measure_all(options)
-    text = write_table(measured)
-    (options.out / "recording.md").write_text(text)
-    if why := draw(measured, options.out / "recording.svg"):
-        sys.stderr.write(f"recording: no picture: {why}\n")
-    print(text)
-    if measured.unwritten:
-        sys.exit(f"recording: what was measured could not be written: {measured.unwritten}")
-    if measured.ended_early:
-        sys.exit(f"recording: ended early: {measured.ended_early}")
+    publish(measured, write_table(measured), draw)
 
 
 def draw(measured: Rounds, path: Path) -> str:

@@ -14,7 +14,7 @@ import platform
 import signal
 import statistics
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -267,6 +267,30 @@ def not_run_list(measured: Rounds) -> str:
     if measured.ended_early:
         lines.append(f"- not run: what would have come after {measured.about.get('ended')}: {measured.ended_early}")
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def publish(measured: Rounds, text: str, draw: Callable[[Rounds, Path], str]) -> None:
+    """Print the tables, and write them and the picture beside the file of rounds.
+
+    A disk that is full costs the files and not the tables; a program that could not do all of it ends with code 1.
+    """
+    print(text, flush=True)
+    name, troubles = measured.benchmark, []
+    if measured.unwritten:
+        # What was written while measuring is gone by now, and may have been what filled the disk.
+        measured.save()
+    try:
+        measured.path.with_suffix(".md").write_text(text)
+        if why := draw(measured, measured.path.with_suffix(".svg")):
+            sys.stderr.write(f"{name}: no picture: {why}\n")
+    except OSError as error:
+        troubles.append(f"tables or picture could not be written: {error.strerror or error}")
+    if measured.unwritten:
+        troubles.append(f"what was measured could not be written: {measured.unwritten}")
+    if measured.ended_early:
+        troubles.append(f"ended early: {measured.ended_early}")
+    if troubles:
+        sys.exit("\n".join(f"{name}: {trouble}" for trouble in troubles))
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from launching import run_ranks
 from postgresql import NoServerError, server
 from recorders import VARIANTS
-from rounds import Rounds, described, machine, not_run_list, progress, read_rounds, summary, table
+from rounds import Rounds, described, machine, not_run_list, progress, publish, read_rounds, summary, table
 
 RANKS = (1, 2, 4, 8, 16, 32, 64)
 MODES = ("weak", "strong")
@@ -314,15 +314,7 @@ def main() -> None:
     options = parser.parse_args()
     path = options.out / "scaling.parquet"
     measured = read_rounds(path) if options.draw else measure_all(options)
-    text = write_table(measured)
-    (options.out / "scaling.md").write_text(text)
-    if why := draw(measured, options.out / "scaling.svg"):
-        sys.stderr.write(f"scaling: no picture: {why}\n")
-    print(text)
-    if measured.unwritten:
-        sys.exit(f"scaling: what was measured could not be written: {measured.unwritten}")
-    if measured.ended_early:
-        sys.exit(f"scaling: ended early: {measured.ended_early}")
+    publish(measured, write_table(measured), draw)
 
 
 def measure_all(options: argparse.Namespace) -> Rounds:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.rounds import NotRun, Rounds, Summary, machine, not_run_list, read_rounds, summary, table
+from benchmarks.rounds import NotRun, Rounds, Summary, machine, not_run_list, publish, read_rounds, summary, table
 
 
 def of(variant: str, turn: int = 0) -> dict[str, object]:
@@ -70,6 +70,22 @@ def test_where_the_file_cannot_be_written_the_last_one_stays(tmp_path: Path) -> 
     measured.save()
     assert measured.unwritten == ""
     assert [row.value for row in read_rounds(measured.path).rows] == [1.0, 2.0]
+
+
+def test_tables_are_printed_where_they_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And rounds that found no room while others of the benchmark's files were there are written then."""
+    measured = Rounds("thing", tmp_path, machine(tmp_path))
+    measured.add(of("a"), {"wall": (1, "s")})
+    measured.unwritten = "there was no room"
+    (tmp_path / "thing.md").mkdir()
+    with pytest.raises(SystemExit, match="thing: tables or picture could not be written: Is a directory"):
+        publish(measured, "the table", lambda measured, path: "")
+    assert capsys.readouterr().out == "the table\n"
+    assert [row.value for row in read_rounds(measured.path).rows] == [1.0]
+    (tmp_path / "thing.md").rmdir()
+    publish(measured, "the table", lambda measured, path: "nothing to draw with")
+    assert (tmp_path / "thing.md").read_text() == "the table"
+    assert capsys.readouterr().err == "thing: no picture: nothing to draw with\n"
 
 
 def test_another_error_is_an_error(tmp_path: Path) -> None:
