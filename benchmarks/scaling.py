@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from launching import run_ranks
 from postgresql import NoServerError, server
 from recorders import VARIANTS
-from rounds import Rounds, described, machine, not_run_list, progress, publish, read_rounds, summary, table
+from rounds import Rounds, described, in_turn, machine, not_run_list, progress, publish, read_rounds, summary, table
 
 RANKS = (1, 2, 4, 8, 16, 32, 64)
 MODES = ("weak", "strong")
@@ -143,9 +143,8 @@ def one_round(
     address: str,
 ) -> None:
     """Measure one round of one number of ranks."""
-    at = turn % len(wanted)
     cases = []
-    for variant in wanted[at:] + wanted[:at]:
+    for variant in in_turn(wanted, turn):
         for mode in options.modes:
             if VARIANTS[variant].served and ranks == 1:
                 measured.skip(

@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.rounds import NotRun, Rounds, Summary, machine, not_run_list, publish, read_rounds, summary, table
+from benchmarks.rounds import (
+    NotRun,
+    Rounds,
+    Summary,
+    in_turn,
+    machine,
+    not_run_list,
+    publish,
+    read_rounds,
+    summary,
+    table,
+)
 
 
 def of(variant: str, turn: int = 0) -> dict[str, object]:
@@ -111,6 +122,19 @@ def test_ratios_are_of_rounds_that_both_have(tmp_path: Path) -> None:
     assert ratios == [2.0, 4.0]
     assert summary(ratios) == Summary(2.5, 3.0, 3.5, 2)
     assert summary([]) is None
+
+
+@pytest.mark.parametrize("names", ["ab", "abc", "abcdefgh"])
+def test_nothing_always_comes_after_the_same(names: str) -> None:
+    """Each is first as often as last, and has each of its neighbours before it."""
+    orders = [in_turn(names, turn) for turn in range(2 * len(names))]
+    assert all(sorted(order) == list(names) for order in orders)
+    firsts, lasts = ([order[at] for order in orders] for at in (0, -1))
+    assert {name: firsts.count(name) for name in names} == dict.fromkeys(names, 2)
+    assert sorted(firsts) == sorted(lasts)
+    for name in names:
+        before = {order[order.index(name) - 1] for order in orders if order.index(name)}
+        assert len(before) == min(2, len(names) - 1)
 
 
 def test_the_command_is_noted_without_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
