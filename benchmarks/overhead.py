@@ -29,10 +29,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from launching import run_ranks
-from overhead_ranks import PROGRAMS
-from rounds import Rounds, described, machine, not_run_list, progress, publish, read_rounds, table
+from overhead_ranks import PROGRAMS, SEGMENTS
+from rounds import Rounds, described, in_turn, machine, not_run_list, progress, publish, read_rounds, table
 
 RATES = (0, 1_000, 10_000)
+#: Of a segment: longer than the second after which the recorder brings to the disk what was recorded, so that this is
+#: in each segment and not in some.
+SECONDS = 2.0
 TITLES = {
     "heat": "heat stencil, halo exchange",
     "k-means": "k-means, Allreduce",
@@ -66,11 +69,24 @@ def measure_segments(measured: Rounds, options: argparse.Namespace, folder: Path
     limit = 60 + 3 * options.rounds * len(RATES) * options.seconds
     about = {"seconds": options.seconds, "rounds": options.rounds, "rates": RATES, "limit_s": limit}
     plan = json.dumps(about | {"program": program})
-    said, why = run_ranks("overhead_ranks.py", [str(folder), plan], ranks=options.ranks, limit=limit + 10)
-    for line in said.splitlines():
-        if not line.startswith("{"):
-            continue
-        found = json.loads(line)
+    why = "interrupted"
+    try:
+        _, why = run_ranks("overhead_ranks.py", [str(folder), plan], ranks=options.ranks, limit=limit + 10)
+    finally:
+        keep_segments(measured, options, folder / SEGMENTS, program)
+        if why:
+            about = {"mode": program, "variant": "rounds that are missing", "ranks": options.ranks, "round": 0}
+            measured.skip(about, why)
+
+
+def keep_segments(measured: Rounds, options: argparse.Namespace, path: Path, program: str) -> None:
+    """Keep the segments that were measured, also of a job that was interrupted."""
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            found = json.loads(line)
+        except ValueError:
+            # The line that was being written when the job was ended, or the disk was full.
+            break
         of = {"mode": program, "variant": name_of(found["rate"]), "ranks": options.ranks, "round": found["round"]}
         rate = found["events"] / found["wall"] / options.ranks
         measured.add(
@@ -78,19 +94,18 @@ def measure_segments(measured: Rounds, options: argparse.Namespace, folder: Path
             {
                 "wall": (found["wall"], "s"),
                 "cpu": (found["cpu"], "s"),
+                "later": (found["later"], "s"),
+                "later cpu": (found["later cpu"], "s"),
                 "rate": (rate, "events/s/rank"),
                 "steps": (found["steps"], "steps"),
             },
         )
-    if why:
-        measured.skip({"mode": program, "variant": "rounds that are missing", "ranks": options.ranks, "round": 0}, why)
 
 
 def measure_demo(measured: Rounds, options: argparse.Namespace, folder: Path) -> None:
     """Measure the whole demonstration, with the beginning and the end of its processes."""
     for turn in range(options.demo_rounds):
-        names = ["off", "its own events"]
-        for name in names[turn % 2 :] + names[: turn % 2]:
+        for name in in_turn(["off", "its own events"], turn):
             of = {"mode": "braggnn", "variant": name, "ranks": options.ranks, "round": turn}
             before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
             variables = {"BRAID_DISABLE": "1"} if name == "off" else {}
@@ -113,13 +128,15 @@ def interval(values: Sequence[float], *, samples: int = 10_000) -> tuple[float, 
 
 def more(measured: Rounds, program: str, variant: str, measure: str) -> list[float]:
     """Return by how much a measure is more than with recording off, by round, as a part of that."""
-    return [
-        ratio - 1
-        for ratio in measured.ratios(
-            {"mode": program, "variant": variant, "measure": measure},
-            {"mode": program, "variant": "off", "measure": measure},
-        )
-    ]
+    own, off = (taken(measured, program, name, measure) for name in (variant, "off"))
+    return [own[turn] / off[turn] - 1 for turn in sorted(own.keys() & off.keys()) if off[turn]]
+
+
+def taken(measured: Rounds, program: str, variant: str, measure: str) -> dict[int, float]:
+    """Return a measure by round; CPU time with that of what a segment has left to be brought to the disk."""
+    found = measured.values(mode=program, variant=variant, measure=measure)
+    later = measured.values(mode=program, variant=variant, measure="later cpu") if measure == "cpu" else {}
+    return {turn: value + later.get(turn, 0.0) for turn, value in found.items()}
 
 
 def variants_of(program: str) -> list[str]:
@@ -139,13 +156,16 @@ def write_table(measured: Rounds) -> str:
             off = statistics.median(measured.values(mode=program, variant="off", measure="wall").values())
             cells = [_percent(interval(values)) for values in (walls, cpus)]
             got = f"{statistics.median(rates):,.0f}" if rates else "-"
-            rows.append([title, variant, got, *cells, f"{off:.2f}", str(len(walls))])
+            later = measured.values(mode=program, variant=variant, measure="later").values()
+            left = f"{1e3 * statistics.median(later):.1f}" if later else "-"
+            rows.append([title, variant, got, *cells, left, f"{off:.2f}", str(len(walls))])
     header = [
         "program",
         "recording",
         "events/s/rank reached",
         "wall time more (95 %)",
         "CPU time more (95 %)",
+        "then to the disk, ms",
         "s without",
         "rounds",
     ]
@@ -210,7 +230,7 @@ def measure_all(options: argparse.Namespace) -> Rounds:
     options.programs = [name for name in options.programs.split(",") if name] or list(TITLES)
     options.demo_rounds = options.rounds or (1 if options.quick else 12)
     options.rounds = options.rounds or (3 if options.quick else 40)
-    options.seconds = options.seconds or (0.1 if options.quick else 1.0)
+    options.seconds = options.seconds or (0.1 if options.quick else SECONDS)
     if unknown := {*options.programs} - {*TITLES}:
         sys.exit(f"overhead: there is no {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory(prefix="braid-bench-") as folder:

@@ -4,7 +4,7 @@
 
 Each program is a loop of steps. A segment is so many steps, the same for every variant; segments without recording
 and with so many events a second follow each other in one process, in another order each round. Rank 0 writes a line
-for each segment.
+for each segment into PLACE/segments.jsonl.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from recorders import TEXT
+from rounds import in_turn
 
 Step = Callable[[int], None]
+#: What rank 0 writes as it is measured, so that it is there when the job is interrupted.
+SEGMENTS = "segments.jsonl"
 
 
 def heat(comm: Any, place: Path) -> Step:
@@ -140,17 +143,22 @@ def main() -> None:
         record = run.stream("event", fields).append
         # How many steps a segment has is found out once, and is the same for all.
         steps = 8
-        while (took := segment(comm, step, steps, rate=10_000, record=record)["wall"]) < plan["seconds"] / 4:
+        while segment(comm, step, steps, rate=10_000, record=record)["wall"] < plan["seconds"] / 4:
             steps *= 2
+        # By the fastest of some: one that others have held up would make all segments too short.
+        took = min(segment(comm, step, steps, rate=10_000, record=record)["wall"] for _ in range(3))
         steps = comm.bcast(max(1, round(steps * plan["seconds"] / took)))
         for turn in range(plan["rounds"]):
-            rates = plan["rates"]
-            for rate in rates[turn % len(rates) :] + rates[: turn % len(rates)]:
+            for rate in in_turn(plan["rates"], turn):
                 found = segment(comm, step, steps, rate=rate, record=record)
                 # What the background thread has left to do is not the next segment's.
+                begin, used = time.perf_counter(), time.process_time()
                 run.flush("synced")
+                later, used = time.perf_counter() - begin, time.process_time() - used
+                found |= {"later": comm.allreduce(later, op=MPI.MAX), "later cpu": comm.allreduce(used)}
                 if comm.Get_rank() == 0:
-                    print(json.dumps({"rate": rate, "round": turn, "steps": steps, **found}), flush=True)
+                    with (place / SEGMENTS).open("a") as file:
+                        file.write(json.dumps({"rate": rate, "round": turn, "steps": steps, **found}) + "\n")
     finally:
         run.close()
 

@@ -85,6 +85,7 @@ Segments of the same steps, without recording and with so many events a second o
 Each percentage is the median over rounds of what a segment takes more than the one without recording of the same round, with the confidence interval of 95 % for that median.
 An interval that reaches from below zero to beyond the target decides nothing: the machine was too busy for it.
 CPU time is that of all ranks, and has in it what they spin for each other in MPI.
+The log is open in all segments, and what opening and closing it take is in none; the recorder's thread brings to the disk each second what was recorded, and what a segment leaves for it is brought there before the next one begins: that time is in no segment and has a column of its own, its CPU time is counted with the segment's.
 """
 
 

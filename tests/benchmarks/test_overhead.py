@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks.rounds import read_rounds
+from benchmarks.rounds import Rounds, read_rounds
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "overhead.py"
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules of benchmarks/ are found as they are by each other."""
+    monkeypatch.syspath_prepend(str(PROGRAM.parent))
 
 
 def run(out: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -38,6 +48,39 @@ def test_every_program_is_measured_with_recording_and_without(tmp_path: Path) ->
     for variant in ("off", "its own events"):
         assert found.values(mode="braggnn", variant=variant, measure="wall")
     assert (tmp_path / "overhead.svg").read_text().startswith("<?xml")
+
+
+def test_segments_of_a_job_that_is_interrupted_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: None
+) -> None:
+    """With the reason of those that are missing; half a line is no segment."""
+    overhead = import_module("overhead")
+    segment = {"rate": 1_000, "round": 0, "steps": 8, "wall": 2.0, "cpu": 3.0, "events": 4_000}
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        line = json.dumps(segment | {"later": 0.1, "later cpu": 0.05})
+        (tmp_path / "segments.jsonl").write_text(f"{line}\n{line[:20]}")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(overhead, "run_ranks", interrupted)
+    found = Rounds("overhead", tmp_path, {})
+    with pytest.raises(KeyboardInterrupt):
+        overhead.measure_segments(found, argparse.Namespace(rounds=2, seconds=1.0, ranks=2), tmp_path, "heat")
+    assert found.values(mode="heat", variant="1000 events/s", measure="rate") == {0: 1_000.0}
+    assert [(note.mode, note.why) for note in found.not_run] == [("heat", "interrupted")]
+
+
+def test_what_is_brought_to_the_disk_later_counts_as_cpu_time(tmp_path: Path, programs: None) -> None:
+    """That of a segment that records, beside one that does not; a file without it is read as it is."""
+    overhead, found = import_module("overhead"), Rounds("overhead", tmp_path, {})
+    for turn, later in enumerate((0.5, 0.0)):
+        for variant, cpu in (("off", 2.0), ("1000 events/s", 2.0 + later)):
+            of = {"mode": "heat", "variant": variant, "ranks": 2, "round": turn}
+            found.add(of, {"cpu": (2.0, "s"), "wall": (1.0, "s")})
+            if later:
+                found.add(of, {"later cpu": (cpu - 2.0, "s")})
+    assert overhead.more(found, "heat", "1000 events/s", "cpu") == [0.25, 0.0]
+    assert overhead.more(found, "heat", "1000 events/s", "wall") == [0.0, 0.0]
 
 
 def test_a_program_that_is_unknown_is_named(tmp_path: Path) -> None:
