@@ -152,23 +152,29 @@ def one_round(
                 )
             else:
                 cases.append([mode, variant])
-    folder = place / "round"
+    folder, why = place / "round", "interrupted"
     folder.mkdir()
     try:
         why = run_job(ranks, cases, folder, options, address)
-        for mode, variant in cases:
-            of = {"mode": mode, "variant": variant, "ranks": ranks, "round": turn}
-            if not (folder / f"{mode}-{variant}.done").exists():
-                measured.skip(of, why or "the ranks did not come to it")
-                continue
-            values, errors = values_of(folder, f"{mode}-{variant}", ranks)
-            measured.add(of, values)
-            if errors:
-                measured.about.setdefault("errors", []).append([mode, variant, ranks, turn, errors])
-            if not values["arrived"][0]:
-                measured.skip(of, "no event arrived: " + "; ".join(errors))
     finally:
+        # Also of a job that was interrupted: what it has done is measured.
+        keep_cases(measured, cases, folder, turn=turn, ranks=ranks, why=why)
         shutil.rmtree(folder)
+
+
+def keep_cases(measured: Rounds, cases: list[list[str]], folder: Path, *, turn: int, ranks: int, why: str) -> None:
+    """Keep the cases of a job that were done, and why the others were not."""
+    for mode, variant in cases:
+        of = {"mode": mode, "variant": variant, "ranks": ranks, "round": turn}
+        if not (folder / f"{mode}-{variant}.done").exists():
+            measured.skip(of, why or "the ranks did not come to it")
+            continue
+        values, errors = values_of(folder, f"{mode}-{variant}", ranks)
+        measured.add(of, values)
+        if errors:
+            measured.about.setdefault("errors", []).append([mode, variant, ranks, turn, errors])
+        if not values["arrived"][0]:
+            measured.skip(of, "no event arrived: " + "; ".join(errors))
 
 
 # ------------------------------------------------------------------------------------------------- what is written

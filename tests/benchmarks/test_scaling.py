@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks import postgresql
 from benchmarks.postgresql import NoServerError, find_program, server
-from benchmarks.rounds import Rounds, read_rounds
+from benchmarks.rounds import Rounds, machine, read_rounds
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "scaling.py"
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules of benchmarks/ are found as they are by each other."""
+    monkeypatch.syspath_prepend(str(PROGRAM.parent))
 
 
 def measured(out: Path, *arguments: str, **environment: str) -> Rounds:
@@ -63,6 +73,29 @@ def test_every_variant_takes_what_it_is_given(tmp_path: Path) -> None:
     assert {note.variant for note in found.not_run} - served == without
     assert (tmp_path / "scaling.svg").read_text().startswith("<?xml")
     assert found.about["file_system"]
+
+
+def test_what_a_job_had_done_when_it_was_interrupted_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: None
+) -> None:
+    """And its other cases are not run, with the reason."""
+    scaling = import_module("scaling")
+
+    def interrupted(ranks: int, cases: list[list[str]], folder: Path, *_: Any) -> str:
+        case = "-".join(cases[0])
+        rank = {"tried": 10, "errors": {}, "arrived": 10, "begin": 1.0, "end": 3.0, "cpu_s": 0.5, "own_cpu_s": 0.5}
+        (folder / f"{case}.0.json").write_text(json.dumps(rank))
+        np.save(folder / f"{case}.0.npy", np.full(10, 2_000))
+        (folder / f"{case}.done").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scaling, "run_job", interrupted)
+    options = argparse.Namespace(modes=["weak", "strong"])
+    with Rounds("scaling", tmp_path, machine(tmp_path)) as found:
+        scaling.one_round(found, options, tmp_path, wanted=["off"], turn=0, ranks=1, address="")
+    assert found.values(mode="weak", variant="off", ranks=1, measure="rate") == {0: 5.0}
+    assert [(note.mode, note.why) for note in found.not_run] == [("strong", "interrupted")]
+    assert found.ended_early == "interrupted"
 
 
 @pytest.mark.slow
