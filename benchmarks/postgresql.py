@@ -47,7 +47,7 @@ def server(place: Path | None, *, connections: int, patience: float = 30.0) -> I
         raise NoServerError(f"psycopg is not installed ({error}): pip install 'braid_hpc[bench]'") from error
     initdb, postgres = find_program("initdb"), find_program("postgres")
     user = _user()
-    folder = Path(tempfile.mkdtemp(prefix="braid-bench-pg-", dir=place))
+    folder = Path(tempfile.mkdtemp(prefix="braid-bench-pg-", dir=place)).resolve()
     try:
         password = secrets.token_hex(16)
         (folder / "password").write_text(password)

@@ -59,13 +59,13 @@ def what_is_missing(wanted: list[str], postgresql: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def database(place: Path, wanted: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield the address of a PostgreSQL server, or why there is none."""
+def database(place: Path | None, wanted: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the address of a PostgreSQL server, whose files are where those of the others are, or why there is none."""
     with contextlib.ExitStack() as stack:
         found = "", ""
         if any(name.startswith("postgresql") for name in wanted):
             try:
-                found = stack.enter_context(server(None, connections=200)), ""
+                found = stack.enter_context(server(place, connections=200)), ""
             except NoServerError as error:
                 found = "", str(error)
         yield found
@@ -116,7 +116,8 @@ def values_of(place: Path, case: str, ranks: int) -> tuple[dict[str, tuple[float
 def measure(measured: Rounds, options: argparse.Namespace, place: Path) -> None:
     """Measure all rounds."""
     with (
-        database(place, options.variants) as (address, why),
+        # Not below `place`, which only its owner may enter: as root the server has another one.
+        database(options.dir, options.variants) as (address, why),
         progress(options.rounds * len(options.ranks), "scaling") as step,
     ):
         missing = what_is_missing(options.variants, why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -73,6 +74,20 @@ def test_every_variant_takes_what_it_is_given(tmp_path: Path) -> None:
     assert {note.variant for note in found.not_run} - served == without
     assert (tmp_path / "scaling.svg").read_text().startswith("<?xml")
     assert found.about["file_system"]
+
+
+def test_a_server_writes_where_the_others_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: None) -> None:
+    """On the file system that is measured."""
+    scaling, asked = import_module("scaling"), []
+
+    def serve(place: Path, connections: int) -> contextlib.AbstractContextManager[str]:
+        asked.append(place)
+        return contextlib.nullcontext("host=nowhere")
+
+    monkeypatch.setattr(scaling, "server", serve)
+    options = argparse.Namespace(dir=tmp_path, variants=["postgresql"], rounds=0, ranks=[1])
+    scaling.measure(Rounds("scaling", tmp_path, {}), options, tmp_path / "mine")
+    assert asked == [tmp_path]
 
 
 def test_what_a_job_had_done_when_it_was_interrupted_is_kept(
