@@ -14,7 +14,7 @@ back and counted. Given are medians and quartiles of the rounds:
 - CPU time an event, of all ranks, and of that what the threads that record took: the rest is what others did beside
   them, such as sealing what is full, as far as it was done when the case ended; of servers outside of the job none is
   seen;
-- percentiles of single calls, errors, and events that are neither there nor refused.
+- percentiles of single calls (the longest of all rounds), errors, and events that are not there, refused or not.
 
 Written are ``scaling.parquet``, ``scaling.md`` and ``scaling.svg``.
 """
@@ -269,7 +269,11 @@ def _calls(measured: Rounds, mode: str, variants: list[str], ranks: list[int]) -
             wanted = {"mode": mode, "variant": name, "ranks": n}
             if not measured.values(**wanted, measure="tried"):
                 continue
-            cells = [_median(measured, ",.1f", **wanted, measure=measure) for measure in PERCENTILES]
+            cells = [
+                _median(measured, ",.1f", **wanted, measure=measure) for measure in PERCENTILES if measure != "max"
+            ]
+            longest = measured.values(**wanted, measure="max").values()
+            cells.append(f"{max(longest):,.1f}" if longest else "-")
             counts = [
                 f"{sum(measured.values(**wanted, measure=measure).values()):,.0f}"
                 for measure in ("tried", "refused", "lost")

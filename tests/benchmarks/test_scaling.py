@@ -90,6 +90,20 @@ def test_a_server_writes_where_the_others_do(tmp_path: Path, monkeypatch: pytest
     assert asked == [tmp_path]
 
 
+def test_the_longest_call_is_that_of_all_rounds(tmp_path: Path, programs: None) -> None:
+    """And not the middle one of what each round had as its longest."""
+    found = Rounds("scaling", tmp_path, machine(tmp_path) | {"events": {"weak": 10}, "seconds": 1.0})
+    for turn, longest in enumerate((10.0, 900.0, 20.0)):
+        values = {
+            "rate": (5.0, "events/s"),
+            "tried": (10, "events"),
+            "p50": (longest / 10, "us"),
+            "max": (longest, "us"),
+        }
+        found.add({"mode": "weak", "variant": "rank-logs", "ranks": 1, "round": turn}, values)
+    assert "| rank logs | 1 | 2.0 | - | - | 900.0 | 30 | 0 | 0 |" in import_module("scaling").write_table(found)
+
+
 def test_what_a_job_had_done_when_it_was_interrupted_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: None
 ) -> None:
