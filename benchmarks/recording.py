@@ -16,7 +16,7 @@ What cannot be measured here is listed with the reason. Written are ``recording.
 from __future__ import annotations
 
 import argparse
-import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -32,20 +32,26 @@ from processes import Runner
 from recording_tables import write_table
 from rounds import Rounds, machine, progress, publish, read_rounds
 
+PASS, IMPORT = "pass", "import braid_hpc"
 #: How often one that fails is tried again in later rounds.
 TRIES = 2
 
 
 def import_ratio() -> dict[str, tuple[float, str]]:
-    """Return what a process that imports the package takes, over one that does nothing."""
-    took = []
-    for code in ("pass", "import braid_hpc"):
-        before, begin = os.times(), time.perf_counter()
+    """Return what processes that import the package take, over as many that do nothing, in both orders."""
+    wall, cpu = {PASS: 0.0, IMPORT: 0.0}, {PASS: 0.0, IMPORT: 0.0}
+    for code in (PASS, IMPORT, IMPORT, PASS):
+        used, begin = children_seconds(), time.perf_counter()
         subprocess.run([sys.executable, "-c", code], check=True)
-        wall, after = time.perf_counter() - begin, os.times()
-        used = after.children_user + after.children_system - before.children_user - before.children_system
-        took.append((wall, max(used, 0.01)))
-    return {"wall": (took[1][0] / took[0][0], "ratio"), "CPU": (took[1][1] / took[0][1], "ratio")}
+        wall[code] += time.perf_counter() - begin
+        cpu[code] += children_seconds() - used
+    return {"wall": (wall[IMPORT] / wall[PASS], "ratio"), "CPU": (cpu[IMPORT] / cpu[PASS], "ratio")}
+
+
+def children_seconds() -> float:
+    """Return the CPU time of processes that have ended; os.times() counts hundredths, and two are a process."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def time_one(measured: Rounds, runner: Runner, name: str, *, turn: int, seconds: float) -> str:

@@ -117,6 +117,16 @@ def test_what_was_measured_stays_when_it_is_interrupted(tmp_path: Path) -> None:
     assert "interrupted" in (tmp_path / "recording.md").read_text()
 
 
+def test_an_import_is_measured_finer_than_by_hundredths(monkeypatch: pytest.MonkeyPatch, programs: None) -> None:
+    """Of a second: a process that does nothing takes two of them; and neither kind is always the first."""
+    recording, codes = import_module("recording"), []
+    used = iter([0.0, 0.020, 0.020, 0.045, 0.045, 0.070, 0.070, 0.090])
+    monkeypatch.setattr(recording, "children_seconds", lambda: next(used))
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: codes.append(command[-1]))
+    assert recording.import_ratio()["CPU"] == (pytest.approx(1.25), "ratio")
+    assert codes == ["pass", "import braid_hpc", "import braid_hpc", "pass"]
+
+
 def test_the_worst_kill_is_what_is_said(tmp_path: Path, programs: None) -> None:
     """And whether it was the last events that were lost."""
     found = Rounds("recording", tmp_path, {})
