@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 from peers import PEERS
@@ -24,7 +25,7 @@ NOTES = """\
 How to read it:
 
 - *x REF* is the call alone, without closing: what stops the program. *CPU with closing* is what all threads of the process use for an event, with an even part of what ending the recorder takes; where a recorder keeps its work for later, it is there.
-- What a process pays once is in none of it; *once* is how long opening (with what is imported by it), one event and closing take. *Bytes on disk* are those of an event more.
+- What a process pays once is in none of it; *once* is how long opening (with what is imported by it), one event and closing take. *Bytes on disk* are those of an event more; none are given where the file has not grown by its next piece.
 - *After SIGKILL*: the process recorded one event after the other, and acknowledged each call that returned; the worst of {kills} counts. *After closing*: so many were there of a burst of events after which the recorder was closed. An interval of flushing decides how much a buffer loses: here the kill comes after about {events:,} events, as fast as they can be recorded.
 - SIGKILL is the end of a process, not of a machine: what the kernel holds outlives the one and not the other. Only what is *on disk* when its call returns outlives a power cut too, and that is what these pay for.
 - They do not keep the same. A span has a begin, an end and a parent; a line in a file has neither types nor names that somebody checks; a row in a database can be asked for at once, while a log has to be compacted first. None has the rank and the order of its events by itself but this package.
@@ -51,11 +52,16 @@ def whole_cpu(measured: Rounds, mode: str, name: str) -> dict[int, float]:
 
 
 def above_one(measured: Rounds, mode: str, name: str, measure: str) -> dict[int, float]:
-    """Return by round what an event adds to what is there after a single one: that is paid once."""
+    """Return by round what an event adds to what is there after a single one: that is paid once.
+
+    No sizes where most rounds end with as much as a single event: files that grow by large pieces say nothing then.
+    """
     once = summary(measured.values(mode="empty", variant=name, measure=measure).values())
     events = measured.values(mode=mode, variant=name, measure="events")
     found = measured.values(mode=mode, variant=name, measure=measure)
-    return {turn: max(0.0, found[turn] - once.median) / events[turn] for turn in found} if once else {}
+    if once is None or (measure == "size" and found and statistics.median(found.values()) <= once.median):
+        return {}
+    return {turn: max(0.0, value - once.median) / events[turn] for turn, value in found.items()}
 
 
 def _of(measured: Rounds, mode: str, name: str, measure: str) -> Summary | None:

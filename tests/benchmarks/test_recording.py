@@ -149,3 +149,20 @@ def test_peers_that_are_better_are_all_named(tmp_path: Path, programs: None) -> 
     orjson, logging = import_module("recording_tables").where_peers_are_better(found)
     assert orjson == "- An event, orjson, a line in a buffered file: a call 1.00 x REF against 2.00."
     assert "on disk 70.0 bytes an event against 80.0" in logging
+
+
+def test_a_file_that_has_not_grown_says_nothing_of_an_event(tmp_path: Path, programs: None) -> None:
+    """A chunk or a block that was made for the first event is not free for the others."""
+    found = Rounds("recording", tmp_path, {})
+    sizes = {"braid": (9_000, 9_000, 9_000), "hdf5": (5_000, 5_000, 9_900), "sqlite": (5_000, 6_000, 7_000)}
+    for name, each in sizes.items():
+        for turn, size in enumerate(each):
+            of = {"mode": "event", "variant": name, "ranks": 1, "round": turn}
+            wall = 1.0 if name == "braid" else 9.0
+            found.add(of, {"wall": (wall, "REF"), "size": (size, "bytes"), "events": (10, "events")})
+            found.add(of | {"mode": "empty"}, {"size": (5_000, "bytes")})
+    tables = import_module("recording_tables")
+    assert tables.above_one(found, "event", "hdf5", "size") == {}
+    assert tables.above_one(found, "event", "sqlite", "size") == {0: 0.0, 1: 100.0, 2: 200.0}
+    (better,) = (line for line in tables.where_peers_are_better(found) if "bytes" in line)
+    assert "a transaction an event: on disk 100 bytes an event against 400" in better
