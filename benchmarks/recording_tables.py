@@ -28,7 +28,7 @@ How to read it:
 - What a process pays once is in none of it; *once* is how long opening (with what is imported by it), one event and closing take. *Bytes on disk* are those of an event more; none are given where the file has not grown by its next piece.
 - *After SIGKILL*: the process recorded one event after the other, and acknowledged each call that returned; the worst of {kills} counts. *After closing*: so many were there of a burst of events after which the recorder was closed. An interval of flushing decides how much a buffer loses: here the kill comes after about {events:,} events, as fast as they can be recorded.
 - SIGKILL is the end of a process, not of a machine: what the kernel holds outlives the one and not the other. Only what is *on disk* when its call returns outlives a power cut too, and that is what these pay for.
-- They do not keep the same. A span has a begin, an end and a parent; a line in a file has neither types nor names that somebody checks; a row in a database can be asked for at once, while a log has to be compacted first. None has the rank and the order of its events by itself but this package.
+- They do not keep the same. A span has a begin, an end and a parent; a line in a file has neither types nor names that somebody checks; a row in a database can be asked for at once, while a log has to be compacted first. A rank, an order that hangs on no clock, and a check sum of each row are this package's; what the others keep besides stands in the last column.
 - Each peer is used by the leanest call that keeps the seven fields together, as its documentation shows it, with its own defaults unless its title says otherwise. Python's collector of garbage waits while calls are timed, which favours those that keep objects in memory.
 - A queue that is full drops events, and says so in its log at most. The figures of such a recorder have the dropped ones in them, and look better than they are: see *after closing*.
 - All fields but the first and the time are the same in each event: what compresses its file looks smaller than it would be.
@@ -67,6 +67,10 @@ def above_one(measured: Rounds, mode: str, name: str, measure: str) -> dict[int,
 def _of(measured: Rounds, mode: str, name: str, measure: str) -> Summary | None:
     if measure == "CPU with closing":
         return summary(whole_cpu(measured, mode, name).values())
+    if measure == "once":
+        parts = [_of(measured, "empty", name, each) for each in ("open", "closing")]
+        whole = sum(part.median for part in parts if part)
+        return Summary(whole, whole, whole, 1) if any(parts) else None
     if measure == "bytes":
         return summary(above_one(measured, mode, name, "size").values())
     return summary(measured.values(mode=mode, variant=name, measure=measure).values())
@@ -105,12 +109,13 @@ def own_table(measured: Rounds) -> str:
                 title,
                 "-" if budget is None else f"{budget}",
                 found.text(),
+                "-" if budget is None else "yes" if found.median <= budget else "**not here**",
                 _text(measured, mode, name, "CPU", ".2f"),
                 _text(measured, mode, name, "floor", ".2f"),
                 _text(measured, mode, name, "time", ".0f"),
             ]
         )
-    return table(["what", "budget, x REF", "wall, x REF", "CPU, x REF", "floor, x REF", "ns"], rows)
+    return table(["what", "budget, x REF", "wall, x REF", "kept", "CPU, x REF", "CPU of the floor, x REF", "ns"], rows)
 
 
 def latency_table(measured: Rounds) -> str:
@@ -133,14 +138,13 @@ def peers_table(measured: Rounds, mode: str) -> str:
     rows = []
     for name in of_mode(measured, mode):
         kill = worst(measured, name)
-        once = [each for measure in ("open", "closing") if (each := _of(measured, "empty", name, measure))]
         cells = [
             PEERS[name].title,
             with_quartiles(_of(measured, mode, name, "wall")),
             *(number(each.median) if (each := _of(measured, mode, name, "CPU with closing")) else "-",),
             *(number(each.median / 1e3) if (each := _of(measured, mode, name, "time")) else "-",),
             _text(measured, mode, name, "p99", ",.1f"),
-            f"{sum(each.median for each in once):,.2f}" if once else "-",
+            _text(measured, mode, name, "once", ",.2f"),
         ]
         if mode == "event":
             cells += [_text(measured, mode, name, "bytes", ",.0f"), kill.text() if kill else "not run"]
@@ -176,6 +180,7 @@ MEASURES = (
     ("CPU with closing", "CPU with closing", "x REF"),
     ("p99", "p99 of a call", "µs"),
     ("bytes", "on disk", "bytes an event"),
+    ("once", "paid once", "s"),
 )
 
 

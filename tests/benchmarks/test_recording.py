@@ -151,6 +151,24 @@ def test_peers_that_are_better_are_all_named(tmp_path: Path, programs: None) -> 
     assert "on disk 70.0 bytes an event against 80.0" in logging
 
 
+def test_what_is_paid_once_speaks_for_a_peer_too(tmp_path: Path, programs: None) -> None:
+    found = Rounds("recording", tmp_path, {})
+    for name, wall, once in (("braid", 1.0, 0.4), ("logging", 9.0, 0.1), ("prov", 9.0, 0.5)):
+        of = {"mode": "event", "variant": name, "ranks": 1, "round": 0}
+        found.add(of, {"wall": (wall, "REF")})
+        found.add(of | {"mode": "empty"}, {"open": (once, "s"), "closing": (0.05, "s")})
+    (line,) = import_module("recording_tables").where_peers_are_better(found)
+    assert line == "- An event, `logging`, a line in a file: paid once 0.15 s against 0.45."
+
+
+@pytest.mark.parametrize(("wall", "kept"), [(0.85, "yes"), (1.59, "**not here**")])
+def test_a_budget_that_is_not_kept_is_said(tmp_path: Path, programs: None, wall: float, kept: str) -> None:
+    found = Rounds("recording", tmp_path, {})
+    found.add({"mode": "event", "variant": "braid", "ranks": 1, "round": 0}, {"wall": (wall, "REF")})
+    said = import_module("recording_tables").own_table(found)
+    assert f"| one structured event, compiled | 0.9 | {wall} | {kept} |" in said
+
+
 def test_a_file_that_has_not_grown_says_nothing_of_an_event(tmp_path: Path, programs: None) -> None:
     """A chunk or a block that was made for the first event is not free for the others."""
     found = Rounds("recording", tmp_path, {})
