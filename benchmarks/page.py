@@ -27,6 +27,8 @@ import scaling
 from recorders import BATCH, VARIANTS
 from rounds import Rounds, read_rounds, summary
 
+from braid_hpc.log.writer import FIRST_TAIL, LATER_TAILS
+
 ROOT = Path(__file__).resolve().parent.parent
 FILES = ROOT / "docs" / "benchmarks"
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -73,10 +75,11 @@ How to read it:
 
 - There are more ranks than cores from {more} ranks on. The same loop with recording off shows what that does; it is in each round, and each table has it as its first row.
 - On a busy machine many ranks together get a larger part of the cores than one rank does. That is why the loop with recording off seems to get faster with more ranks, and why lines can lie above the ideal; CPU time is free of it.
-- *Core time an event* is wall time times the cores in use, divided by the events that arrived. If ranks do not get in each other's way it stays the same from one rank to many, however few cores there are.
-- The peers are set up to be fast: SQLite does not sync for each transaction, PostgreSQL does not wait for its log, the writer rank puts 10,000 rows into DuckDB at once, and ranks that wait for a server give their core away. What each promises when a call has returned is in the last table.
+- *Core time an event* is wall time times the cores that the ranks have, divided by the events that arrived. If ranks do not get in each other's way it stays the same from one rank to many, however few cores there are. One rank is counted with one core; a server, or the thread that seals, may have had another one beside it.
+- The peers are set up to be fast: SQLite does not sync for each transaction, PostgreSQL does not wait for its log, the writer rank puts 10,000 rows into DuckDB at once, and ranks that wait for a server give their core away. A rank sends the writer rank and the queue each event as a message of its own. What each promises when a call has returned is in the last table.
 - What a process pays once, such as for its imports, is not in the figures: each job begins with a short case of each variant that is not kept.
-- A rank stops after {seconds} s in each case, so slow variants have fewer events; *tried* says how many, and *not there* how many of them could not be read back afterwards.
+- A rank stops after {seconds} s in each case, so slow variants have fewer events, and so have all where many ranks share a core: weak is not the same work for each rank then. *Tried* says how many in all rounds, and *not there* how many of them could not be read back afterwards.
+- A log seals {tail:,} rows at a time (the first time {first:,}), beside the calls, and brings them to the disk each second. What is left when it is closed stays in its tail, is the kernel's to write, and is sealed when it is merged: the fewer events a rank has, the less of that is in its figures.
 """
 
 
@@ -120,7 +123,8 @@ def found_by_scaling(measured: Rounds) -> str:
             f"- {mode.capitalize()}: rank logs take {said} µs of a core for an event, by ranks, of which the loop with "
             f"recording off takes {off}. From {ranks[0]} to {ranks[-1]} ranks recording alone changes by the factor "
             f"{growth.text()}, and by the factor {by_cpu.text()} in CPU time, which other programs change less. The "
-            f"design allows 1.2: by core time that is {_kept(growth.median)}, by CPU time {_kept(by_cpu.median)}."
+            f"design allows 1.2: by core time that is {_kept(growth.median)}, by CPU time {_kept(by_cpu.median)}. "
+            f"{_events(measured, mode, ranks)}"
         )
         most = ranks[-1]
         own = median(measured, mode=mode, variant="rank-logs", ranks=most, measure="rate") or 0.0
@@ -143,6 +147,16 @@ def found_by_scaling(measured: Rounds) -> str:
                 f"with recording off, {idle / 1e3:,.2f} ms. The budget, which `braid bench recording` measures on one rank, is 10 ms."
             )
     return "\n".join(lines) + "\n"
+
+
+def _events(measured: Rounds, mode: str, ranks: list[int]) -> str:
+    """Return how many events a rank had, which decides how much of the sealing is in the figures."""
+    few, many = (
+        (median(measured, mode=mode, variant="rank-logs", ranks=n, measure="tried") or 0.0) / n
+        for n in (ranks[0], ranks[-1])
+    )
+    said = f"A rank has {few:,.0f} events on {ranks[0]} and {many:,.0f} on {ranks[-1]}"
+    return said + (", less than it seals at a time." if many < LATER_TAILS[0] else ".")
 
 
 def _kept(growth: float) -> str:
@@ -285,7 +299,7 @@ def where_others_are_better(measured: Rounds | None, further: Sequence[str] = ()
             "## Where others are better\n",
             *(["Of the figures above, all that speak for a peer:\n", *lines, ""] if lines else []),
             "And by what they are:\n",
-            "- A database answers questions while the job runs. Logs have to be merged first, and what that costs is in none of the figures above.",
+            "- A database answers questions while the job runs. Logs have to be merged first; what that costs stands under [compaction](#compaction-from-logs-to-a-store), and in none of the figures of recording.",
             "- What is in a database on another node outlives the node. A log on the node's own disk does when it has been shipped (`braid ship`).",
             "- With a few events a second it does not matter which of these one takes.",
             "",
@@ -299,7 +313,9 @@ def page(folder: Path) -> str:
     measured = read_rounds(folder / "scaling.parquet") if (folder / "scaling.parquet").exists() else None
     if measured is not None:
         cores = measured.about["cores"]
-        reading = READING.format(more=2 * cores, seconds=measured.about["seconds"])
+        reading = READING.format(
+            more=2 * cores, seconds=measured.about["seconds"], first=FIRST_TAIL[0], tail=LATER_TAILS[0]
+        )
         picture = "![Events a second and core time an event against ranks, for rank logs and what ranks share.](benchmarks/scaling.svg)\n"
         parts += ["## Many ranks: logs of their own, or what all share\n", picture, reading]
         parts += ["What it shows here:\n", found_by_scaling(measured), scaling.write_table(measured)]

@@ -51,6 +51,20 @@ def test_the_readme_says_what_peers_reach_at_best_and_what_was_not_run(tmp_path:
     assert "0.3 µs, 20.0 µs and (not run) µs, and one in ten thousand takes longer than 9 ms, 80 ms" in said
 
 
+@pytest.mark.parametrize(
+    ("events", "said"), [(20_000, "10,000 on 2, less than it seals at a time."), (80_000, "40,000 on 2.")]
+)
+def test_how_many_events_a_rank_had_is_said(tmp_path: Path, page: Any, events: int, said: str) -> None:
+    """A rank that seals nothing is cheap for that."""
+    found = page.Rounds("scaling", tmp_path, {})
+    for ranks, tried in ((1, 100_000), (2, events)):
+        for variant, cost in (("off", 1.0), ("rank-logs", 3.0)):
+            of = {"mode": "strong", "variant": variant, "ranks": ranks, "round": 0}
+            found.add(of, dict.fromkeys(("core time", "CPU time", "rate"), (cost, "us/event")))
+            found.add(of, {"tried": (tried, "events")})
+    assert f"A rank has 100,000 events on 1 and {said}\n" in page.found_by_scaling(found)
+
+
 def test_all_figures_of_calls_speak_for_a_peer(tmp_path: Path, page: Any) -> None:
     """Also the half that is fast of a call that only gathers."""
     one = {"rate": 100.0, "core time": 3.0, "CPU time": 2.0, "p50": 0.3, "p99": 0.5, "p99.99": 9_000.0}
