@@ -270,10 +270,16 @@ def found_by_compaction(measured: Rounds) -> str:
         f"size: {said}."
     )
     times = by_size(measured, cases, events_in, way, "cpu")
-    grown = slope({size: values for size, values in times.items() if size >= LARGE}) or slope(times)
+    grown, every = slope({size: values for size, values in times.items() if size >= LARGE}), slope(times)
     if grown is not None:
         said = "linear within a tenth" if abs(grown.value - 1) <= 0.1 else "**not linear here**"
         lines.append(f"- CPU time grows with the power {grown.text()} of the events: {said}.")
+    elif every is not None:
+        lines.append(
+            f"- CPU time grows with the power {every.text()} of the events, from {min(times):,} to {max(times):,}, "
+            f"among which what a merge costs anyhow counts. Whether it is linear is **not decided here**: that takes "
+            f"two sizes of at least {LARGE:,}."
+        )
     logs = growing_in_logs(cases_of(measured))
     further, memory = (each_log(measured, logs, way, measure) for measure in ("cpu", "peak"))
     if further is not None and memory is not None:

@@ -120,3 +120,15 @@ def test_tables_are_of_the_rounds(tmp_path: Path) -> None:
     assert "linear within a tenth" in said
     assert "A further log costs 2.20 ms" in said
     assert "1,500,000 a thread: **not kept here**" in said
+
+
+def test_growth_is_not_judged_by_small_sizes(tmp_path: Path) -> None:
+    """Among them what a merge costs anyhow counts, and the slope says nothing of many events."""
+    measured = Rounds("compaction", tmp_path, machine(tmp_path))
+    for events in (10**5, 10**6):
+        of = {"mode": f"rows={events}:16", "variant": "one-thread", "ranks": 1, "round": 0}
+        measured.add(of, {"wall": (1 + events * 1e-6, "s"), "cpu": (1 + events * 1e-6, "s"), "peak": (300, "MiB")})
+    said = found_by_compaction(measured)
+    assert "from 100,000 to 1,000,000" in said
+    assert "**not decided here**" in said
+    assert "linear here" not in said
