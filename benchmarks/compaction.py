@@ -175,6 +175,7 @@ def forget(logs: Path, *, sync: bool = False) -> None:
 def measure(measured: Rounds, options: argparse.Namespace, place: Path) -> None:
     """Measure all cases, the smaller ones first: what they take says what the larger ones will."""
     room = Room(place, {}, {})
+    measured.planned = {(case.name, "logs"): case.title for case in options.cases}
     with progress(len(options.cases), "compaction") as step:
         for case in options.cases:
             step(case.title)
@@ -222,9 +223,12 @@ def measure_case(measured: Rounds, options: argparse.Namespace, folder: Path, *,
             of = {"mode": case.name, "variant": way, "ranks": ranks, "round": turn}
             one_merge(measured, folder, of, case=case, room=room, limit=limit)
         measured.save()
+    of |= {"variant": "check", "ranks": 1, "round": 0}
     found, why = child(limit, "check", logs)
-    if not why:
-        measured.add(of | {"variant": "check", "ranks": 1, "round": 0}, with_units(found))
+    if why:
+        measured.skip(of, why)
+    else:
+        measured.add(of, with_units(found))
     largest = growing_in_events(options.cases)[-1:]
     if case in growing_in_events(options.cases) and (case.events >= 1_000_000 or case in largest):
         merge_further(measured, folder, case=case, rounds=min(rounds, 3))
@@ -310,7 +314,8 @@ def measure_all(options: argparse.Namespace) -> Rounds:
         given = [case_of(each) for each in options.cases.split(",") if each]
     except ValueError as error:
         sys.exit(f"compaction: {error}")
-    options.cases = [case for case in given or default_cases(quick=options.quick) if case.events <= options.most]
+    every = given or default_cases(quick=options.quick)
+    options.cases = [case for case in every if case.events <= options.most]
     options.ways = [way for way in options.ways.split(",") if way] or [
         way for way in WAYS if not options.quick or way != "alone"
     ]
@@ -321,6 +326,10 @@ def measure_all(options: argparse.Namespace) -> Rounds:
     with tempfile.TemporaryDirectory(prefix="braid-bench-", dir=options.dir) as folder:
         measured = Rounds("compaction", options.out, machine(Path(folder)))
         with measured:
+            for case in every:
+                if case not in options.cases:
+                    of = {"mode": case.name, "variant": case.title, "ranks": 0, "round": 0}
+                    measured.skip(of, f"more than the {options.most:,.0f} events of --most")
             measure(measured, options, Path(folder))
     return measured
 

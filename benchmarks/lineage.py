@@ -420,6 +420,7 @@ def child(what: str, path: Path, edges: int, rounds: int) -> tuple[dict[str, Any
 
 def measure(measured: Rounds, options: argparse.Namespace) -> None:
     """Measure all sizes, each engine in turn."""
+    measured.planned = {(str(edges), what): what for edges in options.edges for what in MEASURES}
     with progress(len(options.edges) * len(MEASURES), "lineage") as step:
         for edges in options.edges:
             with tempfile.TemporaryDirectory(prefix="braid-lineage-", dir=options.dir) as folder:

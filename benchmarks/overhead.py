@@ -51,6 +51,7 @@ def name_of(rate: int) -> str:
 
 def measure(measured: Rounds, options: argparse.Namespace, place: Path) -> None:
     """Measure all programs."""
+    measured.planned = {(program, "off"): TITLES[program] for program in options.programs}
     with progress(len(options.programs), "overhead") as step:
         for program in options.programs:
             step(TITLES[program])

@@ -74,6 +74,7 @@ def measure(measured: Rounds, options: argparse.Namespace, place: Path) -> None:
     """Measure all rounds, and in the first of them what is paid once and what outlives a kill."""
     runner, failed = Runner(place, options.python), Counter[str]()
     names = list(options.variants)
+    measured.planned = {(PEERS[name].mode, name): name for name in names}
     steps = (options.rounds + options.kills) * len(names)
     with progress(steps, "recording") as step:
         for turn in range(options.rounds):

@@ -147,6 +147,8 @@ class Rounds:
     not_run: list[NotRun] = field(default_factory=list)
     ended_early: str = ""
     unwritten: str = ""
+    #: What is to be measured, by mode and variant, and what it is called where an early end leaves it out.
+    planned: dict[tuple[str, str], str] = field(default_factory=dict)
     _before: Any = None
 
     def __enter__(self) -> Self:
@@ -162,6 +164,11 @@ class Rounds:
             self.ended_early = "interrupted"
         elif isinstance(error, OSError):
             self.ended_early = f"{error.strerror or error}"
+        if self.ended_early:
+            known = {(each.mode, each.variant) for each in (*self.rows, *self.not_run)}
+            for (mode, variant), title in self.planned.items():
+                if (mode, variant) not in known:
+                    self.skip({"mode": mode, "variant": title, "ranks": 0, "round": 0}, self.ended_early)
         self.save()
         return bool(self.ended_early)
 

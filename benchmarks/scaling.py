@@ -124,6 +124,7 @@ def measure(measured: Rounds, options: argparse.Namespace, place: Path) -> None:
         for name, reason in missing.items():
             measured.skip({"mode": "", "variant": name, "ranks": 0, "round": 0}, reason)
         wanted = [name for name in options.variants if name not in missing]
+        measured.planned = {(mode, name): name for mode in options.modes for name in wanted}
         # Round by round, so that an interruption leaves whole rounds of all numbers of ranks.
         for turn in range(options.rounds):
             for ranks in options.ranks:

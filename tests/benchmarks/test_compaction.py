@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.compaction import SPARE, Room, measure
+from benchmarks.compaction import SPARE, Room, measure, measure_all
 from benchmarks.compaction_cases import Case, case_of, default_cases, growing_in_events, growing_in_logs
 from benchmarks.compaction_tables import each_log, found_by_compaction, write_table
 from benchmarks.rounds import Rounds, machine, read_rounds
@@ -73,6 +73,16 @@ def test_the_logs_are_those_of_the_ranks_of_one_run(tmp_path: Path) -> None:
     assert absent_ranks(headers, group_runs(headers, {}).run) == []
     rows = [sum(len(events) for events in read_writer(path).each(Code.ROW)) for path in find_writers(tmp_path / "logs")]
     assert sorted(rows) == [2, 3, 3]
+
+
+def test_cases_that_are_too_large_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What --most leaves out is not run, with that reason."""
+    monkeypatch.setattr("benchmarks.compaction.measure", lambda *_: None)
+    about = {"cases": "rows=100:4,rows=2000:4", "most": 1e3, "quick": False, "ways": "", "ranks": "2", "rounds": 1}
+    measured = measure_all(argparse.Namespace(**about, out=tmp_path, dir=None))
+    assert [(note.variant, note.why) for note in measured.not_run] == [
+        ("2,000 rows in 4 logs", "more than the 1,000 events of --most")
+    ]
 
 
 def test_room_is_learned_from_the_case_with_most_events_in_a_log(tmp_path: Path) -> None:

@@ -57,6 +57,20 @@ def test_what_was_measured_before_an_interruption_is_kept(tmp_path: Path, sent: 
     assert "interrupted" in not_run_list(found)
 
 
+def test_what_an_early_end_leaves_out_is_named(tmp_path: Path) -> None:
+    """Each with the reason; what was measured, or had a reason of its own, is not among it."""
+    planned = {("weak", name): f"the {name}" for name in "abc"}
+    with Rounds("thing", tmp_path, machine(tmp_path), planned=dict(planned)) as measured:
+        measured.add(of("a"), {"wall": (1, "s")})
+        measured.skip(of("b"), "there is no b here")
+        raise KeyboardInterrupt
+    notes = read_rounds(tmp_path / "thing.parquet").not_run
+    assert [(note.variant, note.why) for note in notes] == [("b", "there is no b here"), ("the c", "interrupted")]
+    with Rounds("thing", tmp_path, machine(tmp_path), planned=dict(planned)) as measured:
+        pass
+    assert measured.not_run == []
+
+
 def test_a_full_disk_ends_the_rounds_and_not_the_program(tmp_path: Path) -> None:
     with Rounds("thing", tmp_path, machine(tmp_path)) as measured:
         measured.add(of("a"), {"wall": (1, "s")})
