@@ -80,7 +80,13 @@ def rates_of(folder: Path) -> Rates:
         parts_bytes=Cost(event=logs.event),
         record=(few, many),
         shared=_shared(records),
+        fitted=_largest(merges, cases, shared),
     )
+
+
+def _largest(merges: Rounds, cases: Sequence[Case], way: tuple[str, int]) -> tuple[int, int]:
+    known = [case for case in cases if values_of(merges, case, way, "cpu of rank 0")]
+    return max(case.events for case in known), max(case.logs for case in known)
 
 
 def _read(folder: Path, name: str) -> Rounds:
@@ -233,7 +239,15 @@ def _inputs(job: Job, site: Site, rates: Rates) -> str:
         ],
         ["an event between the ranks of a merge", f"{rates.parts_bytes.event:,.0f} bytes", "as in a log, at most"],
     ]
-    header = (
+    events, logs = rates.fitted
+    least = (
+        f"Costs of a merge are fitted to merges of up to {events:,} events and of up to {logs:,} logs. One of all logs "
+        f"of this job has {count(job.events / events)} times as many events and {count(job.ranks / logs)} times as "
+        "many logs.\n\n"
+        if events and logs
+        else ""
+    )
+    header = least + (
         f"{job.nodes:,} nodes of {job.ranks_per_node} ranks, {job.ranks:,} ranks in all, for {job.hours:g} hours. "
         "What goes in:\n\n"
     )

@@ -106,6 +106,8 @@ class Rates:
     record: tuple[float, float]
     #: Events a second that what all ranks share takes at best, by its name.
     shared: Mapping[str, float] = field(default_factory=dict)
+    #: The most events, and the most logs, of any merge that the costs are fitted to.
+    fitted: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

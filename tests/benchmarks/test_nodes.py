@@ -140,6 +140,10 @@ def test_tables_say_where_each_input_is_from() -> None:
     text = tables(JOB, SITE, RATES)
     assert "| `--creates-per-second` | 100 |" in text
     assert "Assumed" in text
+    assert "are fitted to" not in text
+    said = tables(JOB, SITE, replace(RATES, fitted=(2_000, 8)))
+    assert said.startswith("Costs of a merge are fitted to merges of up to 2,000 events and of up to 8 logs.")
+    assert "100 times as many events and 5 times as many logs" in said
     assert "| one database (50 events a second): times what it takes |" in text
     assert with_tables(f"a\n{BEGIN}old\n{END}b", text) == f"a\n{BEGIN}\n{text}\n{END}b"
     with pytest.raises(MissingFiguresError, match="no marks"):
