@@ -342,7 +342,7 @@ def draw(measured: Rounds, path: Path) -> str:
     about = measured.about
     figure.suptitle(
         f"{about['cpu']}, {about['cores']} cores, load {about['load_before'][0]:.1f}: "
-        "median and quartiles of interleaved rounds",
+        f"median and quartiles of up to {measured.turns} interleaved rounds",
         fontsize=10,
     )
     figure.tight_layout()

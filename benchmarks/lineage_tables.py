@@ -226,7 +226,8 @@ def draw(measured: Rounds, path: Path) -> str:
     figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, frameon=False)
     about = measured.about
     figure.suptitle(
-        f"{about['cpu']}, {about['cores']} cores, load {about['load_before'][0]:.1f}: median and quartiles of rounds",
+        f"{about['cpu']}, {about['cores']} cores, load {about['load_before'][0]:.1f}: "
+        f"median and quartiles of up to {measured.turns} rounds, one engine after the other",
         fontsize=10,
     )
     figure.tight_layout()

@@ -69,7 +69,7 @@ def scaling_plot(measured: Rounds, path: Path) -> str:
     figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2, frameon=False)
     figure.suptitle(
         f"{measured.about['cpu']}, {cores} cores, load {measured.about['load_before'][0]:.1f}: "
-        "median and quartiles of interleaved rounds",
+        f"median and quartiles of up to {measured.turns} interleaved rounds",
         fontsize=10,
     )
     figure.tight_layout()
@@ -89,6 +89,7 @@ def rate_plot(measured: Rounds, path: Path) -> str:
     ideal(axis, measured, "weak", cores)
     axis.set_ylabel("events a second that arrived, all ranks")
     dress(axis, measured, cores)
+    axis.set_title(f"weak scaling, median and quartiles of up to {measured.turns} rounds", loc="left", fontsize=9)
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
     save(figure, path)
     pyplot.close(figure)
@@ -189,12 +190,17 @@ def overhead_plot(measured: Rounds, path: Path) -> str:
         axis.plot([100 * value for value in values], [at] * len(values), "|", color=colour, alpha=0.35, markersize=9)
         axis.errorbar([middle], [at], xerr=[[middle - low], [high - middle]], fmt="o", color=colour, capsize=4, lw=2)
     widest = max(abs(100 * value) for _, values, _ in rows for value in interval(values))
-    axis.set_xlim(-max(3 * widest, 3), max(3 * widest, 3))
+    edge = max(3 * widest, 3)
+    axis.set_xlim(-edge, edge)
+    outside = sum(abs(100 * value) > edge for _, values, _ in rows for value in values)
+    beyond = f"; rounds beyond the edges: {outside}" if outside else ""
     axis.set_yticks(range(len(rows)), labels=[title for title, _, _ in rows], fontsize=8)
     axis.invert_yaxis()
     axis.axvline(0, color="#555555", lw=0.8)
     axis.axvline(1, color="#555555", lw=0.8, ls=":")
-    axis.set_xlabel("wall time more than without recording (%): rounds, median and its interval of 95 %; dots: 1 %")
+    axis.set_xlabel(
+        "wall time more than without recording (%): rounds, median and its interval of 95 %; dotted line: 1 %" + beyond
+    )
     axis.grid(True, axis="x", color="#dddddd", lw=0.6)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)

@@ -36,7 +36,8 @@ def recording_plot(measured: Rounds, path: Path) -> str:
     for (axis,), (mode, found) in zip(axes, names.items(), strict=True):
         bars(axis, measured, mode, found)
         axis.set_title(titles[mode], loc="left", fontsize=10)
-    axes[-1][0].set_xlabel("cost of a call, x REF (a clock, a tuple and an append): median and quartiles of rounds")
+    rounds = f"median and quartiles of up to {measured.turns} rounds, a logarithmic axis"
+    axes[-1][0].set_xlabel(f"cost of a call, x REF (a clock, a tuple and an append): {rounds}")
     legend(figure, pyplot, measured, names.get("event", []))
     figure.suptitle(
         f"{measured.about['cpu']}, {measured.about['cores']} cores, load {measured.about['load_before'][0]:.1f}",

@@ -217,6 +217,11 @@ class Rounds:
             if all(getattr(row, name) == value for name, value in wanted.items())
         }
 
+    @property
+    def turns(self) -> int:
+        """How many rounds there are, at most: an early end leaves some of less."""
+        return len({row.round for row in self.rows})
+
     def ratios(self, first: dict[str, Any], second: dict[str, Any]) -> list[float]:
         """Return the ratio of two measures, round by round: those that both were measured in."""
         over, under = self.values(**first), self.values(**second)

@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.rounds import Rounds, read_rounds
+from benchmarks.rounds import Rounds, machine, read_rounds
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "overhead.py"
 
@@ -81,6 +82,16 @@ def test_what_is_brought_to_the_disk_later_counts_as_cpu_time(tmp_path: Path, pr
                 found.add(of, {"later cpu": (cpu - 2.0, "s")})
     assert overhead.more(found, "heat", "1000 events/s", "cpu") == [0.25, 0.0]
     assert overhead.more(found, "heat", "1000 events/s", "wall") == [0.0, 0.0]
+
+
+@pytest.mark.skipif(not find_spec("matplotlib"), reason="matplotlib is not installed: pip install 'braid_hpc[bench]'")
+def test_rounds_beyond_the_edge_of_the_picture_are_counted(tmp_path: Path, programs: None) -> None:
+    found = Rounds("overhead", tmp_path, machine(tmp_path))
+    for turn, wall in enumerate([1.0] * 8 + [9.0]):
+        for variant, value in (("off", 1.0), ("1000 events/s", wall)):
+            found.add({"mode": "heat", "variant": variant, "ranks": 2, "round": turn}, {"wall": (value, "s")})
+    assert import_module("plots").overhead_plot(found, tmp_path / "overhead.svg") == ""
+    assert "rounds beyond the edges: 1" in (tmp_path / "overhead.svg").read_text()
 
 
 def test_a_program_that_is_unknown_is_named(tmp_path: Path) -> None:
