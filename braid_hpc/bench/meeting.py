@@ -55,6 +55,9 @@ class Meeting:
         self.directory = directory / f"braid-bench-{name}"
         self.rank, self.size, self._patience = rank, size, patience
         self.directory.mkdir(parents=True, exist_ok=True)
+        # Of an earlier launch of the same name that did not come to its end: nobody must hear it again.
+        for path in self.directory.glob(f"*-{rank}.json"):
+            path.unlink(missing_ok=True)
 
     def say(self, topic: str, about: dict[str, Any]) -> None:
         """Tell the others something.
@@ -102,3 +105,19 @@ class Meeting:
                 f"launcher gives its ranks nothing in common, set BRAID_RUN_ID"
             )
         return [json.loads((self.directory / f"{topic}-{rank}.json").read_text()) for rank in range(self.size)]
+
+    def end(self) -> Path:
+        """Put what was said aside, on one rank that has heard all: a later launch may have the same name.
+
+        Launchers inside one job of a scheduler that does not count its steps have, and those with one
+        ``BRAID_RUN_ID``.
+
+        Returns
+        -------
+        Path
+            The directory where it is now.
+        """
+        number = 1
+        while (aside := self.directory.with_name(f"{self.directory.name}-{number}")).exists():
+            number += 1
+        return self.directory.rename(aside)

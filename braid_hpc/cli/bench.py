@@ -80,7 +80,7 @@ def write(
         return
     every = meeting.hear("done")
     emit(COLUMNS, totals(every, ranks=size <= 16 if ranks is None else ranks), form)
-    messages.print_as_is(f"what each rank measured: {meeting.directory}")
+    messages.print_as_is(f"what each rank measured: {meeting.end()}")
 
 
 def _add(name: str, what: str) -> None:
