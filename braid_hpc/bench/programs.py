@@ -67,12 +67,18 @@ def run_program(name: str, arguments: Sequence[str]) -> int:
     ------
     NotFoundError
         If it is not there.
+    KeyboardInterrupt
+        If this process was interrupted meanwhile.
     """
     process = subprocess.Popen([sys.executable, os.fspath(find_program(name)), *arguments])
+    interrupted = False
     while True:
         try:
             code = process.wait()
-            return 128 - code if code < 0 else code
+            break
         except KeyboardInterrupt:
             # The program was interrupted too, and writes what it has measured.
-            continue
+            interrupted = True
+    if interrupted:
+        raise KeyboardInterrupt
+    return 128 - code if code < 0 else code

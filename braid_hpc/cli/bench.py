@@ -99,7 +99,15 @@ def _add(name: str, what: str) -> None:
     def run(context: click.Context, quick: bool, out: Path, further: tuple[str, ...]) -> None:
         arguments = [*(["--quick"] if quick else []), "--out", str(out), *further]
         names = list(PROGRAMS) if name == "all" else [name]
-        codes = {each: run_program(each, arguments) for each in names}
+        codes: dict[str, int] = {}
+        for each in names:
+            try:
+                codes[each] = run_program(each, arguments)
+            except KeyboardInterrupt:
+                codes[each] = 130
+                break
+        for each in names[len(codes) :]:
+            messages.print_as_is(f"braid: {each} was not run: interrupted")
         for each, code in codes.items():
             if code:
                 messages.print_as_is(f"braid: {each} ended with code {code}; what it had measured is in {out}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from braid_hpc.bench.programs import PROGRAMS, find_program
+from braid_hpc.bench.programs import PROGRAMS, find_program, run_program
 from braid_hpc.vocabulary.errors import NotFoundError
 
 
@@ -30,3 +30,17 @@ def test_the_command_ends_as_the_program_does(tmp_path: Path) -> None:
     assert "scaling: there is no none" in done.stderr
     assert "braid: scaling ended with code 1" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_that_is_interrupted_writes_what_it_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Then the interruption goes on."""
+    program = tmp_path / "slow.py"
+    program.write_text(
+        "import os, pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, lambda *_: (pathlib.Path(sys.argv[1]).touch(), os._exit(1)))\n"
+        "os.kill(os.getppid(), signal.SIGINT)\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(30)\n"
+    )
+    monkeypatch.setattr("braid_hpc.bench.programs.find_program", lambda name: program)
+    with pytest.raises(KeyboardInterrupt):
+        run_program("slow", [str(tmp_path / "written")])
+    assert (tmp_path / "written").exists()

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from braid_hpc.cli.bench import bench
 from tests.ranks import RunRanks
 
 WRITE = """
@@ -45,3 +47,21 @@ def test_where_nothing_can_be_recorded_it_says_so(run_ranks: RunRanks, tmp_path:
     assert done.returncode == 4
     assert done.stdout == ""
     assert "nothing can be recorded" in done.stderr
+
+
+def test_an_interruption_ends_all_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And not only the one that runs; those that were not come to are named."""
+    begun = []
+
+    def run(name: str, arguments: object) -> int:
+        begun.append(name)
+        if name == "scaling":
+            raise KeyboardInterrupt
+        return 0
+
+    monkeypatch.setattr("braid_hpc.cli.bench.run_program", run)
+    done = CliRunner().invoke(bench, ["all", "--out", str(tmp_path)])
+    assert done.exit_code == 130
+    assert begun == ["recording", "scaling"]
+    assert "scaling ended with code 130" in done.stderr
+    assert "lineage was not run: interrupted" in done.stderr
