@@ -80,7 +80,8 @@ def each_costs(values: Sizes, small: int, large: int) -> float | None:
 def draw_growth(axis: Any, lines: Sequence[Line], *, ideal: tuple[str, int] | None = None) -> None:
     """Draw lines with bands between the quartiles on logarithmic axes.
 
-    `ideal` is a title and a power: a dotted line from the middle of the first of the lines which grows like that.
+    `ideal` is a title and a power: a dotted line that grows like that, through the middle of the first of the lines;
+    one that does not grow begins where that line begins, so that nothing is below it for having cost less at first.
     """
     axis.set_xscale("log")
     axis.set_yscale("log")
@@ -99,9 +100,9 @@ def draw_growth(axis: Any, lines: Sequence[Line], *, ideal: tuple[str, int] | No
         )
     if ideal is not None and lines and (sizes := sorted(lines[0].values)):
         title, power = ideal
-        middle = sizes[len(sizes) // 2]
-        value = statistics.median(lines[0].values[middle])
-        up = [value * (size / middle) ** power for size in sizes]
+        through = sizes[len(sizes) // 2] if power else sizes[0]
+        value = statistics.median(lines[0].values[through])
+        up = [value * (size / through) ** power for size in sizes]
         axis.plot(sizes, up, color="#555555", lw=1, linestyle=(0, (1, 1)), label=title)
     axis.grid(True, which="major", color="#dddddd", lw=0.6)
     for side in ("top", "right"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from unittest.mock import MagicMock
+
 import pytest
 
-from benchmarks.growth import each_costs, slope
+from benchmarks.growth import Line, draw_growth, each_costs, slope
 
 
 def test_the_slope_is_the_power() -> None:
@@ -22,6 +24,15 @@ def test_the_slope_is_the_power() -> None:
 def test_of_one_size_there_is_no_slope() -> None:
     assert slope({10: [1.0, 2.0], 100: []}) is None
     assert slope({}) is None
+
+
+@pytest.mark.parametrize(("power", "ideal"), [(0, [1.0, 1.0, 1.0]), (1, [0.5, 5.0, 50.0])])
+def test_an_ideal_that_does_not_grow_begins_where_the_line_does(power: int, ideal: list[float]) -> None:
+    """Through its middle, all that was cheap at the start would lie below the ideal."""
+    axis = MagicMock()
+    line = Line("one", {1: [1.0], 10: [5.0], 100: [50.0]}, "#000000")
+    draw_growth(axis, [line], ideal=("ideal", power))
+    assert axis.plot.call_args.args[1] == pytest.approx(ideal)
 
 
 def test_what_one_costs_at_two_sizes() -> None:
