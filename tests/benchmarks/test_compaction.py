@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.compaction import SPARE, Room, measure, measure_all
 from benchmarks.compaction_cases import Case, case_of, default_cases, growing_in_events, growing_in_logs
-from benchmarks.compaction_tables import each_log, found_by_compaction, write_table
+from benchmarks.compaction_tables import each_log, found_by_compaction, where_others_merge_better, write_table
 from benchmarks.rounds import Rounds, machine, read_rounds
 from braid_hpc.compaction.runs import absent_ranks, group_runs
 from braid_hpc.reading.directories import find_writers, read_header
@@ -130,6 +130,7 @@ def test_tables_are_of_the_rounds(tmp_path: Path) -> None:
     assert "linear within a tenth" in said
     assert "A further log costs 2.20 ms" in said
     assert "1,500,000 a thread: **not kept here**" in said
+    assert "1,000,000 rows in 16 logs: 2.00 times (CPU time: 2.00)" in where_others_merge_better(measured)[0]
 
 
 def test_growth_is_not_judged_by_small_sizes(tmp_path: Path) -> None:
