@@ -99,8 +99,9 @@ def _questions(measured: Rounds, edges: int) -> str:
         walls, cpus = (times(measured, what, question, clock)[edges] for clock in ("wall", "CPU"))
         answer, peak = one(measured, edges, what, f"{question}: answer"), one(measured, edges, what, "peak_mib")
         clocks = [f"{value:,.2f}" for value in (min(walls), statistics.median(walls), min(cpus))]
-        rows.append([f"{what}: {question}", f"{answer or 0:,.0f}", *clocks, f"{peak:,.0f}" if peak else "-"])
-    header = ["engine: question", "nodes", "best, ms", "median, ms", "CPU, ms", "peak, MiB"]
+        size, rounds = f"{peak:,.0f}" if peak else "-", str(len(walls))
+        rows.append([f"{what}: {question}", f"{answer or 0:,.0f}", *clocks, size, rounds])
+    header = ["engine: question", "nodes", "best, ms", "median, ms", "CPU at best, ms", "peak, MiB", "rounds"]
     return table(header, rows)
 
 
