@@ -84,6 +84,20 @@ def test_what_is_brought_to_the_disk_later_counts_as_cpu_time(tmp_path: Path, pr
     assert overhead.more(found, "heat", "1000 events/s", "wall") == [0.0, 0.0]
 
 
+@pytest.mark.parametrize(("cpu", "said"), [(1.0, ""), (1.1, " CPU time is **more than without**: +10.00% ")])
+def test_cpu_time_that_is_more_is_said(tmp_path: Path, programs: None, cpu: float, said: str) -> None:
+    """Where wall time is not: another core may have done the work."""
+    overhead, found = import_module("overhead"), Rounds("overhead", tmp_path, {})
+    for turn in range(4):
+        for variant, value in (("off", 1.0), ("1000 events/s", cpu)):
+            of = {"mode": "heat", "variant": variant, "ranks": 2, "round": turn}
+            found.add(of, {"wall": (1.0, "s"), "cpu": (value, "s")})
+    (line,) = overhead.judged(found).splitlines()
+    assert "not distinguishable from zero" in line
+    assert line.partition(").")[2].startswith(said)
+    assert bool(said) == ("CPU" in line)
+
+
 @pytest.mark.skipif(not find_spec("matplotlib"), reason="matplotlib is not installed: pip install 'braid_hpc[bench]'")
 def test_rounds_beyond_the_edge_of_the_picture_are_counted(tmp_path: Path, programs: None) -> None:
     found = Rounds("overhead", tmp_path, machine(tmp_path))
