@@ -158,7 +158,7 @@ def peers_table(measured: Rounds, mode: str) -> str:
 
 def write_table(measured: Rounds) -> str:
     """Return the figures as Markdown."""
-    parts = [described(measured.about)]
+    parts = [described(measured.about), reference(measured)]
     parts += ["### This package beside its budgets\n", own_table(measured), latency_table(measured)]
     parts += ["The budget for p99.99 is 10,000 µs.\n"]
     parts += ["### The same event, by what else one could take\n", peers_table(measured, "event")]
@@ -166,6 +166,18 @@ def write_table(measured: Rounds) -> str:
     parts += ["### A decorated function that does nothing\n", peers_table(measured, "call")]
     parts += [NOTES.format(kills=measured.about["kills"], events=measured.about["events"]), not_run_list(measured)]
     return "\n".join(part for part in parts if part)
+
+
+def reference(measured: Rounds) -> str:
+    """Return what REF is, and what it came to: all other figures hang on it."""
+    found = summary(row.value for row in measured.rows if row.measure == "reference")
+    if found is None:
+        return ""
+    return (
+        "REF is one `time.time_ns()`, a tuple of eight fields and a `list.append`, 200,000 times over in the process that "
+        f"is measured, before it opens its recorder and after it has closed it: {found.text(',.0f')} ns in "
+        f"{found.rounds:,} processes.\n"
+    )
 
 
 def unreadable(measured: Rounds) -> str:

@@ -151,6 +151,14 @@ def test_peers_that_are_better_are_all_named(tmp_path: Path, programs: None) -> 
     assert "on disk 70.0 bytes an event against 80.0" in logging
 
 
+def test_what_all_is_measured_by_is_said(tmp_path: Path, programs: None) -> None:
+    found = Rounds("recording", tmp_path, {})
+    for turn, nanoseconds in enumerate((300, 400, 900)):
+        of = {"mode": "event", "variant": "braid", "ranks": 1, "round": turn}
+        found.add(of, {"wall": (1.0, "REF"), "reference": (nanoseconds, "ns")})
+    assert "closed it: 400 (350 to 650) ns in 3 processes" in import_module("recording_tables").reference(found)
+
+
 def test_what_is_paid_once_speaks_for_a_peer_too(tmp_path: Path, programs: None) -> None:
     found = Rounds("recording", tmp_path, {})
     for name, wall, once in (("braid", 1.0, 0.4), ("logging", 9.0, 0.1), ("prov", 9.0, 0.5)):
