@@ -63,7 +63,7 @@ $ braid bench lineage --out results
 $ braid bench all --out results
 ```
 
-Each writes `<name>.md`, `<name>.svg` and `<name>.parquet`: a row for each value of each round, with the machine, the load, versions, and what was not run and why in the file's metadata.
+Each writes `<name>.md`, `<name>.svg` and `<name>.parquet`: a row for each value of each round, with the machine, the load, versions, and what was not run and why in the file's metadata. `lineage --quick` has one size, and no picture.
 A case of `compaction` for which the disk has no room is not begun, and says how much it takes; `--dir` names another disk.
 Ctrl-C keeps the rounds that were measured.
 In an allocation of your own, `srun -n 256 braid bench write --shared $PWD` measures what the file system of a node takes.
