@@ -263,7 +263,8 @@ def found_by_compaction(measured: Rounds) -> str:
         f"time{beside}. The design wants {RATE:,.0f} a thread: {said}."
     )
     peaks = {case: max(values_of(measured, case, way, "peak")) for case in known}
-    said = "kept" if max(peaks.values()) <= MEMORY else "**not kept here**"
+    # Of larger ones nothing is known.
+    said = f"kept up to {most.events:,}" if max(peaks.values()) <= MEMORY else "**not kept here**"
     ends = f"{min(peaks.values()):,.0f} to {max(peaks.values()):,.0f} MiB"
     lines.append(
         f"- Memory, from {known[0].events:,} to {most.events:,} events: {ends}. At most {MEMORY:,} MiB, whatever the "

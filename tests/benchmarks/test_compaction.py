@@ -128,6 +128,7 @@ def test_tables_are_of_the_rounds(tmp_path: Path) -> None:
     assert each_log(measured, cases, ("one-thread", 1), "cpu") == pytest.approx(2.2e-3)
     said = found_by_compaction(measured)
     assert "linear within a tenth" in said
+    assert "whatever the size: kept up to 10,000,000." in said
     assert "A further log costs 2.20 ms" in said
     assert "1,500,000 a thread: **not kept here**" in said
     assert "1,000,000 rows in 16 logs: 2.00 times (CPU time: 2.00)" in where_others_merge_better(measured)[0]
