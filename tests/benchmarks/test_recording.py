@@ -119,7 +119,8 @@ def test_what_was_measured_stays_when_it_is_interrupted(tmp_path: Path) -> None:
 
 def test_an_import_is_measured_finer_than_by_hundredths(monkeypatch: pytest.MonkeyPatch, programs: None) -> None:
     """Of a second: a process that does nothing takes two of them; and neither kind is always the first."""
-    recording, codes = import_module("recording"), []
+    recording = import_module("recording")
+    codes: list[str] = []
     used = iter([0.0, 0.020, 0.020, 0.045, 0.045, 0.070, 0.070, 0.090])
     monkeypatch.setattr(recording, "children_seconds", lambda: next(used))
     monkeypatch.setattr(subprocess, "run", lambda command, **_: codes.append(command[-1]))

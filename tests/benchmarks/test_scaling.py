@@ -78,14 +78,15 @@ def test_every_variant_takes_what_it_is_given(tmp_path: Path) -> None:
 
 def test_a_server_writes_where_the_others_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: None) -> None:
     """On the file system that is measured."""
-    scaling, asked = import_module("scaling"), []
+    scaling = import_module("scaling")
+    asked: list[Path] = []
 
     def serve(place: Path, connections: int) -> contextlib.AbstractContextManager[str]:
         asked.append(place)
         return contextlib.nullcontext("host=nowhere")
 
     monkeypatch.setattr(scaling, "server", serve)
-    options = argparse.Namespace(dir=tmp_path, variants=["postgresql"], rounds=0, ranks=[1])
+    options = argparse.Namespace(dir=tmp_path, variants=["postgresql"], modes=["weak"], rounds=0, ranks=[1])
     scaling.measure(Rounds("scaling", tmp_path, {}), options, tmp_path / "mine")
     assert asked == [tmp_path]
 

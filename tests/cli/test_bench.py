@@ -51,7 +51,7 @@ def test_where_nothing_can_be_recorded_it_says_so(run_ranks: RunRanks, tmp_path:
 
 def test_an_interruption_ends_all_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """And not only the one that runs; those that were not come to are named."""
-    begun = []
+    begun: list[str] = []
 
     def run(name: str, arguments: object) -> int:
         begun.append(name)
