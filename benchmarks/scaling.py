@@ -43,7 +43,7 @@ from rounds import Rounds, described, in_turn, machine, not_run_list, progress, 
 RANKS = (1, 2, 4, 8, 16, 32, 64)
 MODES = ("weak", "strong")
 #: Events of each rank, and of all ranks.
-EVENTS = {"weak": 100_000, "strong": 1_000_000}
+EVENTS = {"weak": 100_000, "strong": 4_000_000}
 QUICK = {"weak": 1_000, "strong": 2_000}
 PERCENTILES = {"p50": 50.0, "p99": 99.0, "p99.99": 99.99, "max": 100.0}
 
