@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -248,7 +249,7 @@ def _listed_rows(events: Events, utc: Callable[[Array], Array], columns: Columns
         except msgspec.DecodeError:
             rows.append([None] * len(columns))
     arrays = [
-        pa.array([row[index] for row in rows], pa.int64() if kind == "timestamp" else ARROW_TYPES[kind])
+        _listed_column([row[index] if len(row) == len(columns) else None for row in rows], kind)
         for index, (_, kind) in enumerate(columns)
     ]
     arrays = [
@@ -256,6 +257,26 @@ def _listed_rows(events: Events, utc: Callable[[Array], Array], columns: Columns
         for each, (_, kind) in zip(arrays, columns, strict=True)
     ]
     return _table(events["subject"], utc(events["time"]), columns, arrays)
+
+
+def _listed_column(values: list[Any], kind: str) -> Any:
+    wanted = pa.int64() if kind == "timestamp" else ARROW_TYPES[kind]
+    try:
+        return pa.array(values, wanted)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        # Earlier writers left these as they were given: a truth value among integers, a number that a float rounds.
+        return pa.array([_fitted(value, kind) for value in values], wanted)
+
+
+def _fitted(value: Any, kind: str) -> Any:
+    """Return a value as its column's type has it; None for what cannot be one."""
+    try:
+        if kind in VARIABLE:
+            return value if isinstance(value, str if kind == "text" else bytes) else None
+        layout = struct.Struct("<" + FIXED[kind])
+        return layout.unpack(layout.pack(float(value) if kind in ("float32", "float64") else value))[0]
+    except (struct.error, TypeError, ValueError, OverflowError):
+        return None
 
 
 def _inline_batch(payload: bytes, count: int, columns: Columns) -> list[Any]:

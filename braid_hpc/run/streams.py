@@ -164,21 +164,26 @@ class Stream:
             raise InvalidInputError(f"stream {self.name!r} has no columns: its declaration was refused")
         if len(values) != len(self.columns):
             raise InvalidInputError(f"a row of stream {self.name!r} has {len(self.columns)} values, not {len(values)}")
+        row = []
         for value, (name, kind) in zip(values, self.columns, strict=True):
             if value is None:
+                row.append(None)
                 continue
             try:
                 if kind in _CHECKED and not _CHECKED[kind](value):
                     raise TypeError
+                # As a row without None in it would have it: True is 1 among integers, and what a float rounds is
+                # rounded here, because Arrow refuses both when logs are merged.
                 if kind in FIXED:
-                    struct.pack("<" + FIXED[kind], value)
+                    value = struct.unpack("<" + FIXED[kind], struct.pack("<" + FIXED[kind], value))[0]
+                row.append(value.item() if hasattr(value, "item") else value)
             except (struct.error, TypeError, OverflowError):
                 raise InvalidInputError(
                     f"{value!r} is not of type {kind} (column {name!r} of stream {self.name!r})"
                 ) from None
         if not any(value is None for value in values):
             raise InvalidInputError(f"a row of stream {self.name!r} could not be encoded")
-        return [item.item() if hasattr(item, "item") else item for item in values]
+        return row
 
     @recording
     def extend(self, columns: Any) -> Rows:

@@ -6,6 +6,7 @@ import math
 import os
 import struct
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from braid_hpc.compaction.stream_rows import ARROW_TYPES
-from braid_hpc.vocabulary.columns import FIXED, VARIABLE
+from braid_hpc.vocabulary.codes import Code
+from braid_hpc.vocabulary.columns import FIXED, ROW_AS_LIST, VARIABLE
+from braid_hpc.vocabulary.encoding import encode
 from braid_hpc.vocabulary.times import Moment
 from tests.jobs import Job, count, made, one, rows
 
@@ -101,6 +104,36 @@ def test_nan_is_a_value_and_none_is_none(tmp_path: Path) -> None:
         assert rows(opened, "select count(*), count(x), sum(isnan(x)::int), sum(isnan(y)::int) from stream.s") == [
             (4, 3, 2, 2)
         ]
+
+
+ODD: list[tuple[str, Any, Any]] = [
+    ("int64", True, 1),
+    ("float64", True, 1.0),
+    ("float64", 2**60 + 1, 2.0**60),
+    ("float32", 2**24 + 1, 2.0**24),
+    ("float64", Decimal("1.5"), 1.5),
+]
+
+
+@pytest.mark.parametrize(("kind", "given", "kept"), ODD)
+def test_a_row_with_none_in_it_holds_what_one_without_would(tmp_path: Path, kind: str, given: Any, kept: Any) -> None:
+    with one(tmp_path / "logs") as job:
+        stream = job[0].stream("s", {"x": kind, "y": "int64"})
+        stream.append(given, 1)
+        stream.append(given, None)
+    with made(tmp_path / "logs", tmp_path / "store") as store:
+        assert rows(store, "select x, y from stream.s order by _row") == [(kept, 1), (kept, None)]
+
+
+@pytest.mark.parametrize(("kind", "given", "kept"), [*ODD, ("int64", "x", None), ("text", 5, None)])
+def test_a_row_that_was_left_as_it_was_given_ends_no_merge(tmp_path: Path, kind: str, given: Any, kept: Any) -> None:
+    """Earlier writers did not make the values of a row with None in it those of its columns."""
+    with one(tmp_path / "logs") as job:
+        stream = job[0].stream("s", {"x": kind, "y": "int64"})
+        job[0]._log.append(Code.ROW, 0, 0, 1, stream._number, ROW_AS_LIST, encode([given, None]))
+        job[0]._log.append(Code.ROW, 0, 1, 1, stream._number, ROW_AS_LIST, encode([None, 7]))
+    with made(tmp_path / "logs", tmp_path / "store") as store:
+        assert rows(store, "select x, y from stream.s order by _row") == [(kept, None), (None, 7)]
 
 
 def test_timestamps_are_nanoseconds_utc(tmp_path: Path) -> None:
