@@ -73,7 +73,10 @@ def settle_tables(out: Rows, tables: StreamTables, edges: RowEdgeTables) -> list
         settling.check(name)
         settling.check_unique(name)
         settling.relate(name)
-    marked = [(each[-1].stream, each[-1].place, each[-1].schema, each[-1].stored) for each in declared.values()]
+    newest = [each[-1] for each in declared.values()]
+    marked = [
+        (each.stream, each.place, each.schema, each.stored) for each in newest if each.schema.file or each.schema.key
+    ]
     place_marks(out, tables, marked, {name for name in declared if settling.fresh[name]})
     settle_sets(out, tables)
     return settling.problems
@@ -109,10 +112,21 @@ def _declarations(connection: Any, tables: StreamTables) -> dict[str, list[_Decl
         if stored is None:
             continue
         place = f"stream.{quoted(tables.place(stream))}"
-        schema = msgspec.json.decode(declared, type=TableSchema)
+        schema = _known_columns(msgspec.json.decode(declared, type=TableSchema), types)
         names = {name: quoted(column) for name, column in stored.items()}
         found.setdefault(stream, []).append(_Declaration(stream, place, schema, types, names, writers))
     return found
+
+
+def _known_columns(schema: TableSchema, types: dict[str, str]) -> TableSchema:
+    """Return a schema that names no column that is not there: a log that we did not write may."""
+    return msgspec.structs.replace(
+        schema,
+        key=[column for column in schema.key if column in types],
+        needed=[column for column in schema.needed if column in types],
+        parents=[each for each in schema.parents if all(column in types for column, _ in each.pairs)],
+        file=schema.file if schema.file in types else None,
+    )
 
 
 class _Settling:
@@ -202,8 +216,8 @@ class _Settling:
             if parent.table not in self._declared:
                 continue
             newest = self._declared[parent.table][-1]
-            pairs = zip(parent.columns, parent.keys, strict=False)
-            if not all(_alike(each.types.get(one), newest.types.get(other)) for one, other in pairs):
+            pairs = parent.pairs
+            if not pairs or not all(_alike(each.types.get(one), newest.types.get(other)) for one, other in pairs):
                 # The code has changed between the two: what they hold cannot be compared.
                 continue
             types |= {f"{parent.field}.{column}": kind for column, kind in newest.types.items()}
@@ -218,7 +232,7 @@ class _Settling:
             return
         newest = self._declared[name][-1]
         for number, columns in enumerate([newest.schema.key, *newest.schema.unique]):
-            if all(column in newest.stored for column in columns):
+            if columns and all(column in newest.stored for column in columns):
                 self._check_key(newest, columns, is_key=not number)
 
     def _check_key(self, each: _Declaration, columns: list[str], *, is_key: bool) -> None:
@@ -313,8 +327,9 @@ class _Belonging:
 
     def join(self, child: _Declaration) -> str:
         """Return SQL that joins its rows to those of a table ``c``."""
-        pairs = zip(self.said.columns, self.said.keys, strict=True)
-        on = " and ".join(f"c.{child.stored[one]} = {self.alias}.{self.of.stored[other]}" for one, other in pairs)
+        on = " and ".join(
+            f"c.{child.stored[one]} = {self.alias}.{self.of.stored[other]}" for one, other in self.said.pairs
+        )
         return f"join {self.of.place} {self.alias} on {on}"
 
 
@@ -325,7 +340,9 @@ def _column(each: _Declaration, parents: dict[str, _Belonging], name: str) -> st
 
 def _alike(one: str | None, other: str | None) -> bool:
     """Whether values of two types can be equal."""
-    apart = {"text", "bytes", "bool", "timestamp", None}
+    if one is None or other is None:
+        return False
+    apart = {"text", "bytes", "bool", "timestamp"}
     return one == other if one in apart or other in apart else True
 
 

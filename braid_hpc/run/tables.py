@@ -302,6 +302,7 @@ def _describe(
     check_columns([(column.name, column.kind) for column in columns])
 
     def meant(given: list[str], what: str) -> list[str]:
+        given = list(dict.fromkeys(given))
         if unknown := [each for each in given if each not in of_field]:
             raise InvalidInputError(f"{what} of {name} names {unknown[0]!r}, and it has {', '.join(of_field)}")
         return [column for each in given for column in of_field[each]]
@@ -312,7 +313,8 @@ def _describe(
         needed=[column.name for column in columns if column.needed],
         checks=_checks(checks),
         parents=[
-            TableParent(each.field, each.table.name, of_field[each.field], list(each.table.schema.key))
+            # In the order of the columns, which need not be that of the key.
+            TableParent(each.field, each.table.name, of_field[each.field], _keys(each.table))
             for each in parents
         ],
         file=meant([file], "file=")[0] if file else None,
@@ -320,6 +322,10 @@ def _describe(
     types = {column.name: column.kind for column in columns} | _types_of_parents(parents)
     conditions = tuple((message, Condition(text, types)) for message, text in schema.checks)
     return DeclaredTable(cls, name, tuple(columns), tuple(parents), schema, conditions)
+
+
+def _keys(table: DeclaredTable) -> list[str]:
+    return [column.name for column in table.columns if column.name in table.schema.key]
 
 
 def _types_of_parents(parents: list[Parent]) -> dict[str, str]:

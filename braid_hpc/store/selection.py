@@ -380,7 +380,7 @@ class Selection:
         }.values():
             alias, key = quoted(parent.field), f"p{len(joins)}"
             bound[key] = parent.table
-            on = [f"t.{quoted(a)} = {alias}.{quoted(b)}" for a, b in zip(parent.columns, parent.keys, strict=True)]
+            on = [f"t.{quoted(a)} = {alias}.{quoted(b)}" for a, b in parent.pairs] or ["false"]
             on += [f"{alias}._snapshot <= $at", f"epoch_ns({alias}._time) <= $as_of", _counted(alias, f"${key}")]
             joins.append(f" left join {found.place} {alias} on {' and '.join(on)}")
         return self.store.sql(

@@ -415,6 +415,15 @@ class TableParent(msgspec.Struct, array_like=True, frozen=True):
     columns: list[str]
     keys: list[str]
 
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Each of the row's columns, with that of the table whose value it holds; none where that cannot be told."""
+        named = {f"{self.field}__{key}": key for key in self.keys}
+        if named.keys() == set(self.columns):
+            # Earlier writers gave the two in different orders, and a key as often as it was named.
+            return [(column, named[column]) for column in self.columns]
+        return list(zip(self.columns, self.keys, strict=True)) if len(self.columns) == len(self.keys) else []
+
 
 class TableSchema(msgspec.Struct, omit_defaults=True):
     """What a stream says of itself that is a declared table.

@@ -11,8 +11,9 @@ import braid_hpc as braid
 from braid_hpc.compaction.compact import compact
 from braid_hpc.run.tables import DeclaredTable, declared_table
 from braid_hpc.store.store import Store
+from braid_hpc.vocabulary.payloads import TableParent
 from tests.faults.stores import check_rebuilt
-from tests.jobs import Job, deliver, made, one, rows
+from tests.jobs import Job, count, deliver, made, one, rows
 
 TAGS = "none of the quarks' tags"
 
@@ -167,6 +168,56 @@ def test_a_key_of_another_type_is_no_parent(tmp_path: Path) -> None:
         rows = store.table("Configuration")
         said = {value for name in ("number", "number__2") for value in rows[name] if value is not None}
         assert said == {0, "not a number"}
+
+
+@braid.table(key=("number", "ensemble", "number"))
+class Turned:
+    ensemble: str
+    number: int
+    nt: int = 64
+
+
+@braid.table(key="t", checks=["t < turned.nt"])
+class Below:
+    turned: Turned
+    t: int
+
+
+@pytest.mark.parametrize("as_before", [False, True])
+def test_a_key_that_is_named_in_any_order_and_twice(
+    tmp_path: Path, as_before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What rows belong to is found by all of its key, whichever of its fields is named first, and however often."""
+    if as_before:
+        keys = ["number", "ensemble", "number"]
+        parent = TableParent("turned", "Turned", ["turned__ensemble", "turned__number"], keys)
+        monkeypatch.setattr(declared_table(Below).schema, "parents", [parent])
+    with one(tmp_path / "logs") as job:
+        job[0].declare(Below(Turned("a", 1, 64), 3))
+        job[0].declare(Below(Turned("b", 1, 64), 65))
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert quarantined(store) == {("Below", None, 1, "t < turned.nt does not hold")}
+        assert count(store, "row_edge_rows") == 1
+        assert store.table(Below).filter(turned__nt=64).count() == 1
+
+
+def test_a_declaration_of_columns_that_are_not_there_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that this package did not write may name any."""
+    schema = declared_table(Below).schema
+    for name, value in {
+        "key": ["nowhere"],
+        "needed": ["nowhere"],
+        "file": "nowhere",
+        "parents": [TableParent("turned", "Turned", ["nowhere"], ["number"])],
+    }.items():
+        monkeypatch.setattr(schema, name, value)
+    with one(tmp_path / "logs") as job:
+        job[0].declare(Below(Turned("a", 1, 64), 3))
+        job[0].mark(Below, "exists", names=["x"])
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert (count(store, "stream.Below"), quarantined(store)) == (1, set())
 
 
 def test_a_check_that_cannot_be_understood_stops_nothing(tmp_path: Path) -> None:
