@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from braid_hpc.compaction.rows import INTEGER, TEXT, Rows
-from braid_hpc.compaction.stream_store import StreamTables, quoted
+from braid_hpc.compaction.stream_store import StreamTables
 from braid_hpc.vocabulary.payloads import TableSchema
 from braid_hpc.vocabulary.places import MARK_COLUMNS, MARKS
 
@@ -29,10 +29,9 @@ def place_marks(out: Rows, tables: StreamTables, declared: list[MarkedTable], fr
     fresh : set of str
         Those that have new ones.
     """
-    stored = tables.stored(MARKS, list(MARK_COLUMNS.items()))
-    if stored is None:
+    place = tables.own(MARKS, MARK_COLUMNS, ("table", "name", "place", "state"))
+    if place is None:
         return
-    place = f"stream.{quoted(tables.place(MARKS))}"
     ask, snapshot = out.connection.execute, out.snapshot
     said = bool(ask(f"select 1 from {place} where _snapshot = {snapshot} limit 1").fetchall())
     if not said and not fresh:

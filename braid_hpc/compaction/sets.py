@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from braid_hpc.compaction.rows import Rows
-from braid_hpc.compaction.stream_store import StreamTables, quoted
+from braid_hpc.compaction.stream_store import StreamTables
 from braid_hpc.vocabulary.sets import RECORD, SET_COLUMNS, SETS
 
 __all__ = ["settle_sets"]
@@ -19,9 +19,8 @@ def settle_sets(out: Rows, tables: StreamTables) -> None:
     tables : StreamTables
         Where they are.
     """
-    if tables.stored(SETS, list(SET_COLUMNS.items())) is None:
+    if (place := tables.own(SETS, SET_COLUMNS, list(SET_COLUMNS))) is None:
         return
-    place = f"stream.{quoted(tables.place(SETS))}"
     ask, snapshot = out.connection.execute, out.snapshot
     # A record is a member as the version that its occurrence belongs to; until that is there it is none.
     ask(

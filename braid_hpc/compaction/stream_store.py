@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -198,6 +199,32 @@ class StreamTables:
         """
         place = self.place(name)
         return self._prepare(place, columns) if place in self._columns else None
+
+    def own(self, name: str, columns: dict[str, str], needed: Sequence[str]) -> str | None:
+        """Return SQL of the rows of one of our own streams, by the names of its columns.
+
+        Parameters
+        ----------
+        name : str
+            The stream.
+        columns : dict of str to str
+            As we declare them. Logs may hold a stream of that name with others, and rows with nothing in these.
+        needed : sequence of str
+            Those without which a row says nothing.
+
+        Returns
+        -------
+        str or None
+            In parentheses, with the system columns; rows that say nothing are left out. None if there are none.
+        """
+        stored = self.stored(name, list(columns.items()))
+        if stored is None:
+            return None
+        chosen = {each: f"try_cast({quoted(stored[each])} as {_SQL_TYPES[kind]})" for each, kind in columns.items()}
+        named = ", ".join(f"{sql} as {quoted(each)}" for each, sql in chosen.items())
+        system = ", ".join(column for column, _ in SYSTEM_COLUMNS)
+        whole = " and ".join(f"{chosen[each]} is not null" for each in needed)
+        return f"(select {system}, {named} from stream.{quoted(self.place(name))} where {whole})"
 
     def flush(self) -> None:
         """Insert all rows that wait."""

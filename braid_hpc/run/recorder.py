@@ -33,6 +33,9 @@ from braid_hpc.vocabulary.columns import check_columns
 from braid_hpc.vocabulary.encoding import check_tags, encode
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.payloads import Close, StreamSchema
+from braid_hpc.vocabulary.places import CLAIM_COLUMNS, CLAIMS, MARK_COLUMNS, MARKS
+from braid_hpc.vocabulary.sets import SET_COLUMNS, SETS
+from braid_hpc.vocabulary.small_files import ATTACHED, ATTACHED_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
     from braid_hpc.vocabulary.payloads import TableSchema
 
 __all__ = ["Run"]
+
+#: Streams that we write ourselves, with their columns.
+_OWN = {MARKS: MARK_COLUMNS, CLAIMS: CLAIM_COLUMNS, SETS: SET_COLUMNS, ATTACHED: ATTACHED_COLUMNS}
 
 
 class Run(AttachingFiles):
@@ -227,6 +233,8 @@ class Run(AttachingFiles):
         if not isinstance(name, str) or not name:
             raise InvalidInputError(f"a stream's name is a text, not {name!r}")
         checked = check_columns(columns)
+        if name in _OWN and checked != list(_OWN[name].items()):
+            raise InvalidInputError(f"{name} is what braid_hpc calls a stream of its own: give this one another name")
         plain = (name, repr(checked))
         known = self._streams.get(plain)
         if not self._open:

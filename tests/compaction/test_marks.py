@@ -1,0 +1,60 @@
+"""Marks find their rows, and what is no mark disturbs none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import braid_hpc as braid
+from braid_hpc.run import recorder
+from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.places import MARK_COLUMNS, MARKS
+from braid_hpc.vocabulary.sets import SET_COLUMNS, SETS
+from tests.jobs import made, one, rows
+
+OWN = ["braid.marks", "braid.sets", "braid.claims", "braid.attached"]
+
+
+@braid.table(key="name")
+class File:
+    name: str
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_names_of_our_own_streams_are_refused_for_others(tmp_path: Path, name: str) -> None:
+    with one(tmp_path / "logs") as job:
+        with pytest.raises(InvalidInputError, match="a stream of its own"):
+            job[0].stream(name, {"state": "text"})
+        with pytest.raises(InvalidInputError, match="a stream of its own"):
+            job[0].declare(braid.table(type("T", (), {"__annotations__": {"state": str}}), name=name)("x"))
+
+
+@pytest.mark.parametrize("columns", [{"state": "text", "a": "int64"}, {"state": "float32"}, {"place": "int64"}])
+def test_another_stream_of_such_a_name_ends_no_merge(
+    tmp_path: Path, columns: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier writers let it be; marks and sets of others are found beside it."""
+    monkeypatch.setattr(recorder, "_OWN", {})
+    values: dict[str, Any] = {"text": "x", "int64": 7, "float32": 1e9}
+    with one(tmp_path / "logs") as job:
+        for name in (MARKS, SETS):
+            job[0].stream(name, columns).append(*(values[kind] for kind in columns.values()))
+    with one(tmp_path / "logs") as job:
+        job[0].declare(File("a"))
+        job[0].mark(File("a"), "exists")
+        job[0].collect("all", File("a"))
+    with made(tmp_path / "logs", tmp_path / "store") as store:
+        assert rows(store, "select state, place from mark_rows") == [(1, "disk")]
+        assert rows(store, "select label, members from set_rows") == [("all", 1)]
+
+
+def test_a_mark_with_nothing_in_it_is_none(tmp_path: Path) -> None:
+    with one(tmp_path / "logs") as job:
+        job[0].declare(File("a"))
+        job[0].mark(File("a"), "exists")
+        job[0]._own_stream(MARKS, MARK_COLUMNS).append(None, None, None, None, None, None, None, None)
+        job[0]._own_stream(SETS, SET_COLUMNS).append(None, None, None)
+    with made(tmp_path / "logs", tmp_path / "store") as store:
+        assert rows(store, "select state, place from mark_rows") == [(1, "disk")]
