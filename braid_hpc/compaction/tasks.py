@@ -137,9 +137,20 @@ def _row(facts: Facts, each: Tasked) -> tuple[Any, ...]:
 def _plain(value: bytes | None) -> str | None:
     if value is None:
         return None
-    plain = plain_value(msgspec.msgpack.decode(value))
+    try:
+        plain = _plain_form(msgspec.msgpack.decode(value))
+    except msgspec.DecodeError:
+        return None
     # None itself is a result too, and not the absence of one.
     return "null" if plain is None else as_json(plain)
+
+
+def _plain_form(form: Any) -> Any:
+    try:
+        return plain_value(form)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        # A log that this package did not write may say anything.
+        return str(form)
 
 
 def _parameters(begun: TaskBegun) -> list[tuple[Any, ...]]:
@@ -154,8 +165,8 @@ def _told(form: Any) -> tuple[str, str]:
     if isinstance(form, str):
         return "str", form
     if isinstance(form, list):
-        plain = plain_value(form)
-        return str(form[0]), plain if isinstance(plain, str) else clean(as_json(plain) or "null")
+        plain = _plain_form(form)
+        return str(form[0]) if form else "list", plain if isinstance(plain, str) else clean(as_json(plain) or "null")
     return "none" if form is None else type(form).__name__, as_json(form) or "null"
 
 
@@ -203,7 +214,7 @@ def finish_tasks(out: Writer) -> None:
     # Names that differ in upper and lower case only are one to DuckDB: the table has the first one's.
     tables = execute(
         "select first(result_table order by snapshot, result_table) from result_columns "
-        "group by lower(result_table) having max(snapshot) = ? order by 1",
+        "where result_table <> '' group by lower(result_table) having max(snapshot) = ? order by 1",
         [out.snapshot],
     )
     for (table,) in tables.fetchall():
@@ -227,7 +238,8 @@ def _make_view(out: Writer, table: str) -> None:
 
 
 def _column(name: str, kind: str) -> str:
-    path = "$." + '"' + name.replace('"', '\\"').replace("'", "''") + '"'
+    # A pointer, because DuckDB's paths have no way to write each name.
+    path = "/" + name.replace("~", "~0").replace("/", "~1").replace("'", "''")
     get = "json_extract_string" if kind == "text" else "json_extract"
     return f"try_cast({get}(e.plain, '{path}') as {sql_type(kind)})"
 

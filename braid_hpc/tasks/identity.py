@@ -13,6 +13,7 @@ from braid_hpc.tasks.forms import FormMaker, Seen, encode_form
 from braid_hpc.tasks.naming import Place, code_digest, package_version, place_of
 from braid_hpc.tasks.states import Role
 from braid_hpc.vocabulary.errors import BraidError, InvalidInputError, NotFoundError
+from braid_hpc.vocabulary.texts import clean
 
 __all__ = ["KEY_BYTES", "SIGNIFICANT", "Bound", "Identity", "Parameter", "ParameterMissing"]
 
@@ -353,4 +354,5 @@ def _loosely(value: Any) -> Any:
 def _given_as(value: Any) -> str | None:
     if isinstance(value, Record):
         return value.token
-    return str(value) if hasattr(value, "__fspath__") else None
+    # A name of a file need not be text.
+    return clean(str(value)) if hasattr(value, "__fspath__") else None

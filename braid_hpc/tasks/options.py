@@ -86,9 +86,15 @@ def make_options(task: str, given: dict[str, Any], function: Any = None) -> Opti
     if given.get("code", "rerun") not in ("rerun", "keep"):
         raise InvalidInputError(f"task {task}: code= is 'rerun' or 'keep', not {given['code']!r}")
     made = {name: value for name, value in given.items() if value is not None}
+    if "table" in made and not _is_name(made["table"]):
+        raise InvalidInputError(f"task {task}: table= is the name of a table of results, not {made['table']!r}")
     if made.get("columns") is not None:
         made["columns"] = check_table_columns(task, made["columns"])
         made.setdefault("table", getattr(function, "__name__", None) or task)
     elif "table" in made:
         raise InvalidInputError(f"task {task}: table= names a table of results, whose columns= are missing")
     return Options(**made, given={**given, **{name: made[name] for name in ("table", "columns") if name in made}})
+
+
+def _is_name(given: Any) -> bool:
+    return isinstance(given, str) and bool(given) and given.isprintable()

@@ -67,9 +67,15 @@ def decode_value(encoded: bytes) -> Any:
     Raises
     ------
     InvalidInputError
-        If it is of a class that is not there any more, or is another one.
+        If it is of a class that is not there any more, or is another one; or this Python cannot make it.
     """
-    return build_value(_DECODER.decode(encoded))
+    try:
+        return build_value(_DECODER.decode(encoded))
+    except BraidError:
+        raise
+    except Exception as error:
+        # Making it runs code of the program's modules and classes, and of packages that may not be here.
+        raise InvalidInputError(f"{type(error).__name__}: {error}") from error
 
 
 def plain_value(form: Any) -> Any:
@@ -99,7 +105,7 @@ def plain_value(form: Any) -> Any:
     if tag == "enum":
         return rest[1]
     if tag == "int":
-        return int(rest[0])
+        return _as_integer(rest[0])
     if tag == "array":
         return _array_as_list(*rest)
     if tag == "content":
@@ -114,8 +120,22 @@ def _as_key(form: Any) -> str:
     return plain if isinstance(plain, str) else str(plain)
 
 
+def _as_integer(digits: str) -> Any:
+    try:
+        return int(digits)
+    except ValueError:
+        # Of more digits than this Python reads: who wrote it may have allowed itself more.
+        return digits
+
+
 def _array_as_list(dtype: str, shape: list[int], data: Any) -> Any:
-    return _array(dtype, shape, data).tolist() if isinstance(data, bytes) else data
+    if not isinstance(data, bytes):
+        return data
+    try:
+        return _array(dtype, shape, data).tolist()
+    except (ImportError, AttributeError, TypeError, ValueError):
+        # Of a package that is not here, or a type that this machine does not have.
+        return f"array of {dtype}, shape {shape}"
 
 
 def _array(dtype: str, shape: list[int], data: bytes) -> Any:
