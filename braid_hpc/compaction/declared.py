@@ -75,7 +75,9 @@ def settle_tables(out: Rows, tables: StreamTables, edges: RowEdgeTables) -> list
         settling.relate(name)
     newest = [each[-1] for each in declared.values()]
     marked = [
-        (each.stream, each.place, each.schema, each.stored) for each in newest if each.schema.file or each.schema.key
+        (each.stream, each.place, each.schema, each.stored, each.types)
+        for each in newest
+        if each.schema.file or each.schema.key
     ]
     place_marks(out, tables, marked, {name for name in declared if settling.fresh[name]})
     settle_sets(out, tables)

@@ -11,8 +11,8 @@ from braid_hpc.vocabulary.places import MARK_COLUMNS, MARKS
 
 __all__ = ["MarkedTable", "place_marks"]
 
-#: Name of a table, its place in SQL, how it is declared, and the store's column, quoted, of each declared one.
-MarkedTable = tuple[str, str, TableSchema, dict[str, str]]
+#: Name of a table, its place in SQL, how it is declared, and the store's column, quoted, and type of each declared one.
+MarkedTable = tuple[str, str, TableSchema, dict[str, str], dict[str, str]]
 
 
 def place_marks(out: Rows, tables: StreamTables, declared: list[MarkedTable], fresh: set[str]) -> None:
@@ -60,8 +60,8 @@ _SAID = (
 
 
 def _place(out: Rows, place: str, table: MarkedTable, which: str) -> None:
-    name, rows, schema, stored = table
-    of_row = name_of_row(schema, stored, "t")
+    name, rows, schema, stored, types = table
+    of_row = name_of_row(schema, stored, types, "t")
     out.connection.execute(
         f"insert into mark_rows select h.holder, t._row, null, null, {_SAID}, {out.snapshot} "
         f"from {place} m join {rows} t on m.name = {of_row} "
@@ -72,7 +72,7 @@ def _place(out: Rows, place: str, table: MarkedTable, which: str) -> None:
     )
 
 
-def name_of_row(schema: TableSchema, stored: dict[str, str], alias: str) -> str:
+def name_of_row(schema: TableSchema, stored: dict[str, str], types: dict[str, str], alias: str) -> str:
     """Return SQL of the name that marks know a row by.
 
     Parameters
@@ -81,6 +81,8 @@ def name_of_row(schema: TableSchema, stored: dict[str, str], alias: str) -> str:
         Of its table.
     stored : dict of str to str
         The store's column, quoted, of each declared one.
+    types : dict of str to str
+        Its type.
     alias : str
         Of its table.
 
@@ -89,13 +91,26 @@ def name_of_row(schema: TableSchema, stored: dict[str, str], alias: str) -> str:
     str
         The name of the file, or the key with ``/`` between its values.
     """
-    columns = [f"{alias}.{stored[column]}::varchar" for column in ([schema.file] if schema.file else schema.key)]
+    columns = [
+        _name_of_value(f"{alias}.{stored[column]}", types[column])
+        for column in ([schema.file] if schema.file else schema.key)
+    ]
     return columns[0] if len(columns) == 1 else f"concat_ws('/', {', '.join(columns)})"
+
+
+def _name_of_value(column: str, kind: str) -> str:
+    """Return SQL of a value's text, as :meth:`braid_hpc.run.tables.DeclaredTable.name_of` writes it."""
+    said = {
+        "bool": f"if({column}, 'True', 'False')",
+        "timestamp": f"epoch_ns({column})::varchar",
+        "bytes": f"lower(hex({column}))",
+    }.get(kind, f"{column}::varchar")
+    return f"if({column} is null, 'None', {said})"
 
 
 def _add_holders(out: Rows, table: MarkedTable) -> None:
     """Give numbers to the writers that have rows of a table."""
-    name, rows, _, _ = table
+    name, rows, *_ = table
     found: list[tuple[Any, ...]] = out.connection.execute(
         f"select distinct t._writer from {rows} t where t._snapshot = {out.snapshot} or not exists "
         "(from row_holders where stream = ?) order by 1",

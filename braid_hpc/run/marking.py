@@ -43,8 +43,8 @@ class Marking(DeclaringRows):
             ``growing``; or ``invalid``: the row is not to be relied on, nor is what came of it, until it is made again
             or said to be ``valid``.
         names : sequence of str, optional
-            Names of the files; of a table without a file column the key's values with ``/`` between them. They may be
-            declared later, or by others.
+            Names of the files; of a table without a file column the key's values with ``/`` between them, times as
+            nanoseconds since 1970 UTC and bytes as hexadecimal digits. They may be declared later, or by others.
         place : str
             Where: ``disk``, or a word of yours; ``tape`` and ``archive`` have to be read back first.
         size : int or sequence of int, optional

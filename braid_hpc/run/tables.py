@@ -143,10 +143,11 @@ class DeclaredTable:
         Returns
         -------
         str
-            The values of its key, with ``/`` between them, where no field is the name of a file.
+            The values of its key, with ``/`` between them, where no field is the name of a file; times as nanoseconds
+            since 1970 UTC, bytes as hexadecimal digits.
         """
-        row = dict(zip((column.name for column in self.columns), self.values(instance), strict=True))
-        return "/".join(str(row[name]) for name in ([self.schema.file] if self.schema.file else self.schema.key))
+        row = {column.name: (column, value) for column, value in zip(self.columns, self.values(instance), strict=True)}
+        return "/".join(_name(*row[each]) for each in ([self.schema.file] if self.schema.file else self.schema.key))
 
     def violations(self, instance: Any) -> list[str]:
         """Return what is wrong with an instance.
@@ -168,6 +169,13 @@ class DeclaredTable:
             return row[name] if name in row else _plain(_at(instance, tuple(name.split("."))))
 
         return found + [message for message, condition in self.conditions if condition.holds(value) is False]
+
+
+def _name(column: Column, value: Any) -> str:
+    """Return the text of a value, which compaction writes alike."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(float(value) if column.kind == "float64" and isinstance(value, int) else value)
 
 
 def _at(instance: Any, path: tuple[str, ...]) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +60,28 @@ def test_a_mark_with_nothing_in_it_is_none(tmp_path: Path) -> None:
         job[0]._own_stream(SETS, SET_COLUMNS).append(None, None, None)
     with made(tmp_path / "logs", tmp_path / "store") as store:
         assert rows(store, "select state, place from mark_rows") == [(1, "disk")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "name"),
+    [
+        (bool, True, "True"),
+        (bytes, b"a\xff", "61ff"),
+        (datetime, datetime(2020, 1, 1, tzinfo=UTC), "1577836800000000000"),
+        (float, 5, "5.0"),
+        (float, 1e22, "1e+22"),
+        (float, math.nan, "nan"),
+        (int, -5, "-5"),
+        (str | None, None, "None"),
+        (str, "ä/b", "ä/b"),
+    ],
+)
+def test_a_row_is_found_by_a_key_of_any_type(tmp_path: Path, kind: Any, value: Any, name: str) -> None:
+    """Whether it is marked as an instance or by its name."""
+    cls = braid.table(type("T", (), {"__annotations__": {"name": str, "x": kind}}), key=("name", "x"))
+    with one(tmp_path / "logs") as job:
+        job[0].declare(cls("n", value))
+        job[0].mark(cls("n", value), "exists")
+        job[0].mark(cls, "invalid", names=[f"n/{name}"])
+    with made(tmp_path / "logs", tmp_path / "store") as store:
+        assert rows(store, "select state from mark_rows where holder is not null order by mark") == [(1,), (7,)]
