@@ -13,6 +13,7 @@ import enum
 import fractions
 import math
 import os
+import sys
 import types
 import uuid
 from collections.abc import Callable, Mapping
@@ -168,7 +169,7 @@ class FormMaker:
         if kind is str:
             return _text(value)
         if kind is int:
-            return value if -(1 << 63) <= value < 1 << 64 else ["int", str(value)]
+            return value if -(1 << 63) <= value < 1 << 64 else ["int", _digits(value, what)]
         if kind is float:
             return self._float(value, what)
         if self._stands_for is not None and (known := self._stands_for(value)) is not None:
@@ -211,7 +212,8 @@ class FormMaker:
 
     def _number(self, value: Any, what: str, depth: int) -> Any:
         """Return the form of a scalar of NumPy: that of the Python number it equals."""
-        item = value.item()
+        # Of times NumPy gives a number without its unit: five nanoseconds are no five months.
+        item = value.item() if getattr(value.dtype, "kind", "") not in "mM" else None
         if type(item) in (bool, int, float, complex, str, bytes):
             return self._form(item, what, depth + 1)
         return ["scalar", str(value.dtype.str), bytes(array_bytes(value).data)] if not value.dtype.hasobject else None
@@ -257,7 +259,7 @@ class FormMaker:
         if isinstance(value, os.PathLike):
             return self._path(value, what)
         if hasattr(type(value), "__array__") or type(value).__module__ == "array":
-            return self._array(value, what)
+            return self._array(value, what, depth)
         if isinstance(value, type):
             return ["class", f"{value.__module__}.{value.__qualname__}"]
         return self._function(value, what)
@@ -281,11 +283,16 @@ class FormMaker:
         self.seen.files.append((os.path.abspath(path), digest, size))
         return ["file", digest]
 
-    def _array(self, value: Any, what: str) -> Any:
+    def _array(self, value: Any, what: str, depth: int) -> Any:
         try:
-            laid = array_bytes(value)
+            if self._inline and not _is_kept(value):
+                raise InvalidInputError(f"a {_class_name(value)} would come back as another array: give result=")
+            laid, labels = array_bytes(value), _labels(value)
         except InvalidInputError as error:
             raise InvalidInputError(f"{what} cannot be told by its content: {error}") from None
+        if labels:
+            said = [[name, self._form(part, f"{name} of {what}", depth + 1)] for name, part in labels]
+            return ["labelled", _class_name(value), said, laid.content().digest]
         if self._inline:
             return ["array", laid.dtype, list(laid.shape), bytes(laid.data)]
         return ["array", laid.dtype, list(laid.shape), laid.content().digest]
@@ -300,9 +307,15 @@ class FormMaker:
 
     def _function(self, value: Any, what: str) -> Any:
         code, name = getattr(value, "__code__", None), getattr(value, "__qualname__", None)
+        module = getattr(value, "__module__", None)
         # What a method is bound to would count too; a builtin function is bound to its module.
         bound = getattr(value, "__self__", None)
-        if name is None or not callable(value) or not (bound is None or isinstance(bound, types.ModuleType)):
+        if (
+            name is None
+            or module is None
+            or not callable(value)
+            or not (bound is None or isinstance(bound, types.ModuleType))
+        ):
             return None
         if "<lambda>" in name:
             raise InvalidInputError(f"{what} is a lambda, which has no name: define it as a function in a module")
@@ -312,7 +325,50 @@ class FormMaker:
             )
         from braid_hpc.tasks.naming import code_digest
 
-        return ["function", f"{value.__module__}.{name}", code_digest(value) if code is not None else None]
+        return ["function", f"{module}.{name}", code_digest(value) if code is not None else None]
+
+
+#: What tables have beside their values.
+_LABELS = ("columns", "column_names", "index", "dtypes", "schema")
+
+
+def _labels(value: Any) -> list[tuple[str, Any]]:
+    """Return what an array's values do not say of it: names of columns, an index, a unit; nothing of a plain array."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        if type(value).__module__.partition(".")[0] == "numpy":
+            return []
+        own = getattr(value, "__dict__", {})
+        return [("class", type(value)), *((name, _plainly(own[name])) for name in sorted(own))]
+    if hasattr(value, "coords"):
+        raise InvalidInputError("its coordinates are no part of its array: give them and its values")
+    found = [(name, getattr(value, name, None)) for name in _LABELS]
+    labels = [(name, _plainly(part)) for name, part in found if part is not None and not callable(part)]
+    return [*labels, ("name", _plainly(getattr(value, "name", None)))] if labels else []
+
+
+def _is_kept(value: Any) -> bool:
+    """Whether an array of NumPy that comes back for it is what it was."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and type(value) in (numpy.ndarray, numpy.memmap)
+
+
+def _plainly(part: Any) -> Any:
+    """Return a label in plain values; what has none by its text."""
+    part = part.tolist() if hasattr(part, "tolist") else list(part) if isinstance(part, (list, tuple)) else part
+    plain = (str, int, float, bool, datetime.datetime, types.NoneType)
+    if isinstance(part, list):
+        return [each if isinstance(each, plain) else str(each) for each in part]
+    return part if isinstance(part, plain) else str(part)
+
+
+def _digits(value: int, what: str) -> str:
+    try:
+        return str(value)
+    except ValueError:
+        raise InvalidInputError(
+            f"{what} is an integer of {value.bit_length():,} bits, more than Python writes: give it as bytes"
+        ) from None
 
 
 def _text(value: str) -> Any:

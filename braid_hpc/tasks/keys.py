@@ -48,7 +48,9 @@ def columns_of(identity: Identity, columns: Mapping[str, Any]) -> tuple[dict[str
         if hasattr(values, "to_pylist"):
             values = values.to_pylist()
         elif hasattr(values, "tolist") and getattr(values, "ndim", 1) == 1:
-            values = values.tolist()
+            # NumPy's times are no numbers without their unit, which a list would make of them.
+            timed = getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M")
+            values = list(values) if timed else values.tolist()
         if isinstance(values, (str, bytes)) or not hasattr(values, "__len__") or not hasattr(values, "__getitem__"):
             raise InvalidInputError(
                 f"task {identity.name}: the column {name} is a {type(values).__name__}, and has one value for each call"

@@ -7,7 +7,6 @@ from typing import Any
 
 from braid_hpc.run.handles import RECORDS, Record
 from braid_hpc.tasks.forms import FormMaker
-from braid_hpc.vocabulary.errors import BraidError
 
 __all__ = ["RESULTS", "ResultMap"]
 
@@ -68,11 +67,13 @@ class ResultMap:
 
 def _fingerprint(value: Any) -> Any:
     """Return what tells whether an array was changed in place; None of what is not looked into."""
-    if not hasattr(type(value), "__array_interface__"):
+    # Tables of pandas and others have ``__array__`` alone, and so has what stands for a result, which is not read here.
+    if not hasattr(type(value), "__array__") or type(value).__module__ == "braid_hpc.results.lazy":
         return None
     try:
         return FormMaker().form(value)
-    except BraidError:
+    except Exception:
+        # What cannot be looked into, such as a tensor that gradients are kept of.
         return None
 
 

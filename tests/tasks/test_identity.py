@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import datetime
 import decimal
 import math
@@ -12,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
+import polars
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import braid_hpc as braid
 from braid_hpc.run.job import job
+from braid_hpc.tasks.values import decode_value, encode_value
 from braid_hpc.vocabulary.errors import BraidError, InvalidInputError, NotFoundError
 from tests.tasks.functions import Colour, Window, anything, double, draw, spectrum
 
@@ -71,6 +76,13 @@ def test_order_and_defaults_do_not_count() -> None:
         ("a\udcff", "a?", b"a\xff"),
         (["a", "bc"], ["ab", "c"], ["abc"]),
         (int, float, "int", len),
+        (np.datetime64(5, "ns"), np.datetime64(5, "ps"), np.timedelta64(5, "ns"), 5),
+        (np.timedelta64(5, "M"), np.timedelta64(5, "Y"), np.timedelta64(5)),
+        (pandas.DataFrame({"a": [1, 2]}), pandas.DataFrame({"b": [1, 2]}), np.array([[1], [2]])),
+        (pandas.DataFrame({"a": [1]}, index=[5]), pandas.DataFrame({"a": [1]}), pandas.DataFrame({"a": [1.0]})),
+        (pandas.Series([1, 2]), pandas.Series([1, 2], name="a"), pandas.Series([1, 2], index=[1, 0])),
+        (polars.DataFrame({"a": [1, 2]}), polars.DataFrame({"b": [1, 2]}), pyarrow.table({"a": [1, 2]})),
+        (pyarrow.table({"a": [1, 2]}), pyarrow.table({"b": [1, 2]})),
     ],
 )
 def test_other_values_have_other_keys(values: tuple[Any, ...]) -> None:
@@ -253,6 +265,64 @@ def test_only_functions_with_a_name_that_return_are_tasks() -> None:
     for function, said in ((lambda: 1, "not a lambda"), (steps, "no generator or coroutine"), (Window, "a function")):
         with pytest.raises(InvalidInputError, match=said):
             braid.task(version="1")(function)
+
+
+class Measured(np.ndarray):
+    """An array with a unit, as several packages have it."""
+
+
+def test_what_an_array_has_beside_its_values_counts() -> None:
+    metres, again, miles = (np.arange(3.0).view(Measured) for _ in range(3))
+    metres.unit = again.unit = "m"  # type: ignore[attr-defined]
+    miles.unit = "mi"  # type: ignore[attr-defined]
+    assert key(metres) == key(again)
+    assert len({key(metres), key(miles), key(np.arange(3.0))}) == 3
+
+
+def test_equal_tables_have_one_key() -> None:
+    assert key(pandas.DataFrame({"a": [1, 2]})) == key(pandas.DataFrame({"a": [1, 2]}))
+    assert key(polars.DataFrame({"a": [1, 2]})) == key(polars.DataFrame({"a": [1, 2]}))
+
+
+@pytest.mark.parametrize("unit", ["ns", "us", "D", "Y"])
+@pytest.mark.parametrize("kind", [np.datetime64, np.timedelta64])
+def test_a_column_of_times_has_the_keys_of_its_values(kind: Any, unit: str) -> None:
+    column = np.array([kind(5, unit), kind(7, unit)])
+    assert [each.tobytes() for each in anything.keys_of({"x": column})] == [key(value) for value in column]
+
+
+@pytest.mark.parametrize("value", [str.upper, 1 << 20_000], ids=["method", "wide"])
+def test_what_cannot_be_told_again_is_refused_in_one_sentence(value: Any) -> None:
+    with pytest.raises(InvalidInputError, match="x= is"):
+        key(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [np.timedelta64(5, "Y"), np.datetime64(5, "ns"), [np.datetime64("2020-01-01")], np.zeros(2, "M8[us]")],
+)
+def test_times_come_back_with_their_unit(value: Any) -> None:
+    encoded, _ = encode_value(value)
+    assert encoded is not None
+    found = decode_value(encoded)
+    assert type(found) is type(value)
+    assert np.asarray(found).dtype == np.asarray(value).dtype
+    assert np.array_equal(found, value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pandas.DataFrame({"a": [1]}),
+        np.arange(3.0).view(Measured),
+        np.rec.array([(1,)], dtype=[("a", "i4")]),
+        array.array("d", [1.0]),
+    ],
+)
+def test_what_would_come_back_as_another_array_is_not_kept(value: Any) -> None:
+    encoded, why = encode_value(value)
+    assert encoded is None
+    assert "give result=" in why
 
 
 def test_keys_of_columns_are_those_of_calls() -> None:
