@@ -147,17 +147,32 @@ class _Settling:
     def __init__(self, out: Rows, edges: RowEdgeTables, declared: dict[str, list[_Declaration]]) -> None:
         self._out, self._edges, self._declared = out, edges, declared
         self._ask = out.connection.execute
+        self._others: dict[str, bool] = {}
         self.problems: list[Problem] = []
         self.fresh = {name: self._has_news(each[0].place) for name, each in declared.items()}
 
     def _has_news(self, place: str) -> bool:
         return bool(self._ask(f"select 1 from {place} where _snapshot = {self._out.snapshot} limit 1").fetchall())
 
+    def _has_others(self, name: str) -> bool:
+        """Whether somebody has a stream of that name that is no declared table."""
+        if name not in self._others:
+            query = "select 1 from stream_rows where stream = ? and declared is null limit 1"
+            self._others[name] = bool(self._ask(query, [name]).fetchall())
+        return self._others[name]
+
     def _writers(self, each: _Declaration, alias: str) -> str:
         """Return SQL for: the row is of one who declares the table so."""
         if len(self._declared[each.stream]) == 1:
-            return "true"
+            return self._any_writer(each.stream, alias)
         return f"{alias}._writer in ({', '.join(map(_text, each.writers))})"
+
+    def _any_writer(self, name: str, alias: str) -> str:
+        """Return SQL for: the row is of one who declares the table at all."""
+        if not self._has_others(name):
+            return "true"
+        writers = sorted({writer for each in self._declared[name] for writer in each.writers})
+        return f"{alias}._writer in ({', '.join(map(_text, writers))})"
 
     # ------------------------------------------------------------------ checks
 
@@ -243,7 +258,8 @@ class _Settling:
         snapshot = self._out.snapshot
         # What is not known is unlike anything, except in the key, which all rows have.
         known = "true" if is_key else " and ".join(f"{each.stored[column]} is not null" for column in columns)
-        counted = f"from {each.place} t where {known} and {_is_counted('t', each.stream)}"
+        who = self._any_writer(each.stream, "t")
+        counted = f"from {each.place} t where {known} and {who} and {_is_counted('t', each.stream)}"
         fresh = f"select {key} from {each.place} where _snapshot = {snapshot}"
         same = " and ".join(f"t.{name} is not distinct from f.{name}" for name in names)
         among = counted

@@ -252,6 +252,9 @@ class Run(AttachingFiles):
         payload = encode(schema)
         if known := self._streams.get((name, payload)):
             return known
+        if table is None and any(name == each.name for each in self._tables.values()):
+            # Rows of both would have the same numbers, and those of one be judged as the other's.
+            raise InvalidInputError(f"{name} is a declared table of this run: give the stream another name")
         declared = stream_type(log)(self, log, next(self._stream_numbers), name, checked)
         act = current_activity()
         owner, foreign = (act.sequence, self._foreign(act)) if act is not None and act.run is self else (0, 0)

@@ -201,6 +201,23 @@ def test_a_key_that_is_named_in_any_order_and_twice(
         assert store.table(Below).filter(turned__nt=64).count() == 1
 
 
+def test_a_stream_of_a_table_s_name_is_not_judged_as_the_table(tmp_path: Path) -> None:
+    """Whoever has it declares nothing of its rows; in one run there is no such stream, whose rows would be mixed up."""
+    with one(tmp_path / "logs") as job:
+        plain = job[0].stream("Turned", {"a": "float64"})
+        plain.append(1.0)
+        plain.append(2.0)
+    with one(tmp_path / "logs") as job:
+        job[0].declare(Turned("a", 1, 64))
+        assert job[0].stream("Turned", {"a": "float64"}).append(3.0).count == 0
+        assert (
+            job[0].stream("Turned", {"ensemble": "text", "number": "int64", "nt": "int64"}).append("b", 2, 64).count
+            == 1
+        )
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert (count(store, "stream.Turned"), quarantined(store)) == (4, set())
+
+
 def test_a_declaration_of_columns_that_are_not_there_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
