@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from braid_hpc.run.handles import Record
+from braid_hpc.tasks.naming import code_digest, qualified_name
 from braid_hpc.vocabulary.arrays import array_bytes
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.identity import content_of_file
@@ -261,7 +262,7 @@ class FormMaker:
         if hasattr(type(value), "__array__") or type(value).__module__ == "array":
             return self._array(value, what, depth)
         if isinstance(value, type):
-            return ["class", f"{value.__module__}.{value.__qualname__}"]
+            return ["class", qualified_name(value)]
         return self._function(value, what)
 
     def _path(self, value: Any, what: str) -> Any:
@@ -323,9 +324,7 @@ class FormMaker:
             raise InvalidInputError(
                 f"{what} is the function {name}, which is defined within another one: define it in a module"
             )
-        from braid_hpc.tasks.naming import code_digest
-
-        return ["function", f"{module}.{name}", code_digest(value) if code is not None else None]
+        return ["function", qualified_name(value), code_digest(value) if code is not None else None]
 
 
 #: What tables have beside their values.
@@ -381,7 +380,7 @@ def _text(value: str) -> Any:
 
 
 def _class_name(value: Any) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+    return qualified_name(type(value))
 
 
 def _refusal(value: Any) -> str:

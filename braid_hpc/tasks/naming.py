@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import sys
@@ -9,7 +10,16 @@ from typing import Any
 
 from braid_hpc.vocabulary.errors import InvalidInputError
 
-__all__ = ["MAIN_MODULES", "SCRIPT_MODULE", "Place", "code_digest", "package_version", "place_of"]
+__all__ = [
+    "MAIN_MODULES",
+    "SCRIPT_MODULE",
+    "Place",
+    "code_digest",
+    "main_prefix",
+    "package_version",
+    "place_of",
+    "qualified_name",
+]
 
 #: The module that a script is loaded as when a call is made again from the store.
 SCRIPT_MODULE = "__braid_script__"
@@ -65,14 +75,8 @@ def place_of(function: Any) -> Place:
         raise InvalidInputError("a task is a function with a name, not a lambda: define it with def")
     if module not in MAIN_MODULES:
         return Place(f"{module}.{qualname}", module, "", qualname)
-    spec = getattr(sys.modules.get(module), "__spec__", None)
-    if (
-        module == "__main__"
-        and spec is not None
-        and spec.name not in MAIN_MODULES
-        and not spec.name.endswith("_main__")
-    ):
-        return Place(f"{spec.name}.{qualname}", spec.name, "", qualname)
+    if (run := _run_as(module)) is not None:
+        return Place(f"{run}.{qualname}", run, "", qualname)
     code = getattr(function, "__code__", None)
     script = code.co_filename if code is not None else getattr(sys.modules.get(module), "__file__", None) or ""
     if not script or script.startswith("<"):
@@ -82,6 +86,49 @@ def place_of(function: Any) -> Place:
     return Place(f"{_within_repository(script)}:{qualname}", "", script, qualname)
 
 
+def _run_as(module: str) -> str | None:
+    """Return the name under which ``python -m`` found a main module, also in a worker of multiprocessing."""
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    return None if spec is None or spec.name in MAIN_MODULES or spec.name.endswith("_main__") else str(spec.name)
+
+
+def qualified_name(thing: Any) -> str:
+    """Return what a class or function is called in every process.
+
+    Parameters
+    ----------
+    thing : type or callable
+        With ``__module__`` and ``__qualname__``.
+
+    Returns
+    -------
+    str
+        ``package.module.Class``; of a script's ``path/in/repository.py:Class``.
+    """
+    module = thing.__module__
+    return f"{main_prefix(module) if module in MAIN_MODULES else f'{module}.'}{thing.__qualname__}"
+
+
+def main_prefix(module: str) -> str:
+    """Return how the names of what is in a main module begin.
+
+    Parameters
+    ----------
+    module : str
+        One of :data:`MAIN_MODULES`.
+
+    Returns
+    -------
+    str
+        Ends with a dot, or a colon.
+    """
+    if (run := _run_as(module)) is not None:
+        return f"{run}."
+    script = getattr(sys.modules.get(module), "__file__", None)
+    return f"{_within_repository(os.path.realpath(script))}:" if script else "<unknown>:"
+
+
+@functools.cache
 def _within_repository(script: str) -> str:
     folder = os.path.dirname(script)
     while True:

@@ -6,6 +6,7 @@ import datetime
 import decimal
 import fractions
 import importlib
+import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ import msgspec
 
 from braid_hpc.run.handles import Record
 from braid_hpc.tasks.forms import FormMaker, encode_form
+from braid_hpc.tasks.naming import MAIN_MODULES, main_prefix
 from braid_hpc.vocabulary.arrays import EXTENSIONS
 from braid_hpc.vocabulary.errors import BraidError, InvalidInputError, NotFoundError
 
@@ -216,7 +218,7 @@ def named_object(name: str) -> Any:
     Parameters
     ----------
     name : str
-        ``package.module.Class``.
+        From :func:`braid_hpc.tasks.naming.qualified_name`.
 
     Returns
     -------
@@ -228,10 +230,19 @@ def named_object(name: str) -> Any:
     NotFoundError
         If it cannot be imported.
     """
+    found: Any
+    for module in MAIN_MODULES:
+        # Not imported a second time: its classes would be others.
+        if module in sys.modules and name.startswith(prefix := main_prefix(module)):
+            found = sys.modules[module]
+            for part in name.removeprefix(prefix).split("."):
+                found = getattr(found, part, None)
+            if found is not None:
+                return found
     parts = name.split(".")
     for cut in range(len(parts) - 1, 0, -1):
         try:
-            found: Any = importlib.import_module(".".join(parts[:cut]))
+            found = importlib.import_module(".".join(parts[:cut]))
         except ImportError:
             continue
         try:

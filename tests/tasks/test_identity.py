@@ -6,6 +6,7 @@ import array
 import datetime
 import decimal
 import math
+import os
 import subprocess
 import sys
 from collections import OrderedDict
@@ -52,6 +53,49 @@ def test_a_key_has_128_bits_and_is_the_same_in_every_process() -> None:
     }
     assert found == {mine}
     assert len(bytes.fromhex(mine)) == 16
+
+
+CLASSES = """
+import enum, multiprocessing, sys
+from dataclasses import dataclass
+from tests.tasks.functions import anything
+from braid_hpc.tasks.values import decode_value, encode_value
+
+@dataclass(frozen=True)
+class Config:
+    a: int
+
+class Colour(enum.Enum):
+    RED = 1
+
+def helper():
+    pass
+
+def keys():
+    return [anything.key_of(value).hex() for value in (Config(1), Colour.RED, Config, helper)]
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        theirs = pool.apply(keys)
+    assert theirs == keys(), (theirs, keys())
+    assert isinstance(decode_value(encode_value(Config(1))[0]), Config)
+    assert decode_value(encode_value(Colour.RED)[0]) is Colour.RED
+    print(*theirs)
+"""
+
+
+def test_what_a_script_defines_is_named_alike_in_its_workers_and_not_as_another_script_s(tmp_path: Path) -> None:
+    """Run as a file or as a module, the names of its classes and functions are its own."""
+    root = Path(__file__).parents[2]
+    found = []
+    for name, how in (("one", "one.py"), ("two", "two.py"), ("one", "-mone")):
+        (tmp_path / f"{name}.py").write_text(CLASSES)
+        call = [sys.executable, *([how] if how.startswith("-m") else [str(tmp_path / how)])]
+        env = {"PYTHONPATH": os.pathsep.join([str(root), str(tmp_path)])}
+        found.append(subprocess.run(call, env=env, cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
+    keys = [each.split() for each in found]
+    assert [len(each) for each in keys] == [4, 4, 4]
+    assert len({key for each in keys for key in each}) == 12
 
 
 def test_order_and_defaults_do_not_count() -> None:
