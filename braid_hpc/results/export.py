@@ -118,9 +118,13 @@ def _names(dataset: Dataset) -> dict[tuple[int, str], str]:
     """Give each file a path in the folder: its own name, with its row before it where two have one."""
     plain = {(number, column): place_of(file.uri)[1] for number, column, file in dataset.files()}
     counts = Counter((column, name.lower()) for (_, column), name in plain.items())
+    numbered = {(number, column): f"{number:06d}-{name}" for (number, column), name in plain.items()}
+    twice = {key for key, name in plain.items() if counts[key[1], name.lower()] > 1}
+    # Where a file is called as another one is now, all of its column have their rows.
+    taken = {(column, numbered[number, column].lower()) for number, column in twice}
+    all_of = {column for (number, column), name in plain.items() if (column, name.lower()) in taken}
     return {
-        (number, column): f"{column}/{name if counts[column, name.lower()] == 1 else f'{number:06d}-{name}'}"
-        for (number, column), name in plain.items()
+        key: f"{key[1]}/{numbered[key] if key in twice or key[1] in all_of else name}" for key, name in plain.items()
     }
 
 

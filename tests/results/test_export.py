@@ -68,6 +68,22 @@ def test_an_exported_dataset_stands_alone(dataset: Dataset, tmp_path: Path) -> N
     assert sorted(os.listdir(tmp_path)) == ["datasets", "moved", "names"]
 
 
+def test_a_file_that_is_called_as_another_one_becomes_is_kept(tmp_path: Path) -> None:
+    """Each file of the manifest is in the folder, however they are called."""
+    rows = []
+    for number, name in enumerate(["x.txt", "x.txt", "000000-x.txt"]):
+        path = tmp_path / f"from-{number}" / name
+        path.parent.mkdir()
+        path.write_text(f"text {number}")
+        rows.append({"number": number, "text": path})
+    result = DatasetResult("names", readme="Names.", file_columns=["text"], within=tmp_path / "datasets")
+    target = result.default("task", "key")
+    made: Dataset = loaded(target.lazy(target.write(rows)))
+    exported = made.export(tmp_path / "package")
+    assert not list(exported.problems(verify="digest"))
+    assert len(os.listdir(tmp_path / "package/text")) == 3
+
+
 def test_it_is_described_as_ro_crate_wants(dataset: Dataset, tmp_path: Path) -> None:
     """The descriptor, the root, and an entity for each file that is there; every reference has its entity."""
     dataset.export(tmp_path / "package", license="https://creativecommons.org/licenses/by/4.0/")
