@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 import braid_hpc as braid
 from braid_hpc.run.job import job
+from braid_hpc.tasks.known import RESULTS
 from braid_hpc.tasks.values import decode_value, encode_value
 from braid_hpc.vocabulary.errors import BraidError, InvalidInputError, NotFoundError
 from tests.tasks.functions import Colour, Window, anything, double, draw, spectrum
@@ -59,6 +60,7 @@ CLASSES = """
 import enum, multiprocessing, sys
 from dataclasses import dataclass
 from tests.tasks.functions import anything
+from braid_hpc.tasks.known import RESULTS
 from braid_hpc.tasks.values import decode_value, encode_value
 
 @dataclass(frozen=True)
@@ -160,8 +162,6 @@ def test_equal_values_have_one_key(one: Any, other: Any) -> None:
 )
 def test_what_comes_back_from_a_result_has_the_key_of_what_was_returned(value: Any) -> None:
     """A result that is read counts as the one that was computed."""
-    from braid_hpc.tasks.values import decode_value, encode_value
-
     encoded, why = encode_value(value)
     assert encoded is not None, why
     assert key(decode_value(encoded)) == key(value)
@@ -321,6 +321,19 @@ def test_what_an_array_has_beside_its_values_counts() -> None:
     miles.unit = "mi"  # type: ignore[attr-defined]
     assert key(metres) == key(again)
     assert len({key(metres), key(miles), key(np.arange(3.0))}) == 3
+
+
+def test_a_result_that_was_changed_in_place_counts_by_itself(tmp_path: Path) -> None:
+    """Also where it is a table, which no more than an array is the result that was recorded then."""
+    with job("job", log_dir=tmp_path / "logs") as run:
+        record = run.record("result", "x", value=1)
+        for value in (pandas.DataFrame({"a": [1, 2]}), np.arange(2)):
+            RESULTS.remember(value, "blake3:00", record)
+            before = key(value)
+            assert RESULTS.find(value) == ("blake3:00", record)
+            value[value == 1] = 7
+            assert RESULTS.find(value) is None
+            assert key(value) != before
 
 
 def test_equal_tables_have_one_key() -> None:
