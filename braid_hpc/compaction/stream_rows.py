@@ -245,13 +245,11 @@ def _listed_rows(events: Events, utc: Callable[[Array], Array], columns: Columns
     rows = []
     for row in range(len(events)):
         try:
-            rows.append(decode(events.payload(row)))
+            values = decode(events.payload(row))
         except msgspec.DecodeError:
-            rows.append([None] * len(columns))
-    arrays = [
-        _listed_column([row[index] if len(row) == len(columns) else None for row in rows], kind)
-        for index, (_, kind) in enumerate(columns)
-    ]
+            values = None
+        rows.append(values if isinstance(values, list) and len(values) == len(columns) else [None] * len(columns))
+    arrays = [_listed_column([row[index] for row in rows], kind) for index, (_, kind) in enumerate(columns)]
     arrays = [
         each.cast(pa.timestamp("ns")) if kind == "timestamp" else each
         for each, (_, kind) in zip(arrays, columns, strict=True)

@@ -15,7 +15,7 @@ from braid_hpc.compaction.extract import Facts, Tasked
 from braid_hpc.compaction.rows import BIGINT, INTEGER, TEXT, TIME, as_json
 from braid_hpc.compaction.write import Writer
 from braid_hpc.tasks.forms import encode_form
-from braid_hpc.tasks.tables import sql_type
+from braid_hpc.tasks.tables import SQL_TYPES, sql_type
 from braid_hpc.tasks.values import plain_value
 from braid_hpc.vocabulary.task_payloads import TaskBegun, TaskEnded, TaskMissing, TaskSkipped
 from braid_hpc.vocabulary.texts import clean
@@ -105,7 +105,12 @@ def write_tasks(out: Writer, writers: list[Facts]) -> None:
         if isinstance(each.about, TaskBegun):
             begun = each.about
             parameters += [(*each.place, *row) for row in _parameters(begun)]
-            columns |= dict.fromkeys((begun.table, *column, at) for at, column in enumerate(begun.columns))
+            # A later version may know more types.
+            columns |= dict.fromkeys(
+                (begun.table, name, kind, at)
+                for at, (name, kind) in enumerate(begun.columns)
+                if begun.table and name and kind.removesuffix("[]") in SQL_TYPES
+            )
     for kind, (table, names) in _TABLES.items():
         out.rows(table, names, rows[kind])
     _write_columns(out, list(columns))
@@ -214,7 +219,7 @@ def finish_tasks(out: Writer) -> None:
     # Names that differ in upper and lower case only are one to DuckDB: the table has the first one's.
     tables = execute(
         "select first(result_table order by snapshot, result_table) from result_columns "
-        "where result_table <> '' group by lower(result_table) having max(snapshot) = ? order by 1",
+        "group by lower(result_table) having max(snapshot) = ? order by 1",
         [out.snapshot],
     )
     for (table,) in tables.fetchall():

@@ -132,8 +132,11 @@ def test_a_row_that_was_left_as_it_was_given_ends_no_merge(tmp_path: Path, kind:
         stream = job[0].stream("s", {"x": kind, "y": "int64"})
         job[0]._log.append(Code.ROW, 0, 0, 1, stream._number, ROW_AS_LIST, encode([given, None]))
         job[0]._log.append(Code.ROW, 0, 1, 1, stream._number, ROW_AS_LIST, encode([None, 7]))
+        job[0]._log.append(Code.ROW, 0, 2, 1, stream._number, ROW_AS_LIST, encode([None]))
+        job[0]._log.append(Code.ROW, 0, 3, 1, stream._number, ROW_AS_LIST, encode(7))
     with made(tmp_path / "logs", tmp_path / "store") as store:
-        assert rows(store, "select x, y from stream.s order by _row") == [(kept, None), (None, 7)]
+        found = rows(store, "select x, y from stream.s order by _row")
+        assert found == [(kept, None), (None, 7), (None, None), (None, None)]
 
 
 def test_timestamps_are_nanoseconds_utc(tmp_path: Path) -> None:

@@ -92,6 +92,14 @@ def test_a_table_without_a_name_ends_no_merge(world: World) -> None:
     assert world.sql("select plain from task_ends") == [('{"x": 3}',)]
 
 
+def test_a_column_of_a_type_that_is_not_known_ends_no_merge(world: World) -> None:
+    task = anything.with_options(table="t", columns={"x": int})
+    task.options.columns.extend([("y", "decimal"), ("", "int64")])
+    world.run(lambda: task({"x": 3}))
+    world.merge()
+    assert world.sql("select x from result.t") == [(3,)]
+
+
 def test_a_file_whose_name_is_no_text(world: World, tmp_path: Path) -> None:
     """It is a parameter as any other, and its call is done once."""
     path = tmp_path / os.fsdecode(b"f\xff.txt")
