@@ -14,6 +14,7 @@ import fractions
 import math
 import os
 import sys
+import time
 import types
 import uuid
 from collections.abc import Callable, Mapping
@@ -46,6 +47,9 @@ _TEXTS: dict[type, tuple[str, Callable[[Any], str]]] = {
     fractions.Fraction: ("fraction", str),
     uuid.UUID: ("uuid", str),
 }
+
+#: A file that was written so lately, nanoseconds, can be written again and keep its size and time.
+_RACY_NS = 2_000_000_000
 
 #: Digests of files by path, device, inode, size and modification time, so that each is read once.
 _FILES: dict[tuple[Any, ...], tuple[str, int]] = {}
@@ -94,7 +98,8 @@ def file_digest(path: str) -> tuple[str, int]:
     Returns
     -------
     digest : str
-        ``blake3:<hex>``. It is read once, as long as size, time, device and inode stay what they are.
+        ``blake3:<hex>``. It is read once, as long as size, time, device and inode stay what they are; again and again
+        while it was written a moment ago.
     size : int
         Bytes.
 
@@ -108,7 +113,9 @@ def file_digest(path: str) -> tuple[str, int]:
         known = (path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
         if (found := _FILES.get(known)) is None:
             content = content_of_file(file)
-            found = _FILES[known] = content.digest, content.size or 0
+            found = content.digest, content.size or 0
+            if abs(time.time_ns() - stat.st_mtime_ns) > _RACY_NS:
+                _FILES[known] = found
     return found
 
 

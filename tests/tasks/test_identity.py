@@ -167,6 +167,16 @@ def test_what_comes_back_from_a_result_has_the_key_of_what_was_returned(value: A
     assert key(decode_value(encoded)) == key(value)
 
 
+def test_a_file_that_is_written_twice_within_a_tick_is_read_twice(tmp_path: Path) -> None:
+    """Size and time of the last change are what they were; a file that is older than that is read once."""
+    path = tmp_path / "f"
+    path.write_text("aaa")
+    first, before = key(path), path.stat()
+    path.write_text("bbb")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert key(path) != first
+
+
 def test_a_file_counts_by_its_bytes_and_a_text_by_its_letters(tmp_path: Path) -> None:
     one, other = tmp_path / "one.fits", tmp_path / "other.fits"
     one.write_bytes(b"x" * 10)
