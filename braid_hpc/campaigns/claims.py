@@ -29,6 +29,9 @@ LEASE = 24 * 3600
 
 _LOCK = "claims.lock"
 
+#: No claim holds for more seconds: they are counted in nanoseconds since 1970, of 64 bits.
+_LONGEST = 1e9
+
 
 def claim(
     store: Store, table: Any, *, most: int | None = None, seconds: float = LEASE, who: str = "", **conditions: Any
@@ -64,11 +67,11 @@ def claim(
     NotFoundError
         If no such table was declared.
     InvalidInputError
-        If `most` or `seconds` is not positive, or a condition cannot be asked.
+        If `most` or `seconds` is not positive, `seconds` is more than 1e9, or a condition cannot be asked.
     StorageError
         If nothing can be written beside the store.
     """
-    if not seconds > 0 or (most is not None and most < 1):
+    if not 0 < seconds <= _LONGEST or (most is not None and most < 1):
         raise InvalidInputError(f"a claim is of one file at least and for a time: not {most} for {seconds} s")
     with _alone(store._files):
         # What another one has claimed while this one waited.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import time
@@ -64,6 +65,12 @@ def test_a_claim_ends(path: Path) -> None:
         assert len(everything) == 40 - 3
         assert claim(store, "src")[0] == ""
         assert release(store, second) == 2
-        for wrong in ({"most": 0}, {"seconds": 0.0}, {"seconds": float("nan")}):
+        for wrong in (
+            {"most": 0},
+            {"seconds": 0.0},
+            {"seconds": float("nan")},
+            {"seconds": math.inf},
+            {"seconds": 1e12},
+        ):
             with pytest.raises(InvalidInputError):
                 claim(store, "src", **wrong)
