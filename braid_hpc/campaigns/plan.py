@@ -13,6 +13,7 @@ import numpy as np
 from braid_hpc.campaigns.grid import Grid, as_grid
 from braid_hpc.store.tables import Table
 from braid_hpc.tasks.done_index import DoneIndex, newest_done
+from braid_hpc.tasks.keys import columns_of
 from braid_hpc.tasks.mapping import share_of
 from braid_hpc.tasks.states import State
 from braid_hpc.vocabulary.encoding import to_jsonable
@@ -186,9 +187,8 @@ class Plan:
         """
         left = self._left()
         for first in range(0, len(left), AT_ONCE):
-            columns = {
-                name: values.tolist() for name, values in self.grid.columns(left[first : first + AT_ONCE]).items()
-            }
+            # As their keys are made of them.
+            columns, _ = columns_of(self.task.identity, self.grid.columns(left[first : first + AT_ONCE]))
             for row in zip(*columns.values(), strict=True):
                 yield partial(self.task, **dict(zip(columns, row, strict=True)))
 

@@ -17,6 +17,7 @@ from braid_hpc.compaction.compact import compact
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import InvalidInputError
 from tests.jobs import one
+from tests.tasks.functions import anything
 
 RAN: list[tuple[str, int]] = []
 
@@ -47,6 +48,14 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 fit(ensemble, number)
     compact(folder / "logs", folder / "prov.duckdb")
     return folder / "prov.duckdb"
+
+
+@pytest.mark.parametrize("unit", ["ns", "us", "Y"])
+def test_a_call_of_a_plan_has_the_key_it_was_planned_with(path: Path, unit: str) -> None:
+    """Of times too, which a list makes numbers of."""
+    plan = make_plan(anything, {"x": np.array([5, 7], f"M8[{unit}]")}, path)
+    called = [anything.key_of(**call.keywords) for call in plan.calls()]  # type: ignore[attr-defined]
+    assert called == [each.tobytes() for each in plan._keys(np.arange(2))]
 
 
 def test_only_what_is_left_is_planned(path: Path) -> None:
