@@ -12,7 +12,7 @@ from braid_hpc.tasks.declared import declared_types, unify
 from braid_hpc.tasks.forms import FormMaker, Seen, encode_form
 from braid_hpc.tasks.naming import Place, code_digest, package_version, place_of
 from braid_hpc.tasks.states import Role
-from braid_hpc.vocabulary.errors import BraidError, InvalidInputError, NotFoundError
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.texts import clean
 
 __all__ = ["KEY_BYTES", "SIGNIFICANT", "Bound", "Identity", "Parameter", "ParameterMissing"]
@@ -347,7 +347,8 @@ def _loosely(value: Any) -> Any:
     """Return what is kept of an argument that does not count."""
     try:
         return FormMaker().form(value)
-    except (BraidError, RecursionError):
+    except Exception:
+        # Whatever it is: it does not count, and so is no reason not to run.
         return ["type", f"{type(value).__module__}.{type(value).__qualname__}"]
 
 

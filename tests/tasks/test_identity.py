@@ -321,6 +321,23 @@ def test_only_functions_with_a_name_that_return_are_tasks() -> None:
             braid.task(version="1")(function)
 
 
+class Unreadable:
+    """As a tensor that gradients are kept of."""
+
+    def __array__(self) -> Any:
+        raise RuntimeError("detach it first")
+
+
+def test_what_does_not_count_is_no_reason_not_to_run(tmp_path: Path) -> None:
+    @braid.task(version="1", ignore="y")
+    def counted(x: int, y: Any) -> int:
+        return x
+
+    with job("job", log_dir=tmp_path / "logs"):
+        assert counted.key_of(1, Unreadable()) == counted.key_of(1, None)
+        assert counted(1, Unreadable()) == 1
+
+
 class Measured(np.ndarray):
     """An array with a unit, as several packages have it."""
 
