@@ -164,7 +164,7 @@ class Stream:
             raise InvalidInputError(f"stream {self.name!r} has no columns: its declaration was refused")
         if len(values) != len(self.columns):
             raise InvalidInputError(f"a row of stream {self.name!r} has {len(self.columns)} values, not {len(values)}")
-        row = []
+        row: list[Any] = []
         for value, (name, kind) in zip(values, self.columns, strict=True):
             if value is None:
                 row.append(None)

@@ -338,7 +338,7 @@ def test_what_does_not_count_is_no_reason_not_to_run(tmp_path: Path) -> None:
         assert counted(1, Unreadable()) == 1
 
 
-class Measured(np.ndarray):
+class Measured(np.ndarray[Any, Any]):
     """An array with a unit, as several packages have it."""
 
 
@@ -354,7 +354,8 @@ def test_a_result_that_was_changed_in_place_counts_by_itself(tmp_path: Path) -> 
     """Also where it is a table, which no more than an array is the result that was recorded then."""
     with job("job", log_dir=tmp_path / "logs") as run:
         record = run.record("result", "x", value=1)
-        for value in (pandas.DataFrame({"a": [1, 2]}), np.arange(2)):
+        values: list[Any] = [pandas.DataFrame({"a": [1, 2]}), np.arange(2)]
+        for value in values:
             RESULTS.remember(value, "blake3:00", record)
             before = key(value)
             assert RESULTS.find(value) == ("blake3:00", record)
