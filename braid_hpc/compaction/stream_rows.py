@@ -26,6 +26,7 @@ from braid_hpc.vocabulary.columns import (
 )
 from braid_hpc.vocabulary.encoding import decode
 from braid_hpc.vocabulary.errors import CorruptLogError
+from braid_hpc.vocabulary.texts import clean
 
 __all__ = ["ARROW_TYPES", "Columns", "StreamReader"]
 
@@ -236,9 +237,16 @@ def _as_text(values: Any) -> Any:
     try:
         return values.cast(pa.large_string())
     except pa.ArrowInvalid:
-        # Lone surrogates, which Python has and UTF-8 has not, become question marks; the log keeps the bytes.
-        texts = [value.decode("utf-8", "surrogatepass") for value in values.to_pylist()]
-        return pa.array([text.encode("utf-8", "replace").decode() for text in texts], pa.large_string())
+        # Lone surrogates, which Python has and UTF-8 has not, are shown as escapes, as everywhere: two texts stay two.
+        return pa.array([_readable(value) for value in values.to_pylist()], pa.large_string())
+
+
+def _readable(value: bytes) -> str:
+    try:
+        return clean(value.decode("utf-8", "surrogatepass"))
+    except UnicodeDecodeError:
+        # Of a writer that is not ours.
+        return value.decode("utf-8", "backslashreplace")
 
 
 def _listed_rows(events: Events, utc: Callable[[Array], Array], columns: Columns) -> pa.Table:

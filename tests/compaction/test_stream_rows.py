@@ -245,17 +245,20 @@ def test_a_batch_file_that_is_gone(tmp_path: Path) -> None:
 
 def test_undecodable_text_is_kept_readable(tmp_path: Path) -> None:
     """A file name that is not UTF-8 does not stop a compaction; what UTF-8 cannot hold is shown otherwise."""
-    odd = b"caf\xe9".decode("utf-8", "surrogateescape")
+    odd, other = (name.decode("utf-8", "surrogateescape") for name in (b"caf\xe9", b"caf\xe8"))
     with one(tmp_path / "logs") as job:
-        stream = job[0].stream("s", {"name": "text"})
-        stream.append(odd)
-        stream.append(None)
-        stream.extend({"name": [odd, "plain"]})
+        stream = job[0].stream("s", {"name": "text", "n": "int64"})
+        stream.append(odd, 1)
+        stream.append(odd, None)
+        stream.append(None, 1)
+        stream.extend({"name": [odd, "plain", other], "n": [1, 2, 3]})
+        # Of a writer that is not Python.
+        wrong = struct.pack("<Iq", 2, 1) + b"a\xff"
+        job[0]._log.append(Code.ROW, 0, 6, 1, stream._number, 0, wrong)
     with made(tmp_path / "logs", tmp_path / "prov.duckdb") as opened:
         found = opened.table("s")["name"]
-        assert [value is None for value in found] == [False, True, False, False]
-        assert all(value.startswith("caf") for value in (found[0], found[2]))
-        assert found[3] == "plain"
+        same = "caf\\udce9"
+        assert found == [same, same, None, same, "plain", "caf\\udce8", "a\\xff"]
 
 
 def test_every_column_type_has_an_arrow_type() -> None:
