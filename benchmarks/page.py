@@ -41,9 +41,9 @@ INTRODUCTION = """\
 Each figure on this page was measured by a program of the repository, and stands in a file with all its rounds; the page is made of those files by `python -m benchmarks.page`, and nothing on it is written by hand but the words.
 With each table stand the machine, its load, and the command.
 
-**The machine is small and was busy.**
-It has two cores, other people's programs ran on it meanwhile, and its load before and after is with each table.
-Absolute times are therefore too long, and differ from round to round by more than they would on a machine of one's own; ratios within a round are what to look at.
+**The machine is a small virtual one.**
+It has two cores, had little else to do, and its load before and after is with each table; who else used the processor below it cannot be seen.
+Ratios within a round are what to look at; absolute times differ from machine to machine, and on the same one from day to day.
 Measured is one node: no network, no parallel file system.
 """
 
@@ -57,7 +57,7 @@ $ braid bench scaling --out results             # with PostgreSQL where it is in
 $ braid bench overhead --out results
 $ pip install 'braid_hpc[peers]' && braid bench recording --out results   # peers that are not there are not run
 $ braid bench compaction --quick                # a minute or two
-$ braid bench compaction --out results          # hours: it makes and merges logs of up to 1e8 events
+$ braid bench compaction --out results          # some 20 minutes and 25 GB of disk: up to 1e8 events
 $ braid bench compaction --out results -- --most 1e7 --dir /scratch --ranks 2,4
 $ braid bench lineage --out results
 $ braid bench all --out results
@@ -86,7 +86,7 @@ How to read it:
 PROGRAMS = """\
 Segments of the same steps, without recording and with so many events a second on each rank, follow each other in one process, in another order each round; the demonstration is run as a whole.
 Each percentage is the median over rounds of what a segment takes more than the one without recording of the same round, with the confidence interval of 95 % for that median.
-An interval that reaches from below zero to beyond the target decides nothing: the machine was too busy for it.
+An interval that reaches from below zero to beyond the target decides nothing: what else the machine did hides it.
 CPU time is that of all ranks, and has in it what they spin for each other in MPI.
 The log is open in all segments, and what opening and closing it take is in none; the recorder's thread brings to the disk each second what was recorded, and what a segment leaves for it is brought there before the next one begins: that time is in no segment and has a column of its own, its CPU time is counted with the segment's.
 """
@@ -354,7 +354,7 @@ def readme_part(folder: Path) -> str:
     lines = [
         "![Events a second of all ranks together, against ranks: rank logs, and what ranks share.](docs/benchmarks/rate.svg)",
         "",
-        f"- On {n} ranks of a busy machine with {measured.about['cores']} cores, {logs} events a second arrive in rank "
+        f"- On {n} ranks of a machine with {measured.about['cores']} cores, {logs} events a second arrive in rank "
         f"logs, {sqlite} in one SQLite file, {server} in one PostgreSQL server, each event kept when its call returns. "
         f"Where {BATCH} events wait for each other, and up to {BATCH - 1} of them are lost with their rank: "
         f"{sqlite_batch} in SQLite, {server_batch} in PostgreSQL "
