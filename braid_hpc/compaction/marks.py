@@ -89,17 +89,23 @@ def name_of_row(schema: TableSchema, stored: dict[str, str], types: dict[str, st
     Returns
     -------
     str
-        The name of the file, or the key with ``/`` between its values.
+        The name of the file, or the key with ``/`` between its values, as
+        :meth:`braid_hpc.run.tables.DeclaredTable.name_of` writes it.
     """
-    columns = [
-        _name_of_value(f"{alias}.{stored[column]}", types[column])
-        for column in ([schema.file] if schema.file else schema.key)
+    named = [schema.file] if schema.file else schema.key
+    columns = [_name_of_value(f"{alias}.{stored[column]}", types[column]) for column in named]
+    if len(columns) == 1:
+        return columns[0]
+    # Of other types than text no value has a slash in it.
+    escaped = [
+        rf"replace(replace({value}, '\', '\\'), '/', '\/')" if types[column] == "text" else value
+        for column, value in zip(named, columns, strict=True)
     ]
-    return columns[0] if len(columns) == 1 else f"concat_ws('/', {', '.join(columns)})"
+    return f"concat_ws('/', {', '.join(escaped)})"
 
 
 def _name_of_value(column: str, kind: str) -> str:
-    """Return SQL of a value's text, as :meth:`braid_hpc.run.tables.DeclaredTable.name_of` writes it."""
+    """Return SQL of a value's text."""
     said = {
         "bool": f"if({column}, 'True', 'False')",
         "timestamp": f"epoch_ns({column})::varchar",

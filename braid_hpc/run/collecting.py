@@ -31,7 +31,8 @@ class Collecting(Marking):
         members : object, type, or list of these
             An instance of a declared table, a record, or a list of them; or a declared class, with `names`.
         names : sequence of str, optional
-            With a class: names of files, or keys with ``/`` between their values, as for :meth:`mark`.
+            With a class: names of files, or keys with ``/`` between their values, as for :meth:`mark`; in a text of a
+            key of several columns a backslash stands before each ``/`` and each backslash.
 
         Raises
         ------

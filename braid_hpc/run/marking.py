@@ -44,7 +44,8 @@ class Marking(DeclaringRows):
             or said to be ``valid``.
         names : sequence of str, optional
             Names of the files; of a table without a file column the key's values with ``/`` between them, times as
-            nanoseconds since 1970 UTC and bytes as hexadecimal digits. They may be declared later, or by others.
+            nanoseconds since 1970 UTC and bytes as hexadecimal digits; in a text of a key of several columns a
+            backslash stands before each ``/`` and each backslash. They may be declared later, or by others.
         place : str
             Where: ``disk``, or a word of yours; ``tape`` and ``archive`` have to be read back first.
         size : int or sequence of int, optional

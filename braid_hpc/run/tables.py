@@ -12,6 +12,7 @@ from braid_hpc.vocabulary.columns import check_columns
 from braid_hpc.vocabulary.conditions import Condition
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.payloads import TableParent, TableSchema
+from braid_hpc.vocabulary.texts import clean
 from braid_hpc.vocabulary.times import nanoseconds
 
 __all__ = ["Column", "DeclaredTable", "Parent", "Type", "Unit", "declared_table", "table"]
@@ -144,10 +145,12 @@ class DeclaredTable:
         -------
         str
             The values of its key, with ``/`` between them, where no field is the name of a file; times as nanoseconds
-            since 1970 UTC, bytes as hexadecimal digits.
+            since 1970 UTC, bytes as hexadecimal digits. In texts of a key of several columns a backslash stands
+            before each ``/`` and each backslash, so that no two keys have one name.
         """
         row = {column.name: (column, value) for column, value in zip(self.columns, self.values(instance), strict=True)}
-        return "/".join(_name(*row[each]) for each in ([self.schema.file] if self.schema.file else self.schema.key))
+        names = [_name(*row[each]) for each in ([self.schema.file] if self.schema.file else self.schema.key)]
+        return names[0] if len(names) == 1 else "/".join(_escaped(name) for name in names)
 
     def violations(self, instance: Any) -> list[str]:
         """Return what is wrong with an instance.
@@ -176,6 +179,11 @@ def _name(column: Column, value: Any) -> str:
     if isinstance(value, bytes):
         return value.hex()
     return str(float(value) if column.kind == "float64" and isinstance(value, int) else value)
+
+
+def _escaped(name: str) -> str:
+    # Lone surrogates first: as their escapes they stand in the store, and compaction sees nothing else.
+    return clean(name).replace("\\", "\\\\").replace("/", "\\/")
 
 
 def _at(instance: Any, path: tuple[str, ...]) -> Any:

@@ -73,7 +73,7 @@ def test_a_mark_with_nothing_in_it_is_none(tmp_path: Path) -> None:
         (float, math.nan, "nan"),
         (int, -5, "-5"),
         (str | None, None, "None"),
-        (str, "ä/b", "ä/b"),
+        (str, "ä/b", "ä\\/b"),
     ],
 )
 def test_a_row_is_found_by_a_key_of_any_type(tmp_path: Path, kind: Any, value: Any, name: str) -> None:
@@ -83,5 +83,36 @@ def test_a_row_is_found_by_a_key_of_any_type(tmp_path: Path, kind: Any, value: A
         job[0].declare(cls("n", value))
         job[0].mark(cls("n", value), "exists")
         job[0].mark(cls, "invalid", names=[f"n/{name}"])
+    with made(tmp_path / "logs", tmp_path / "store") as store:
+        assert rows(store, "select state from mark_rows where holder is not null order by mark") == [(1,), (7,)]
+
+
+def test_keys_with_slashes_have_names_of_their_own(tmp_path: Path) -> None:
+    """A mark on one is on no other, and sets of them are not the same set."""
+    cls = braid.table(type("T", (), {"__annotations__": {"x": str, "y": str}}), key=("x", "y"))
+    keys = [("a/b", "c"), ("a", "b/c"), ("a\\", "b/c"), ("a\\/b", "c"), ("a", "b\\/c"), ("\udce9/", "")]
+    with one(tmp_path / "logs") as job:
+        for key in keys:
+            job[0].declare(cls(*key))
+        for at, key in enumerate(keys):
+            job[0].mark(cls(*key), "exists", size=at)
+            job[0].collect(f"set {at}", cls(*key))
+        job[0].mark(cls, "invalid", names=["a\\/b/c"])
+    with made(tmp_path / "logs", tmp_path / "store") as store:
+        assert rows(store, "select size from mark_rows where holder is not null and state = 1 order by row") == [
+            (at,) for at in range(len(keys))
+        ]
+        assert rows(store, "select row from mark_rows where state = 7") == rows(
+            store, "select row from mark_rows where size = 0"
+        )
+        assert len({row["digest"] for row in store.sets()}) == len(keys)
+        assert store.sets_with(cls("a", "b/c"))["labels"] == [["set 1"]]
+
+
+def test_a_key_of_one_column_is_its_name(tmp_path: Path) -> None:
+    with one(tmp_path / "logs") as job:
+        job[0].declare(File("a/b\\c"))
+        job[0].mark(File("a/b\\c"), "exists")
+        job[0].mark(File, "invalid", names=["a/b\\c"])
     with made(tmp_path / "logs", tmp_path / "store") as store:
         assert rows(store, "select state from mark_rows where holder is not null order by mark") == [(1,), (7,)]
