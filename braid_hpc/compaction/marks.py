@@ -110,8 +110,18 @@ def _name_of_value(column: str, kind: str) -> str:
         "bool": f"if({column}, 'True', 'False')",
         "timestamp": f"epoch_ns({column})::varchar",
         "bytes": f"lower(hex({column}))",
+        "float32": f"if(isnan({column}), 'nan', ({_single(column)})::varchar)",
+        # Of NaN the sign is no part of it.
+        "float64": f"if(isnan({column}), 'nan', {column}::varchar)",
     }.get(kind, f"{column}::varchar")
     return f"if({column} is null, 'None', {said})"
+
+
+def _single(column: str) -> str:
+    """Return SQL of the shortest decimal, of six digits or more, that a number of 32 bits is."""
+    texts = [f"format('{{:.{digits}g}}', {column})" for digits in (6, 7, 8, 9)]
+    shorter = " ".join(f"when try_cast({text} as float) = {column} then {text}::double" for text in texts[:-1])
+    return f"case {shorter} else {texts[-1]}::double end"
 
 
 def _add_holders(out: Rows, table: MarkedTable) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 import sys
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
@@ -178,7 +180,29 @@ def _name(column: Column, value: Any) -> str:
     """Return the text of a value, which compaction writes alike."""
     if isinstance(value, bytes):
         return value.hex()
-    return str(float(value) if column.kind == "float64" and isinstance(value, int) else value)
+    if column.kind in ("float32", "float64") and value is not None:
+        return str(float(value) if column.kind == "float64" else _single(float(value)))
+    return str(value)
+
+
+def _single(value: float) -> float:
+    """Return the shortest decimal, of six digits or more, that the store's number of 32 bits is."""
+    try:
+        kept = struct.pack("f", value)
+    except OverflowError:
+        kept = struct.pack("f", math.copysign(math.inf, value))
+    (rounded,) = struct.unpack("f", kept)
+    for digits in (6, 7, 8):
+        if _fits(short := float(f"{rounded:.{digits}g}"), kept):
+            return short
+    return float(f"{rounded:.9g}")
+
+
+def _fits(value: float, kept: bytes) -> bool:
+    try:
+        return struct.pack("f", value) == kept
+    except OverflowError:
+        return False
 
 
 def _escaped(name: str) -> str:

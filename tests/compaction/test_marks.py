@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
 import braid_hpc as braid
 from braid_hpc.run import recorder
+from braid_hpc.run.tables import Type
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.places import MARK_COLUMNS, MARKS
 from braid_hpc.vocabulary.sets import SET_COLUMNS, SETS
@@ -71,6 +72,7 @@ def test_a_mark_with_nothing_in_it_is_none(tmp_path: Path) -> None:
         (float, 5, "5.0"),
         (float, 1e22, "1e+22"),
         (float, math.nan, "nan"),
+        (float, -math.nan, "nan"),
         (int, -5, "-5"),
         (str | None, None, "None"),
         (str, "ä/b", "ä\\/b"),
@@ -116,3 +118,31 @@ def test_a_key_of_one_column_is_its_name(tmp_path: Path) -> None:
         job[0].mark(File, "invalid", names=["a/b\\c"])
     with made(tmp_path / "logs", tmp_path / "store") as store:
         assert rows(store, "select state from mark_rows where holder is not null order by mark") == [(1,), (7,)]
+
+
+#: Numbers that 32 bits do not hold exactly, and their names.
+SINGLE = [
+    (1 / 3, "0.33333334"),
+    (0.1, "0.1"),
+    (5, "5.0"),
+    (97474819.0, "97474820.0"),
+    (2744867.75, "2744867.8"),
+    (1e-45, "1.4013e-45"),
+    (3.4028235e38, "3.4028235e+38"),
+    (1e16, "1e+16"),
+    (math.inf, "inf"),
+    (math.nan, "nan"),
+]
+
+
+def test_keys_of_32_bits_are_called_what_the_store_has(tmp_path: Path) -> None:
+    """A program gives numbers of 64 bits: the instance has the name of the row."""
+    cls = braid.table(type("T", (), {"__annotations__": {"x": Annotated[float, Type("float32")]}}), key="x")
+    with one(tmp_path / "logs") as job:
+        for value, name in SINGLE:
+            job[0].declare(cls(value))
+            job[0].mark(cls(value), "exists")
+            job[0].mark(cls, "invalid", names=[name])
+    with made(tmp_path / "logs", tmp_path / "store") as store:
+        found = rows(store, "select row, state from mark_rows where holder is not null order by all")
+        assert found == [(row, state) for row in range(len(SINGLE)) for state in (1, 7)]
