@@ -125,7 +125,8 @@ class FormMaker:
     Parameters
     ----------
     inline : bool
-        For results: arrays by their bytes and not by their digest, and NaN allowed, so that the value comes back.
+        For results: arrays by their bytes and not by their digest, mappings in their own order, and NaN allowed, so
+        that the value comes back.
     stands_for : callable, optional
         Gives the digest, and the handle, that count for an object; None for one that counts by itself.
     digest_of : callable, optional
@@ -242,7 +243,8 @@ class FormMaker:
                 [self._form(key, f"a key of {what}", depth + 1), self._form(part, f"{what}[{key!r}]", depth + 1)]
                 for key, part in value.items()
             ]
-            return ["dict", sorted(pairs, key=lambda pair: _ENCODE(pair[0]))]
+            # Two that differ in their order are equal as arguments; what comes back has the order that it had.
+            return ["dict", pairs if self._inline else sorted(pairs, key=lambda pair: _ENCODE(pair[0]))]
         if is_dataclass(value) and not isinstance(value, type):
             parts = [[each.name, getattr(value, each.name)] for each in fields(value)]
             return [

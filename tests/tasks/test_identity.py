@@ -420,3 +420,13 @@ def test_keys_of_columns_are_those_of_calls() -> None:
     assert double.keys_of({"x": []}).shape == (0, 16)
     with pytest.raises(InvalidInputError, match="columns are of one length: seed has 2, draws has 1"):
         draw.keys_of({"seed": [1, 2], "draws": [1]})
+
+
+def test_a_mapping_comes_back_in_its_order() -> None:
+    """As it was returned the first time; as arguments two orders are one."""
+    value = {"z": 1, "a": {"y": 2, "b": 3}}
+    encoded, _ = encode_value(value)
+    assert encoded is not None
+    found = decode_value(encoded)
+    assert (list(found), list(found["a"])) == (["z", "a"], ["y", "b"])
+    assert key(value) == key({"a": {"b": 3, "y": 2}, "z": 1})
