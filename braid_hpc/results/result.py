@@ -63,7 +63,8 @@ class Target:
         Raises
         ------
         InvalidInputError
-            If the serializer does not take such values, or a link leads out of the directory.
+            If the serializer does not take such values, or what it says of them is no text; or a link leads out of
+            the directory.
         StorageError
             If the place refuses.
         """
@@ -72,11 +73,13 @@ class Target:
         def fill(file: BinaryIO) -> None:
             self.serializer.write(value, file)
 
-        content = self.serializer.content(value)
+        # Before anything is written: what cannot be recorded is made in vain.
+        content, media_type = self.serializer.content(value), self.serializer.media_type
+        for name, said in (("content() is a text or None", content), ("media_type is a text", media_type)):
+            if not (isinstance(said, str) or (said is None and name.endswith("None"))):
+                raise InvalidInputError(f"of a serializer {name}, and that of {self.serializer!r} is {said!r}")
         stored = self.storage.put(self.path, fill)
-        return Written(
-            self.uri, stored.size, stored.mtime_ns, stored.digest, content, media_type=self.serializer.media_type
-        )
+        return Written(self.uri, stored.size, stored.mtime_ns, stored.digest, content, media_type=media_type)
 
     def there(self) -> bool:
         """Say whether there is a file at all, whoever made it.

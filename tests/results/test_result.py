@@ -127,6 +127,26 @@ def test_a_value_that_is_not_taken_touches_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "place").exists()
 
 
+class OfBytes(Json):
+    def content(self, value: Any) -> Any:
+        return b"blake3"
+
+
+class OfNothing(Json):
+    @property
+    def media_type(self) -> Any:
+        return None
+
+
+@pytest.mark.parametrize(("serializer", "said"), [(OfBytes(), r"content\(\) is a text"), (OfNothing(), "media_type")])
+def test_a_serializer_that_says_no_text_is_refused_and_touches_nothing(
+    tmp_path: Path, serializer: Json, said: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=f"of a serializer {said}"):
+        LocalResult(tmp_path / "place", serializer=serializer).at("3.json", {}).write([3])
+    assert not (tmp_path / "place").exists()
+
+
 def test_what_cannot_be_read_is_said_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "place").mkdir()
     (tmp_path / "place/3.json").write_text("{")
