@@ -54,6 +54,9 @@ _RACY_NS = 2_000_000_000
 #: Digests of files by path, device, inode, size and modification time, so that each is read once.
 _FILES: dict[tuple[Any, ...], tuple[str, int]] = {}
 
+#: So many are known at once, some tens of megabytes: of more the first are read again when they are met again.
+_FILES_KNOWN = 1 << 17
+
 
 @dataclass(slots=True)
 class Seen:
@@ -99,7 +102,7 @@ def file_digest(path: str) -> tuple[str, int]:
     -------
     digest : str
         ``blake3:<hex>``. It is read once, as long as size, time, device and inode stay what they are; again and again
-        while it was written a moment ago.
+        while it was written a moment ago, and again after many others.
     size : int
         Bytes.
 
@@ -116,6 +119,10 @@ def file_digest(path: str) -> tuple[str, int]:
             found = content.digest, content.size or 0
             if abs(time.time_ns() - stat.st_mtime_ns) > _RACY_NS:
                 _FILES[known] = found
+                if len(_FILES) > _FILES_KNOWN:
+                    # Many at once: a mapping is slow to find its first entry where others were before it.
+                    for each in list(_FILES)[: _FILES_KNOWN // 2]:
+                        _FILES.pop(each, None)
     return found
 
 

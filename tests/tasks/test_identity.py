@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 import braid_hpc as braid
 from braid_hpc.run.job import job
+from braid_hpc.tasks import forms
 from braid_hpc.tasks.known import RESULTS
 from braid_hpc.tasks.values import decode_value, encode_value
 from braid_hpc.vocabulary.errors import BraidError, InvalidInputError, NotFoundError
@@ -430,3 +431,16 @@ def test_a_mapping_comes_back_in_its_order() -> None:
     found = decode_value(encoded)
     assert (list(found), list(found["a"])) == (["z", "a"], ["y", "b"])
     assert key(value) == key({"a": {"b": 3, "y": 2}, "z": 1})
+
+
+def test_digests_of_many_files_take_no_more_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that are not known any more the digest is the same when they are met again."""
+    monkeypatch.setattr(forms, "_FILES", {})
+    monkeypatch.setattr(forms, "_FILES_KNOWN", 4, raising=False)
+    paths = [tmp_path / str(number) for number in range(5)]
+    for path in paths:
+        path.write_text(path.name)
+        os.utime(path, (0, 0))
+    found = [forms.file_digest(str(path)) for path in paths]
+    assert len(forms._FILES) == 3
+    assert [forms.file_digest(str(path)) for path in paths] == found
