@@ -67,10 +67,13 @@ def claim(
     NotFoundError
         If no such table was declared.
     InvalidInputError
-        If `most` or `seconds` is not positive, `seconds` is more than 1e9, or a condition cannot be asked.
+        If `most` or `seconds` is not positive, `seconds` is more than 1e9, `who` is no text, or a condition cannot
+        be asked.
     StorageError
-        If nothing can be written beside the store.
+        If nothing can be written beside the store; then nothing is taken.
     """
+    if not isinstance(who, str):
+        raise InvalidInputError(f"who= is a text, not {who!r}")
     if not 0 < seconds <= _LONGEST or (most is not None and most < 1):
         raise InvalidInputError(f"a claim is of one file at least and for a time: not {most} for {seconds} s")
     with _alone(store._files):
@@ -170,8 +173,8 @@ def _say(store: Store, number: str, table: str, names: list[str], until: int, wh
     }
 
     def say(run: Any) -> list[str]:
-        run.stream(CLAIMS, CLAIM_COLUMNS).extend(columns)
-        return []
+        # What nobody else can see is not taken.
+        return [number if run.stream(CLAIMS, CLAIM_COLUMNS).extend(columns).count == count else ""]
 
     store._state(say)
 

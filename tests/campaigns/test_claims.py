@@ -12,8 +12,9 @@ import pytest
 
 from braid_hpc.campaigns.claims import claim, claimed, release
 from braid_hpc.compaction.compact import compact
+from braid_hpc.run.streams import NO_ROWS, Stream
 from braid_hpc.store.store import Store
-from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError, StorageError
 from tests.campaigns.world import STAGES, Configuration
 from tests.jobs import one
 
@@ -74,3 +75,19 @@ def test_a_claim_ends(path: Path) -> None:
         ):
             with pytest.raises(InvalidInputError):
                 claim(store, "src", **wrong)
+
+
+def test_what_could_not_be_said_is_not_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two submitters would get the same files."""
+    monkeypatch.delenv("BRAID_STRICT")
+    with Store(path) as store:
+        taken, _ = claim(store, "src", most=1)
+        with monkeypatch.context() as refused:
+            refused.setattr(Stream, "extend", lambda *_: NO_ROWS)
+            with pytest.raises(StorageError, match="could not be written"):
+                claim(store, "src", most=1)
+            with pytest.raises(StorageError, match="could not be written"):
+                release(store, taken)
+        assert claimed(store)["claim"] == [taken]
+        with pytest.raises(InvalidInputError, match="who= is a text"):
+            claim(store, "src", most=1, who=5)  # type: ignore[arg-type]
