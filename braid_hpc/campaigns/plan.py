@@ -17,7 +17,7 @@ from braid_hpc.tasks.keys import columns_of
 from braid_hpc.tasks.mapping import share_of
 from braid_hpc.tasks.states import State
 from braid_hpc.vocabulary.encoding import to_jsonable
-from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.errors import BraidError, InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,9 @@ Array = np.ndarray[Any, Any]
 
 #: Cells whose keys are made at once: memory is bounded by them, whatever the grid.
 AT_ONCE = 1 << 17
+
+#: Types whose values JSON gives back as they are.
+_OF_JSON = {str, int, bool, float, type(None)}
 
 #: What is not to be done again: it is done, or somebody has begun it.
 _SETTLED = (State.DONE, State.RUNNING)
@@ -200,7 +203,8 @@ class Plan:
         Parameters
         ----------
         command : str
-            What each task runs; ``{cells}`` in it is the file with its cells, one JSON object a line.
+            What each task runs; ``{cells}`` in it is the file with its cells, one JSON object a line. Infinities are
+            ``Infinity`` there, which Python reads.
         into : path-like
             A directory, which is made, for these files.
         scheduler : str
@@ -218,7 +222,8 @@ class Plan:
         Raises
         ------
         InvalidInputError
-            If nothing is left, `per_task` is not positive, or `command` does not name the cells.
+            If nothing is left, `per_task` is not positive, or `command` does not name the cells; or if cells that are
+            read from JSON would be other calls than those that are left, as of tuples and times, and stay left.
         """
         from braid_hpc.batch.scheduler import scheduler as by_name
 
@@ -226,12 +231,14 @@ class Plan:
         if not len(left) or per_task < 1 or "{cells}" not in command:
             why = "nothing is left to do" if not len(left) else "per_task= is at least 1, and the command has {cells}"
             raise InvalidInputError(f"there is no array job to make: {why}")
+        for first in range(0, len(left), AT_ONCE):
+            self._check_json(left[first : first + AT_ONCE])
         folder = Path(into).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         tasks = range(0, len(left), per_task)
         for number, first in enumerate(tasks):
             rows = _rows(self.grid.columns(left[first : first + per_task]))
-            text = "".join(json.dumps(to_jsonable(row), ensure_ascii=False) + "\n" for row in rows)
+            text = "".join(_json(row) + "\n" for row in rows)
             (folder / f"cells-{number}.ndjson").write_text(text, encoding="utf-8")
         cells = f"{folder}/cells-{by_name(scheduler).shell.task}.ndjson"
         return {
@@ -240,6 +247,26 @@ class Plan:
             "scheduler": scheduler,
             "array": f"0-{len(tasks) - 1}",
         }
+
+    def _check_json(self, cells: Array) -> None:
+        """Refuse cells that JSON makes other calls of."""
+        columns = self.grid.columns(cells)
+        given, _ = columns_of(self.task.identity, columns)
+        odd = [name for name, values in given.items() if not set(map(type, values)) <= _OF_JSON]
+        if not odd:
+            return
+        keys = self._keys(cells)
+        read = [json.loads(_json(row)) for row in _rows(columns)]
+        for name in odd:
+            try:
+                same = bool((self.task.keys_of({**columns, name: [row[name] for row in read]}) == keys).all())
+            except BraidError:
+                same = False
+            if not same:
+                raise InvalidInputError(
+                    f"there is no array job to make: values of {name!r} are no values of JSON, and a task that reads "
+                    "them would make other calls: give numbers or texts, or deal the cells with share()"
+                )
 
     def _table(self, cells: Array) -> Table:
         import pyarrow as pa
@@ -255,6 +282,10 @@ class Plan:
     def __repr__(self) -> str:
         """Name the task and the cells."""
         return f"<Plan of {self.task.name}, {len(self)} cells>"
+
+
+def _json(row: dict[str, Any]) -> str:
+    return json.dumps(to_jsonable(row, words=True), ensure_ascii=False)
 
 
 def _rows(columns: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,6 +109,36 @@ def test_an_array_job_has_every_cell_once(path: Path, tmp_path: Path) -> None:
     for command, most in (("python fit.py", 10), ("python fit.py {cells}", 0)):
         with pytest.raises(InvalidInputError, match="there is no array job to make"):
             plan.array_job(command, into=tmp_path, scheduler="slurm", per_task=most)
+
+
+@braid.task(version="1")
+def reads(file: Path, limit: float) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[(1, 2)], [b"a"], [datetime(2020, 1, 1, tzinfo=UTC)], np.array([5], "M8[us]"), np.array([5], "M8[ns]"), [{1: 2}]],
+)
+def test_an_array_job_of_what_is_not_json_is_refused(path: Path, tmp_path: Path, values: Any) -> None:
+    """Its cells would be other calls than those that were planned, and stay missing for ever."""
+    plan = make_plan(anything, {"x": values}, path)
+    with pytest.raises(InvalidInputError, match="values of 'x' are no values of JSON"):
+        plan.array_job("python fit.py {cells}", into=tmp_path / "cells", scheduler="slurm")
+    assert not (tmp_path / "cells").exists()
+
+
+def test_an_array_job_of_what_comes_back_is_made(path: Path, tmp_path: Path) -> None:
+    """Lists, paths where they are declared, and infinities."""
+    (tmp_path / "a").write_text("x")
+    cases: list[tuple[Any, dict[str, Any]]] = [
+        (anything, {"x": [[1, 2], {"a": None}, 2**70]}),
+        (reads, {"file": [tmp_path / "a"], "limit": [math.inf, 5]}),
+    ]
+    for task, grid in cases:
+        plan = make_plan(task, grid, path)
+        plan.array_job("python fit.py {cells}", into=tmp_path / "cells", scheduler="slurm")
+        cells = [json.loads(line) for line in (tmp_path / "cells/cells-0.ndjson").read_text().splitlines()]
+        assert [task.key_of(**cell) for cell in cells] == [key.tobytes() for key in plan._keys(np.arange(len(plan)))]
 
 
 def test_a_grid_is_lazy() -> None:
