@@ -147,10 +147,11 @@ def _say(store: Store, table: str, place: str, found: dict[FileState, list[tuple
 
     def say(run: Any) -> list[str]:
         stream = run.stream(MARKS, MARK_COLUMNS)
+        said: list[str] = []
         for state, files in sorted(found.items()):
             names, sizes, times = zip(*files, strict=True)
             count = len(names)
-            stream.extend(
+            rows = stream.extend(
                 {
                     "table": [table] * count,
                     "name": list(names),
@@ -162,6 +163,7 @@ def _say(store: Store, table: str, place: str, found: dict[FileState, list[tuple
                     "cause": ["looked at"] * count,
                 }
             )
-        return []
+            said.append(state.name if rows.count == count else "")
+        return said
 
     store._state(say)

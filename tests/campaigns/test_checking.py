@@ -11,15 +11,16 @@ import pytest
 from braid_hpc.campaigns import Campaign
 from braid_hpc.campaigns.checking import check_files
 from braid_hpc.compaction.compact import compact
+from braid_hpc.run.streams import NO_ROWS, Stream
 from braid_hpc.store.store import Store
-from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.errors import InvalidInputError, StorageError
 from tests.campaigns.world import STAGES, Configuration
 from tests.jobs import one
 
 SRC = STAGES["src"]
 
 
-def test_each_state_is_told_from_the_others(tmp_path: Path) -> None:
+def test_each_state_is_told_from_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The size that was recorded counts, or the one that is given; what has not changed is not said again."""
     data = tmp_path / "data"
     names = [f"src/{name}.h5" for name in ("right", "short", "empty", "growing", "gone", "consumed", "never")]
@@ -42,6 +43,10 @@ def test_each_state_is_told_from_the_others(tmp_path: Path) -> None:
         assert states == dict(
             zip(names, ("exists", "corrupt", "corrupt", "growing", "missing", "consumed", "expected"), strict=True)
         )
+        with monkeypatch.context() as refused:
+            refused.setattr(Stream, "extend", lambda *_: NO_ROWS)
+            with pytest.raises(StorageError, match="could not be written"):
+                check_files(store, SRC, root=data, size=9, young=0)
         snapshot = store.snapshot
         assert check_files(store, "src", root=data) == {}
         assert store.snapshot == snapshot, "nothing new is no snapshot"
