@@ -350,7 +350,7 @@ def readme_part(folder: Path) -> str:
 
     kept, gathered = ("rank-logs", "sqlite", "postgresql"), ("sqlite-batch", "postgresql-batch")
     (logs, sqlite, server), (sqlite_batch, server_batch) = each(kept, "rate", ",.0f"), each(gathered, "rate", ",.0f")
-    half, late = each(kept, "p50", ",.1f"), each(kept, "p99.99", ",.2g", 1e-3)
+    half, late = each(kept, "p50", ",.1f"), each(kept, "p99.99", ",.3g", 1e-3)
     lines = [
         "![Events a second of all ranks together, against ranks: rank logs, and what ranks share.](docs/benchmarks/rate.svg)",
         "",
