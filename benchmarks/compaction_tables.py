@@ -273,7 +273,9 @@ def found_by_compaction(measured: Rounds) -> str:
     times = by_size(measured, cases, events_in, way, "cpu")
     grown, every = slope({size: values for size, values in times.items() if size >= LARGE}), slope(times)
     if grown is not None:
-        said = "linear within a tenth" if abs(grown.value - 1) <= 0.1 else "**not linear here**"
+        said = "linear within a tenth"
+        if abs(grown.value - 1) > 0.1:
+            said = "**more than linear**" if grown.value > 1 else "less than linear, as a merge costs something anyhow"
         lines.append(f"- CPU time grows with the power {grown.text()} of the events: {said}.")
     elif every is not None:
         lines.append(

@@ -216,7 +216,7 @@ def draw(measured: Rounds, path: Path) -> str:
         return "fewer than two sizes were measured"
     figure, axes = pyplot.subplots(1, 3, figsize=(14, 4.4), squeeze=False)
     panels = (
-        (axes[0][0], "Closure of the same size", _lines(measured, "closure"), ("no growth", 0)),
+        (axes[0][0], "Closure of the same size", _lines(measured, "closure"), ("ideal: no growth (left), linear", 0)),
         (axes[0][1], "Impact of a hub, in ever more nodes", _lines(measured, "impact of the hub"), ("linear", 1)),
         (axes[0][2], "Until it can be asked", _built(measured), ("linear", 1)),
     )

@@ -190,7 +190,7 @@ def overhead_plot(measured: Rounds, path: Path) -> str:
         axis.plot([100 * value for value in values], [at] * len(values), "|", color=colour, alpha=0.35, markersize=9)
         axis.errorbar([middle], [at], xerr=[[middle - low], [high - middle]], fmt="o", color=colour, capsize=4, lw=2)
     widest = max(abs(100 * value) for _, values, _ in rows for value in interval(values))
-    edge = max(3 * widest, 3)
+    edge = max(1.5 * widest, 3)
     axis.set_xlim(-edge, edge)
     outside = sum(abs(100 * value) > edge for _, values, _ in rows for value in values)
     beyond = f"; rounds beyond the edges: {outside}" if outside else ""
