@@ -46,8 +46,9 @@ _METHODS = {"startswith": "starts_with", "endswith": "ends_with"}
 _LETTERS = 2000
 #: How deep it may be nested: beyond it are the ends of Python's stack and of what DuckDB reads.
 _DEEP = 50
-#: How many names and values its SQL may have, where some parts of it are written more than once.
-_LONG = 10_000
+#: About how many names and values its SQL may have, where some parts of it are written more than once: DuckDB reads so
+#: many in less than half a second.
+_LONG = 30_000
 
 
 class Condition:
