@@ -56,7 +56,7 @@ $ braid bench scaling --quick                   # a minute: does it run here?
 $ braid bench scaling --out results             # with PostgreSQL where it is installed (apt-get install postgresql)
 $ braid bench overhead --out results
 $ pip install 'braid_hpc[peers]' && braid bench recording --out results   # peers that are not there are not run
-$ braid bench compaction --quick                # a minute or two
+$ braid bench compaction --quick                # less than a minute
 $ braid bench compaction --out results          # some 20 minutes and 25 GB of disk: up to 1e8 events
 $ braid bench compaction --out results -- --most 1e7 --dir /scratch --ranks 2,4
 $ braid bench lineage --out results
