@@ -294,7 +294,7 @@ def merge_further(measured: Rounds, folder: Path, *, case: Case, rounds: int) ->
 def main() -> None:
     """Measure, write the files and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a minute or two, for tests: noisy")
+    parser.add_argument("--quick", action="store_true", help="less than a minute, for tests: noisy")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--dir", type=Path, default=None, help="where logs and stores are written while measuring")
     parser.add_argument("--cases", default="", help=f"KIND=EVENTS:LOGS, with commas; kinds: {', '.join(KINDS)}")
