@@ -11,6 +11,7 @@ import msgspec
 from xxhash import xxh3_128_digest
 
 from braid_hpc.compaction.invalid import find_invalid
+from braid_hpc.snapshots.task_schema import SUPERSEDED
 from braid_hpc.tasks.done_index import ENTRY, HEAD, HEADER, KEY_BYTES, MAGIC, MAJOR, MINOR, entry_check
 from braid_hpc.tasks.states import State
 from braid_hpc.vocabulary.task_payloads import Done, Output
@@ -30,7 +31,8 @@ _EXECUTIONS = f"""
                 else {State.DONE.value} end
             when 'failed' then {State.FAILED.value}
             when 'exited' then {State.INTERRUPTED.value}
-            else if(s.state in ('closed', 'ended'), {State.INTERRUPTED.value}, {State.RUNNING.value}) end as known,
+            else if(s.state in ('closed', 'ended') or s.outcome is not null or l.writer is not null,
+                {State.INTERRUPTED.value}, {State.RUNNING.value}) end as known,
         coalesce(i.cause, a.error, '') as cause
     from task_rows t
     join (
@@ -38,8 +40,8 @@ _EXECUTIONS = f"""
         from activity_rows r left join activity_ends d
             on d.begun_by = r.writer and d.begun_at = r.sequence and d.writer = d.begun_by) a
         on a.writer = t.begun_by and a.sequence = t.begun_at
-    join (select writer, arg_max(state, snapshot) as state from writer_states group by writer) s
-        on s.writer = t.begun_by
+    join ranks s on s.writer = t.begun_by
+    left join ({SUPERSEDED}) l on l.writer = t.begun_by
     left join (
         select begun_by as ended_by, begun_at as ended_at, record_sequence, value, uri, size, mtime_ns, digest,
             content, media_type, writer as record_writer from task_ends) e
@@ -119,11 +121,15 @@ def write_entries(path: Path, snapshot: int, count: int, batches: Iterable[list[
 
 
 def _changed(connection: Any, snapshot: int) -> bool:
-    """Whether a commit brought anything of a process that ran tasks, or whether anything is judged at all."""
+    """Whether a commit brought anything of a process that ran tasks, or whether anything is judged at all.
+
+    A job's later attempt tells of the tasks of the earlier ones, whatever it has run itself.
+    """
     rows = connection.execute(
-        "select exists (from invalidation_rows) or exists (from task_rows where begun_by in ("
-        "select writer from ledger where snapshot = $1 union all "
-        "select writer from writer_states where snapshot = $1))",
+        "with news as (select writer from ledger where snapshot = $1 union all "
+        "select writer from writer_states where snapshot = $1) "
+        "select exists (from invalidation_rows) or exists (from task_rows where begun_by in (from news)) "
+        "or exists (from attempts a join writers w on w.run = a.run where a.attempt > 0 and w.writer in (from news))",
         [snapshot],
     ).fetchall()
     return bool(rows[0][0])

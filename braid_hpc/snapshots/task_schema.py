@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["TASK_TABLES", "TASK_VIEWS"]
+__all__ = ["SUPERSEDED", "TASK_TABLES", "TASK_VIEWS"]
 
 TASK_TABLES = """
 create table task_rows (
@@ -40,9 +40,23 @@ create table result_columns (
 create schema result;
 """
 
-#: A log that is complete and has no end of it: the process was killed, or left it.
+#: Writers of whom a scheduler has made an end: their batch job has a later attempt. Job ids come back, and two clusters
+#: have the same ones, so it is the same user's program, and it began after all that these have written.
+SUPERSEDED = """
+    with tried as (
+        select a.scheduler, a.scheduler_job, a.task, a.job, u."user", a.attempt, a.run, a.begin_time
+        from attempts a join runs u on u.run = a.run)
+    select distinct r.writer from tried a join ranks r on r.run = a.run
+    join (select * exclude (run, begin_time), max(begin_time) as begun from tried group by all) b
+        on b.scheduler = a.scheduler and b.scheduler_job = a.scheduler_job and b.task is not distinct from a.task
+        and b.job is not distinct from a.job and b."user" is not distinct from a."user" and b.attempt > a.attempt
+        and b.begun > r.last_time"""
+
+#: Without an end on record: a log that is complete, or was closed and is damaged, and the log of an earlier attempt are
+#: of processes that have ended; that of any other may be at work.
 _STATUS = """case a.status when 'ok' then 'done' when 'failed' then 'failed' when 'exited' then 'exited'
-            else case when r.state in ('closed', 'ended') then 'interrupted' else 'running' end end"""
+            else case when r.state in ('closed', 'ended') or r.outcome is not null or s.writer is not null
+                then 'interrupted' else 'running' end end"""
 
 TASK_VIEWS = f"""
 create view tasks as
@@ -54,6 +68,7 @@ create view tasks as
         greatest(t.snapshot, coalesce(e.snapshot, 0)) as snapshot
     from task_rows t join activities a on a.writer = t.begun_by and a.sequence = t.begun_at
     join ranks r on r.writer = t.begun_by
+    left join ({SUPERSEDED}) s on s.writer = t.begun_by
     left join task_ends e on e.begun_by = t.begun_by and e.begun_at = t.begun_at
     left join occurrences o on o.writer = e.writer and o.sequence = e.record_sequence;
 

@@ -20,11 +20,11 @@ class State(IntEnum):
     FAILED = 2
     """It ended by an exception."""
     RUNNING = 3
-    """It has begun, and the log of its process was not complete when it was merged."""
+    """It has begun, and nothing on record says that its process has ended."""
     INVALID = 4
     """It ended well, and it, or something that it came of, was invalidated since."""
     INTERRUPTED = 5
-    """It was left by ``SystemExit`` or ``KeyboardInterrupt``, or its process ended without saying how."""
+    """It was left by ``SystemExit`` or ``KeyboardInterrupt``, or has no end and its process has certainly ended."""
     UNRECORDED = 6
     """It ended well, and what it returned was too large, or of no kind that can be kept."""
 
