@@ -71,31 +71,43 @@ def stored_table(store: Opened, name: str, at: int | None = None) -> StoredTable
 
 
 def _read(store: Opened, name: str, at: int) -> StoredTable:
-    found = store._asked(
-        "select stream, place, declared, units from stream_rows where declared is not null and snapshot <= ? "
-        "order by snapshot, writer, number",
-        [at],
-    ).to_pylist()
-    mine = [row for row in found if row["stream"] == name]
-    if not mine:
-        known = ", ".join(sorted({row["stream"] for row in found})) or "none"
+    # Of all tables at once: who asks for one asks for the others too, and each statement takes milliseconds.
+    declarations, columns = store._once(("declared tables", at), lambda: _read_all(store, at))
+    if name not in declarations:
+        known = ", ".join(sorted(declarations)) or "none"
         raise NotFoundError(f"no table {name!r} was declared in {store.path.name}; there are: {known}")
-    place = mine[-1]["place"]
-    columns = store._asked(
-        "select column_name, data_type from information_schema.columns where table_schema = 'stream' "
-        "and table_name = ? order by ordinal_position",
-        [place],
-    ).to_pylist()
+    mine = declarations[name]
     units: dict[str, str] = {}
     for row in mine:
         units |= msgspec.json.decode(row["units"])
     schema = msgspec.json.decode(mine[-1]["declared"], type=TableSchema)
-    kinds = {row["column_name"]: row["data_type"] for row in columns} or dict.fromkeys(_SYSTEM, "")
+    place = mine[-1]["place"]
+    kinds = columns.get(place)
+    if kinds is not None:
+        return StoredTable(name, f"stream.{quoted(place)}", schema, kinds, units)
     # Where no row was recorded there is no table, and an empty one answers.
     empty = ", ".join(f"null::{kind} as {name}" for name, kind in _SYSTEM.items())
-    return StoredTable(
-        name, f"stream.{quoted(place)}" if columns else f"(select {empty} where false)", schema, kinds, units
-    )
+    return StoredTable(name, f"(select {empty} where false)", schema, dict.fromkeys(_SYSTEM, ""), units)
+
+
+def _read_all(store: Opened, at: int) -> tuple[dict[str, list[dict[str, str]]], dict[str, dict[str, str]]]:
+    """Return how each table was declared by its name, first to last, and the types of the columns of each place."""
+    declarations: dict[str, list[dict[str, str]]] = {}
+    for row in store._asked(
+        "select stream, place, declared, units from stream_rows where declared is not null and snapshot <= ? "
+        "order by snapshot, writer, number",
+        [at],
+    ).to_pylist():
+        declarations.setdefault(row["stream"], []).append(row)
+    columns: dict[str, dict[str, str]] = {}
+    for row in store._asked(
+        "select table_name, column_name, data_type from information_schema.columns where table_schema = 'stream' "
+        "and table_name in (select place from stream_rows where declared is not null and snapshot <= ?) "
+        "order by table_name, ordinal_position",
+        [at],
+    ).to_pylist():
+        columns.setdefault(row["table_name"], {})[row["column_name"]] = row["data_type"]
+    return declarations, columns
 
 
 def quoted(name: str) -> str:

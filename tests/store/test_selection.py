@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 
 import braid_hpc as braid
 from braid_hpc.run.tables import Unit
+from braid_hpc.store.declared import quoted, stored_table
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
 from tests.jobs import made, one
@@ -108,6 +110,39 @@ def test_units_and_frames(store: Store) -> None:
     assert table.to_arrow().schema.field("spacing").metadata == {b"unit": b"fm"}
     assert table.units == {"spacing": "fm"}
     assert table.to_pandas()["name"].tolist() == ["fine", "coarse"]
+
+
+def test_all_tables_are_found_by_two_statements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, each with its own columns; one without rows too, and one beside streams of no table."""
+
+    @braid.table(key="x")
+    class Empty:
+        x: int
+
+    with one(tmp_path / "logs") as job:
+        for each in FILES:
+            job[0].declare(each)
+        job[0].declare(Empty, {"x": []})
+        job[0].stream("readings", {"x": "float64"}).append(x=1.0)
+    statements: list[str] = []
+    ask = Store._asked
+
+    def counted(store: Store, query: str, parameters: Any = None) -> Any:
+        statements.append(query)
+        return ask(store, query, parameters)
+
+    monkeypatch.setattr(Store, "_asked", counted)
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        found = {name: stored_table(store, name) for name in ("Ensemble", "File", "Empty")}
+        assert len(statements) == 2
+        for name in ("Ensemble", "File"):
+            described = store.sql(f"describe stream.{quoted(name)}")
+            assert found[name].columns == dict(zip(described["column_name"], described["column_type"], strict=True))
+        assert (found["Ensemble"].units, found["File"].units) == ({"spacing": "fm"}, {})
+        assert [found[name].schema.key for name in ("Ensemble", "Empty")] == [["name"], ["x"]]
+        assert store.sql(f"from {found['Empty'].place}").to_pylist() == []
+        with pytest.raises(NotFoundError, match=r"there are: Empty, Ensemble, File$"):
+            stored_table(store, "readings")
 
 
 def test_what_is_not_there_is_said(store: Store) -> None:
