@@ -190,7 +190,10 @@ class Items:
 
 
 def _among(states: Array, *wanted: FileState) -> Array:
-    found: Array = np.isin(states, [int(state) for state in wanted])
+    # Some comparisons of small numbers are several times faster than one np.isin.
+    found = np.zeros(len(states), bool)
+    for state in wanted:
+        found |= states == state
     return found
 
 
@@ -381,9 +384,11 @@ def _expanded(first: Array, last: Array, count: Array) -> Array:
     if not len(count):
         return np.zeros(0, np.int64)
     dtype = np.int32 if int(last.max()) < 1 << 31 else np.int64
-    steps = ((last - first) // np.maximum(count - 1, 1)).astype(dtype)
     if int(count.max()) == 1:
         return first.astype(dtype)
+    # Most ranges are of one number, and division is slow.
+    steps, several = np.zeros(len(count), dtype), np.flatnonzero(count > 1)
+    steps[several] = (last[several] - first[several]) // (count[several] - 1)
     found: Array = np.repeat(steps, count)
     begins = np.cumsum(count) - count
     found[begins[0]] = first[0]
@@ -407,13 +412,12 @@ def _states(connection: Any, stages: dict[str, Stage], count: int, then: dict[st
     made, doubted = np.zeros(count, np.int64), np.zeros(count, np.int64)
     for (place,) in places:
         rows = connection.execute(
-            "select m.holder, m.row, m.state, epoch_ns(m.time) as time, epoch_ns(m.modified) as modified "
+            "select m.holder, m.row, m.state, epoch_ns(m.time) as time, "
+            'epoch_ns(coalesce(m.modified, m.time)) as "when" '
             f"from mark_rows m where m.holder is not null and m.place = $place and {where}",
             {**given, "place": place},
         ).fetchnumpy()
-        holder, row, state, time = (np.asarray(rows[name]) for name in ("holder", "row", "state", "time"))
-        changed = rows["modified"]
-        when = np.where(np.ma.getmaskarray(changed), time, np.ma.getdata(changed)) if np.ma.isMA(changed) else changed
+        holder, row, state, time, when = (np.asarray(rows[name]) for name in ("holder", "row", "state", "time", "when"))
         there = (begin[holder] >= 0) & (row < length[holder])
         item = begin[holder] + row
         order = np.flatnonzero(there)
