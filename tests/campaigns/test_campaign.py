@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,27 @@ def test_a_world_is_what_its_oracle_says(tmp_path: Path) -> None:
             assert row["consumed"] == sum(world.state.get(each) == "consumed" for each in parents)
             assert row["lacking"] == sum(not world.is_ready(each) for each in parents)
         assert len(one_sink) == 5
+
+
+def test_a_summary_loads_no_pandas(tmp_path: Path) -> None:
+    """It would take longer than the answer; of no tables there is a summary too, of the same columns."""
+    with one(tmp_path / "logs") as job:
+        job[0].stream("readings", {"x": "float64"}).append(x=1.0)
+    with made(tmp_path / "logs", tmp_path / "empty.duckdb") as store:
+        assert (len(Campaign(store).summary()), Campaign(store).summary().columns) == (0, ["table", *STATES])
+    world = World(1)
+    with one(tmp_path / "more") as job:
+        world.declare(job[0])
+    with made(tmp_path / "more", tmp_path / "prov.duckdb") as store:
+        types = [str(each) for each in Campaign(store).summary().to_arrow().schema.types]
+    assert types == ["string", *["int64"] * len(STATES)]
+    program = (
+        "import sys, braid_hpc as braid\nfrom braid_hpc.campaigns import Campaign\n"
+        "with braid.open(sys.argv[1]) as store:\n    print(len(Campaign(store).summary()), 'pandas' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "prov.duckdb")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert (done.stdout.split(), done.stderr) == ([str(len(STAGES)), "False"], "")
 
 
 @pytest.mark.slow
