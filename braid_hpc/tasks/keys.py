@@ -108,7 +108,10 @@ def keys_of_columns(
         if kind is float:
             # NaN is refused below; 0.0 and -0.0 are equal, and two.
             return None if any(value != value for value in values) else [encode_form([name, v]) for v in values]
-        known = {value: encode_form([name, maker.form(value)]) for value in set(values)}
+        once = set(values)
+        # The form of most numbers is the number itself.
+        plain = kind is int and min(once) >= -(1 << 63) and max(once) < 1 << 64
+        known = {value: encode_form([name, value if plain else maker.form(value)]) for value in once}
         return [known[value] for value in values]
 
     def encoded(name: str, value: Any) -> bytes:
@@ -117,17 +120,23 @@ def keys_of_columns(
         said = f"task {identity.name}: {name}="
         return encode_form([name, maker.form(identity.checked(name, value), said)])
 
-    parts: list[list[bytes]] = []
+    # What is the same in all calls is put together once, and stands as one part between the columns.
+    same, parts = identity.prefix, list[list[bytes]]()
     for name in sorted(first.keys() - identity.ignore):
         values = found.get(name)
         if values is None:
-            parts.append([encoded(name, first[name])] * count)
+            same += encoded(name, first[name])
         else:
+            parts += [[same] * count] if same else []
             parts.append(plainly(name, values) or [encoded(name, value) for value in values])
-    prefix, join = identity.prefix, b"".join
-    keys = join(
-        [blake3(prefix + join(row)).digest(KEY_BYTES) for row in zip(*parts, strict=True)]
-        if parts
-        else [blake3(prefix).digest(KEY_BYTES)] * count
-    )
-    return np.frombuffer(keys, np.uint8).reshape(count, KEY_BYTES)
+            same = b""
+    parts += [[same] * count] if same else []
+    # One hasher for all: to make one takes longer than to hash a row.
+    hasher, join = blake3(), b"".join
+    update, digest, reset = hasher.update, hasher.digest, hasher.reset
+    keys = []
+    for row in zip(*parts, strict=True):
+        update(join(row))
+        keys.append(digest(KEY_BYTES))
+        reset()
+    return np.frombuffer(join(keys), np.uint8).reshape(count, KEY_BYTES)

@@ -59,6 +59,11 @@ def anything(x: Any, y: Any = None) -> Any:
     return x
 
 
+@braid.task(version="1", ignore="b")
+def several(a: int = 1, b: Any = None, c: str = "c", d: float = 0.5, e: Any = None) -> None:
+    """Take values of several types, of which one does not count."""
+
+
 @braid.task(version="1")
 def fails(how: str) -> None:
     """Do not return."""

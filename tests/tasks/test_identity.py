@@ -24,10 +24,11 @@ from hypothesis import strategies as st
 import braid_hpc as braid
 from braid_hpc.run.job import job
 from braid_hpc.tasks import forms
+from braid_hpc.tasks.keys import keys_of_columns
 from braid_hpc.tasks.known import RESULTS
 from braid_hpc.tasks.values import decode_value, encode_value
 from braid_hpc.vocabulary.errors import BraidError, InvalidInputError, NotFoundError
-from tests.tasks.functions import Colour, Window, anything, double, draw, spectrum
+from tests.tasks.functions import Colour, Window, anything, double, draw, several, spectrum
 
 
 def key(value: Any) -> bytes:
@@ -61,6 +62,7 @@ CLASSES = """
 import enum, multiprocessing, sys
 from dataclasses import dataclass
 from tests.tasks.functions import anything
+from braid_hpc.tasks.keys import keys_of_columns
 from braid_hpc.tasks.known import RESULTS
 from braid_hpc.tasks.values import decode_value, encode_value
 
@@ -421,6 +423,27 @@ def test_keys_of_columns_are_those_of_calls() -> None:
     assert double.keys_of({"x": []}).shape == (0, 16)
     with pytest.raises(InvalidInputError, match="columns are of one length: seed has 2, draws has 1"):
         draw.keys_of({"seed": [1, 2], "draws": [1]})
+
+
+#: Values of each argument: numbers beyond 64 bits, texts that are no UTF-8, both zeros, and some of several types.
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "a": st.integers() | st.integers(-(1 << 70), 1 << 70) | st.sampled_from([-(1 << 63), (1 << 64) - 1, 1 << 64]),
+    "b": st.integers(),
+    "c": st.text(st.characters(), max_size=3),
+    "d": st.floats(allow_nan=False) | st.sampled_from([0.0, -0.0]),
+    "e": st.integers(0, 1) | st.booleans() | st.sampled_from([0.0, -0.0, None, "1", (1, 2), Colour.RED]),
+}
+
+
+@given(st.data(), st.integers(1, 6), st.sets(st.sampled_from("abcde"), min_size=1), st.sets(st.sampled_from("abcde")))
+def test_each_key_of_columns_is_that_of_its_call(data: Any, count: int, columns: set[str], common: set[str]) -> None:
+    """Whatever is a column, is the same in all calls, or has its default."""
+    given = {name: data.draw(st.lists(VALUES[name], min_size=count, max_size=count)) for name in sorted(columns)}
+    same = {name: data.draw(VALUES[name]) for name in sorted(common - columns)}
+    keys = keys_of_columns(several.identity, given, same)
+    assert [each.tobytes() for each in keys] == [
+        several.key_of(**same, **{name: values[at] for name, values in given.items()}) for at in range(count)
+    ]
 
 
 def test_a_mapping_comes_back_in_its_order() -> None:
