@@ -57,14 +57,20 @@ def _variable(values: Any, kind: str) -> tuple[list[Any], int]:
         values = values.to_pylist()
     wanted = str if kind == "text" else bytes
     values = list(values)
-    for each in set(map(type, values)):
+    kinds = set(map(type, values))
+    for each in kinds:
         if not issubclass(each, wanted):
             wrong = next(value for value in values if type(value) is each)
             raise TypeError(f"{wrong!r} is not {kind}")
-    parts = [value.encode("utf-8", "surrogatepass") for value in values] if kind == "text" else values
+    # Texts of ASCII, as most names are, have as many bytes as letters: they are encoded all at once.
+    if kinds == {str} and (text := "".join(values)).isascii():
+        parts, data = values, text.encode()
+    else:
+        parts = [value.encode("utf-8", "surrogatepass") for value in values] if kind == "text" else values
+        data = b"".join(parts)
     offsets = array("I", [0])
     offsets.extend(accumulate(map(len, parts)))
-    return [offsets.tobytes(), b"".join(parts)], len(parts)
+    return [offsets.tobytes(), data], len(parts)
 
 
 def _fixed(values: Any, kind: str) -> Any:
