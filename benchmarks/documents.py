@@ -266,10 +266,10 @@ def main() -> None:
     results: dict[str, Any] = {"compiled": {}, "python": {}, "peers": {}}
     for (tail, name), found in rounds.items():
         results[tail][name] = summary(found)
-    from benchmarks.recording import machine
+    from benchmarks.rounds import machine
 
-    results["machine"] = machine()
     options.out.mkdir(parents=True, exist_ok=True)
+    results["machine"] = machine(options.out)
     (options.out / "documents.json").write_text(json.dumps(results, indent=1) + "\n")
     text = table(results)
     (options.out / "documents.md").write_text(text)
