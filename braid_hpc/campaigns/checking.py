@@ -120,9 +120,7 @@ class _Folders:
         try:
             with os.scandir(self._root / folder) as found:
                 stats = {each.name: each.stat() for each in found if each.is_file()}
-        except FileNotFoundError:
-            return {}
-        except NotADirectoryError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         return {name: (each.st_size, each.st_mtime_ns) for name, each in stats.items()}
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from braid_hpc.campaigns.campaign import Campaign
-from braid_hpc.store.declared import quoted
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError, StorageError
 from braid_hpc.vocabulary.places import CLAIM_COLUMNS, CLAIMS
+from braid_hpc.vocabulary.sql import quoted
 
 if TYPE_CHECKING:
     from braid_hpc.snapshots.files import StoreFiles

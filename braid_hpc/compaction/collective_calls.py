@@ -11,8 +11,8 @@ import json
 from typing import Any
 
 from braid_hpc.compaction.problems import Problem
-from braid_hpc.compaction.stream_store import quoted
 from braid_hpc.compaction.write import Writer
+from braid_hpc.vocabulary.sql import quoted
 
 __all__ = ["CALL_COLUMNS", "CALL_STREAM", "follow_calls", "rows_of", "tell_of_gaps"]
 

@@ -20,10 +20,11 @@ from braid_hpc.compaction.problems import Problem
 from braid_hpc.compaction.row_edge_store import RowEdgeTables
 from braid_hpc.compaction.rows import Rows
 from braid_hpc.compaction.sets import settle_sets
-from braid_hpc.compaction.stream_store import StreamTables, quoted
+from braid_hpc.compaction.stream_store import StreamTables
 from braid_hpc.vocabulary.conditions import Condition
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.payloads import TableParent, TableSchema
+from braid_hpc.vocabulary.sql import quoted
 
 __all__ = ["settle_tables"]
 

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from braid_hpc.compaction.rows import Rows
+from braid_hpc.vocabulary.sql import SQL_TYPES, quoted
 from braid_hpc.vocabulary.texts import clean
 
-__all__ = ["SYSTEM_COLUMNS", "StreamTables", "quoted"]
+__all__ = ["SYSTEM_COLUMNS", "StreamTables"]
 
 #: Columns every stream table begins with.
 SYSTEM_COLUMNS = (
@@ -23,23 +24,6 @@ SYSTEM_COLUMNS = (
     ("_time", "timestamp_ns"),
     ("_snapshot", "integer"),
 )
-
-_SQL_TYPES = {
-    "bool": "boolean",
-    "int8": "tinyint",
-    "int16": "smallint",
-    "int32": "integer",
-    "int64": "bigint",
-    "uint8": "utinyint",
-    "uint16": "usmallint",
-    "uint32": "uinteger",
-    "uint64": "ubigint",
-    "float32": "float",
-    "float64": "double",
-    "timestamp": "timestamp_ns",
-    "text": "varchar",
-    "bytes": "blob",
-}
 
 #: For each type, the types that hold all of its values exactly, narrowest first.
 _WIDER = {
@@ -61,22 +45,6 @@ BYTES_AT_ONCE = 128 << 20
 
 About = tuple[str, int | None, str]
 Columns = tuple[tuple[str, str], ...]
-
-
-def quoted(name: str) -> str:
-    """Return a name as an SQL identifier.
-
-    Parameters
-    ----------
-    name : str
-        Any text.
-
-    Returns
-    -------
-    str
-        In double quotes.
-    """
-    return '"' + name.replace('"', '""') + '"'
 
 
 def common_type(one: str, other: str) -> str | None:
@@ -220,7 +188,7 @@ class StreamTables:
         stored = self.stored(name, list(columns.items()))
         if stored is None:
             return None
-        chosen = {each: f"try_cast({quoted(stored[each])} as {_SQL_TYPES[kind]})" for each, kind in columns.items()}
+        chosen = {each: f"try_cast({quoted(stored[each])} as {SQL_TYPES[kind]})" for each, kind in columns.items()}
         named = ", ".join(f"{sql} as {quoted(each)}" for each, sql in chosen.items())
         system = ", ".join(column for column, _ in SYSTEM_COLUMNS)
         whole = " and ".join(f"{chosen[each]} is not null" for each in needed)
@@ -264,15 +232,15 @@ class StreamTables:
         present = self._columns.get(table)
         if present is None:
             parts = [f"{column} {kind}" for column, kind in SYSTEM_COLUMNS]
-            parts += [f"{quoted(column)} {_SQL_TYPES[kind]}" for column, kind in columns]
+            parts += [f"{quoted(column)} {SQL_TYPES[kind]}" for column, kind in columns]
             self._connection.execute(f"create table {place} ({', '.join(parts)})")
-            self._columns[table] = dict(SYSTEM_COLUMNS) | {column: _SQL_TYPES[kind] for column, kind in columns}
+            self._columns[table] = dict(SYSTEM_COLUMNS) | {column: SQL_TYPES[kind] for column, kind in columns}
             return {column: column for column, _ in columns}
         # A column is never put where another one of the same declaration belongs.
         taken = {column.lower() for column, _ in columns}
         targets: dict[str, str] = {}
         for column, kind in columns:
-            target = self._fit(place, present, column, _SQL_TYPES[kind], taken - {column.lower()})
+            target = self._fit(place, present, column, SQL_TYPES[kind], taken - {column.lower()})
             targets[column] = target
             taken.add(target.lower())
         return targets

@@ -17,6 +17,7 @@ from braid_hpc.compaction.write import Writer
 from braid_hpc.tasks.forms import encode_form
 from braid_hpc.tasks.tables import SQL_TYPES, sql_type
 from braid_hpc.tasks.values import plain_value
+from braid_hpc.vocabulary.sql import quoted
 from braid_hpc.vocabulary.task_payloads import TaskBegun, TaskEnded, TaskMissing, TaskSkipped
 from braid_hpc.vocabulary.texts import clean
 
@@ -231,10 +232,10 @@ def _make_view(out: Writer, table: str) -> None:
         "select name, type from result_columns where lower(result_table) = lower(?) order by snapshot, position, name",
         [table],
     ).fetchall()
-    chosen = "".join(f", {_column(name, kind)} as {_quoted(name)}" for name, kind in columns)
+    chosen = "".join(f", {_column(name, kind)} as {quoted(name)}" for name, kind in columns)
     text = table.replace("'", "''")
     out.connection.execute(
-        f"create or replace view result.{_quoted(table)} as select o.id as output_pk, t.key, t.task{chosen}, "
+        f"create or replace view result.{quoted(table)} as select o.id as output_pk, t.key, t.task{chosen}, "
         "greatest(t.snapshot, e.snapshot) as snapshot from task_rows t "
         "join task_ends e on e.begun_by = t.begun_by and e.begun_at = t.begun_at "
         "join occurrences o on o.writer = e.writer and o.sequence = e.record_sequence "
@@ -247,7 +248,3 @@ def _column(name: str, kind: str) -> str:
     path = "/" + name.replace("~", "~0").replace("/", "~1").replace("'", "''")
     get = "json_extract_string" if kind == "text" else "json_extract"
     return f"try_cast({get}(e.plain, '{path}') as {sql_type(kind)})"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -6,11 +6,11 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from braid_hpc.store.declared import quoted
 from braid_hpc.vocabulary.errors import ConflictError, CorruptLogError, NotFoundError
 from braid_hpc.vocabulary.identity import content_of_bytes, content_of_file
 from braid_hpc.vocabulary.regular import open_regular
 from braid_hpc.vocabulary.small_files import ATTACHED
+from braid_hpc.vocabulary.sql import quoted
 
 if TYPE_CHECKING:
     from braid_hpc.store.opened import Opened

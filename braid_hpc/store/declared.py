@@ -9,11 +9,12 @@ import msgspec
 
 from braid_hpc.vocabulary.errors import NotFoundError
 from braid_hpc.vocabulary.payloads import TableSchema
+from braid_hpc.vocabulary.sql import quoted
 
 if TYPE_CHECKING:
     from braid_hpc.store.opened import Opened
 
-__all__ = ["StoredTable", "quoted", "stored_table"]
+__all__ = ["StoredTable", "stored_table"]
 
 _SYSTEM = {"_run": "varchar", "_rank": "integer", "_writer": "varchar", "_row": "bigint"}
 _SYSTEM |= {"_time": "timestamp_ns", "_snapshot": "integer"}
@@ -108,19 +109,3 @@ def _read_all(store: Opened, at: int) -> tuple[dict[str, list[dict[str, str]]], 
     ).to_pylist():
         columns.setdefault(row["table_name"], {})[row["column_name"]] = row["data_type"]
     return declarations, columns
-
-
-def quoted(name: str) -> str:
-    """Return a name as an SQL identifier.
-
-    Parameters
-    ----------
-    name : str
-        Any text.
-
-    Returns
-    -------
-    str
-        In double quotes.
-    """
-    return '"' + name.replace('"', '""') + '"'

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.run.tables import DeclaredTable, declared_table
-from braid_hpc.store.declared import StoredTable, quoted, stored_table
+from braid_hpc.store.declared import StoredTable, stored_table
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.payloads import TableParent
+from braid_hpc.vocabulary.sql import quoted
 from braid_hpc.vocabulary.times import nanoseconds
 
 if TYPE_CHECKING:

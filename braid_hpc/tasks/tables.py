@@ -6,27 +6,14 @@ import types
 import typing
 from typing import Any
 
+from braid_hpc.vocabulary import sql
 from braid_hpc.vocabulary.columns import FIXED, check_columns
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 __all__ = ["SQL_TYPES", "check_table_columns", "sql_type"]
 
-#: SQL types by the types of columns.
-SQL_TYPES = {
-    "bool": "boolean",
-    "int8": "tinyint",
-    "int16": "smallint",
-    "int32": "integer",
-    "int64": "bigint",
-    "uint8": "utinyint",
-    "uint16": "usmallint",
-    "uint32": "uinteger",
-    "uint64": "ubigint",
-    "float32": "real",
-    "float64": "double",
-    "timestamp": "timestamp_ns",
-    "text": "varchar",
-}
+#: SQL types by the types of columns; results are no bytes.
+SQL_TYPES = {kind: name for kind, name in sql.SQL_TYPES.items() if kind != "bytes"}
 
 #: Names that the tables have beside those of the columns.
 RESERVED = ("output_pk", "key", "task", "snapshot")

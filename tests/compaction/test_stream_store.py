@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import braid_hpc as braid
-from braid_hpc.compaction.stream_store import _SQL_TYPES, common_type, quoted
+from braid_hpc.compaction.stream_store import common_type
 from braid_hpc.vocabulary.columns import check_columns
 from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.sql import SQL_TYPES, quoted
 from tests.jobs import Job, made, one, rows
 
 
@@ -192,7 +193,7 @@ def test_a_common_type_holds_the_limits_of_both(one_type: str, other: str) -> No
 def test_every_column_type_has_an_sql_type() -> None:
     from braid_hpc.vocabulary.columns import FIXED, VARIABLE
 
-    assert set(_SQL_TYPES) == {*FIXED, *VARIABLE}
+    assert set(SQL_TYPES) == {*FIXED, *VARIABLE}
 
 
 def test_quoted_names_are_read_back() -> None:

@@ -11,9 +11,10 @@ import pytest
 
 import braid_hpc as braid
 from braid_hpc.run.tables import Unit
-from braid_hpc.store.declared import quoted, stored_table
+from braid_hpc.store.declared import stored_table
 from braid_hpc.store.store import Store
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
+from braid_hpc.vocabulary.sql import quoted
 from tests.jobs import made, one
 
 
