@@ -26,9 +26,10 @@ HLS4ML_VENV := .venv-hls4ml
 PSIJ_VENV := .venv-psij
 PEERS_VENV := .venv-peers
 MODELS_VENV := .venv-models
+READERS_VENV := .venv-readers
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-mpich test-ranks test-openmpi test-cluster test-globus test-hls test-psij test-models test-peers test-slow lint style typecheck bench bench-lineage bench-peers docs jobscripts faults clean
+.PHONY: help demo test test-mpich test-ranks test-openmpi test-cluster test-globus test-hls test-psij test-models test-peers test-slow lint style typecheck bench bench-lineage bench-peers docs jobscripts readers faults clean
 .PHONY: venv venv-openmpi clean-venv
 
 help: ## say what there is
@@ -75,7 +76,7 @@ PROJECT_SOURCES := pyproject.toml braid_hpc/_version.py $(wildcard hatch_build.p
 RUN_PINS := requirements/run.txt requirements/build.txt
 
 $(VENV)/.made $(OPENMPI_VENV)/.made $(GLOBUS_VENV)/.made $(HLS4ML_VENV)/.made $(PSIJ_VENV)/.made $(MODELS_VENV)/.made \
-$(PEERS_VENV)/.made:
+$(PEERS_VENV)/.made $(READERS_VENV)/.made:
 	$(make_venv)
 
 $(VENV)/.demo: requirements/demo-mpich.txt $(RUN_PINS) $(VENV)/.made
@@ -109,6 +110,9 @@ $(MODELS_VENV)/.test: requirements/models.txt $(RUN_PINS) $(PROJECT_SOURCES) $(M
 $(PEERS_VENV)/.test: requirements/peers.txt requirements/build.txt $(PROJECT_SOURCES) $(PEERS_VENV)/.made
 	$(call install_pins,$<)
 	$(install_project)
+
+$(READERS_VENV)/.test: requirements/readers.txt $(READERS_VENV)/.made
+	$(call install_pins,$<)
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.project
 	$(call install_pins,$<)
@@ -212,6 +216,9 @@ faults: $(VENV)/.test $(OPENMPI_VENV)/.test ## kill ranks and damage logs, for h
 jobscripts: $(VENV)/.test ## write the batch scripts in jobscripts/ anew
 	$(BIN)/python -m tests.batch.make_jobscripts
 
+readers: $(READERS_VENV)/.test ## write anew what Tiled and databroker give, which the tests of scans expect
+	$(READERS_VENV)/bin/python tests/scans/readers/make.py
+
 docs: $(VENV)/.docs ## build the documentation into docs/_build/html
 	@[ -f docs/conf.py ] || { echo "make docs: there is no docs/conf.py yet." >&2; exit 2; }
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
@@ -221,4 +228,4 @@ clean: ## remove what was built, the demo's output and all caches
 	find braid_hpc kernels collectors tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-venv: ## remove the environments
-	rm -rf $(VENV) $(OPENMPI_VENV) $(GLOBUS_VENV) $(HLS4ML_VENV) $(PSIJ_VENV) $(MODELS_VENV) $(PEERS_VENV)
+	rm -rf $(VENV) $(OPENMPI_VENV) $(GLOBUS_VENV) $(HLS4ML_VENV) $(PSIJ_VENV) $(MODELS_VENV) $(PEERS_VENV) $(READERS_VENV)
