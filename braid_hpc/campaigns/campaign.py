@@ -325,7 +325,7 @@ class Campaign:
         """
         from braid_hpc.campaigns.plan import make_plan
 
-        return make_plan(task, grid, self.store.path)
+        return make_plan(task, grid, self.store.path, opened=self.store)
 
     def select(self, table: Any, **conditions: Any) -> Selection:
         """Return the rows of a table of which something holds.

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.campaigns.campaign import Campaign
-from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.errors import InvalidInputError, StorageError
 from braid_hpc.vocabulary.places import FileState
 
 if TYPE_CHECKING:
     from braid_hpc.store.store import Store
 
-__all__ = ["YOUNG", "check_files"]
+__all__ = ["YOUNG", "Folders", "check_files", "say_marks"]
 
 #: Seconds after its last change for which a file counts as being written.
 YOUNG = 60.0
@@ -66,7 +67,7 @@ def check_files(
     InvalidInputError
         If `root` is no directory, or a condition cannot be asked.
     StorageError
-        If nothing can be written beside the store.
+        If a directory cannot be listed, or nothing can be written beside the store.
     """
     folder = Path(root)
     if not folder.is_dir():
@@ -76,7 +77,7 @@ def check_files(
     names = campaign.list("total", table, **conditions)[stage.table.schema.file or ""]
     known = _known(store, stage.name, place)
     found: dict[FileState, list[tuple[str, int, int]]] = defaultdict(list)
-    seen = _Folders(folder)
+    seen = Folders(folder)
     now = time.time_ns()
     for name in names:
         before, recorded = known.get(name, (FileState.EXPECTED, None))
@@ -87,7 +88,7 @@ def check_files(
         if state is not None and (state != before or not sized):
             found[state].append((name, *(there or (-1, 0))))
     if found:
-        _say(store, stage.name, place, found)
+        say_marks(store, stage.name, place, found)
     return dict(Counter({state.word: len(each) for state, each in found.items()}))
 
 
@@ -102,26 +103,57 @@ def _state(there: tuple[int, int] | None, before: FileState, size: int | None, s
     return FileState.EXISTS
 
 
-class _Folders:
-    """What directories hold, each of which is listed once."""
+class Folders:
+    """What directories hold, each of which is listed once.
+
+    Parameters
+    ----------
+    root : Path
+        What names are below.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._listed: dict[str, dict[str, tuple[int, int]]] = {}
 
     def look(self, name: str) -> tuple[int, int] | None:
-        """Return size and time of a file in nanoseconds, None if it is not there."""
+        """Look for a file.
+
+        Parameters
+        ----------
+        name : str
+            Below the root.
+
+        Returns
+        -------
+        tuple of (int, int) or None
+            Size in bytes, and time of the last change in nanoseconds since 1970 UTC; None if it is not there.
+
+        Raises
+        ------
+        StorageError
+            If its directory cannot be listed.
+        """
         folder, _, last = name.rpartition("/")
         if folder not in self._listed:
             self._listed[folder] = self._list(folder)
         return self._listed[folder].get(last)
 
     def _list(self, folder: str) -> dict[str, tuple[int, int]]:
+        stats = {}
         try:
             with os.scandir(self._root / folder) as found:
-                stats = {each.name: each.stat() for each in found if each.is_file()}
+                for each in found:
+                    # One that is removed meanwhile is not there; the others are.
+                    with suppress(FileNotFoundError):
+                        if each.is_file():
+                            stats[each.name] = each.stat()
         except (FileNotFoundError, NotADirectoryError):
             return {}
+        except OSError as error:
+            raise StorageError(
+                f"{self._root / folder} cannot be listed ({error.strerror}): nothing is said of any file"
+            ) from error
         return {name: (each.st_size, each.st_mtime_ns) for name, each in stats.items()}
 
 
@@ -140,7 +172,29 @@ def _known(store: Store, table: str, place: str) -> dict[str, tuple[FileState, i
     return {row["name"]: (FileState(row["state"]), row["size"]) for row in rows}
 
 
-def _say(store: Store, table: str, place: str, found: dict[FileState, list[tuple[str, int, int]]]) -> None:
+def say_marks(
+    store: Store, table: str, place: str, found: dict[FileState, list[tuple[str, int, int]]], cause: str = "looked at"
+) -> None:
+    """Say in a store what was found of files.
+
+    Parameters
+    ----------
+    store : Store
+        Open; moves on to the snapshot that takes it.
+    table : str
+        Name of the table.
+    place : str
+        Which place that is.
+    found : dict of FileState to list of (str, int, int)
+        Name, size in bytes (-1: not known) and time of the last change (ns since 1970 UTC, 0: not known) of each file.
+    cause : str
+        Why, for people.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
     from braid_hpc.vocabulary.places import MARK_COLUMNS, MARKS
 
     def say(run: Any) -> list[str]:
@@ -158,7 +212,7 @@ def _say(store: Store, table: str, place: str, found: dict[FileState, list[tuple
                     "size": list(sizes),
                     "modified": list(times),
                     "digest": [""] * count,
-                    "cause": ["looked at"] * count,
+                    "cause": [cause] * count,
                 }
             )
             said.append(state.name if rows.count == count else "")

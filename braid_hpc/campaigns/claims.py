@@ -18,11 +18,12 @@ from braid_hpc.vocabulary.places import CLAIM_COLUMNS, CLAIMS
 from braid_hpc.vocabulary.sql import quoted
 
 if TYPE_CHECKING:
+    from braid_hpc.campaigns.plan import Plan
     from braid_hpc.snapshots.files import StoreFiles
     from braid_hpc.store.store import Store
     from braid_hpc.store.tables import Table
 
-__all__ = ["LEASE", "claim", "claimed", "release"]
+__all__ = ["LEASE", "claim", "claim_cells", "claimed", "release"]
 
 #: Seconds that a claim holds.
 LEASE = 24 * 3600
@@ -72,10 +73,7 @@ def claim(
     StorageError
         If nothing can be written beside the store; then nothing is taken.
     """
-    if not isinstance(who, str):
-        raise InvalidInputError(f"who= is a text, not {who!r}")
-    if not 0 < seconds <= _LONGEST or (most is not None and most < 1):
-        raise InvalidInputError(f"a claim is of one file at least and for a time: not {most} for {seconds} s")
+    _check(most, seconds, who)
     with _alone(store._files):
         # What another one has claimed while this one waited.
         store.refresh()
@@ -93,10 +91,68 @@ def claim(
         chosen = Table(found.take(pa.array(keep, pa.int64())))
         if not keep:
             return "", chosen
-        number = uuid.uuid4().hex[:12]
-        until = time.time_ns() + int(seconds * 1e9)
-        _say(store, number, stage.name, [names[at] for at in keep], until, who)
-        return number, chosen
+        return _take(store, stage.name, [names[at] for at in keep], seconds, who), chosen
+
+
+def claim_cells(store: Store, plan: Plan, *, most: int | None, seconds: float, who: str) -> tuple[str, Any]:
+    """Take cells of a plan that are left; see :meth:`braid_hpc.campaigns.plan.Plan.claim`.
+
+    Parameters
+    ----------
+    store : Store
+        Open; moves on to the snapshot that the claim makes.
+    plan : Plan
+        Made with it; looks again at what is left.
+    most, seconds, who
+        As for :func:`claim`.
+
+    Returns
+    -------
+    id : str
+        Of the claim; empty if there was nothing to take.
+    cells : numpy.ndarray
+        Numbers of the cells.
+
+    Raises
+    ------
+    InvalidInputError, StorageError
+        As :func:`claim`.
+    """
+    _check(most, seconds, who)
+    table = plan.task.marks_as
+    with _alone(store._files):
+        # What another one has claimed while this one waited.
+        store.refresh()
+        plan._forget()
+        # Keys, because the cells of another grid may be the same calls; those that a grid has twice too.
+        taken = {bytes.fromhex(name) for name in claimed(store, table)["name"]}
+        cells, keys = [], []
+        for cell, key in plan._keys_left():
+            if most is not None and len(cells) == most:
+                break
+            if key not in taken:
+                taken.add(key)
+                cells.append(cell)
+                keys.append(key.hex())
+        number = _take(store, table, keys, seconds, who) if keys else ""
+        plan._forget()
+    return number, np.array(cells, np.int64)
+
+
+def _check(most: Any, seconds: Any, who: Any) -> None:
+    if not isinstance(who, str):
+        raise InvalidInputError(f"who= is a text, not {who!r}")
+    numbers = (int, float, np.integer, np.floating)
+    is_count = most is None or (isinstance(most, (int, np.integer)) and not isinstance(most, bool) and most >= 1)
+    if not is_count or isinstance(seconds, bool) or not isinstance(seconds, numbers) or not 0 < seconds <= _LONGEST:
+        raise InvalidInputError(f"a claim is of one at least and for a time: not {most!r} for {seconds!r} s")
+
+
+def _take(store: Store, table: str, names: list[str], seconds: float, who: str) -> str:
+    """Say that names are taken; return the id of the claim."""
+    number = uuid.uuid4().hex[:12]
+    _say(store, number, table, names, time.time_ns() + int(seconds * 1e9), who)
+    return number
 
 
 def claimed(store: Store, table: str | None = None, *, now: int | None = None) -> Table:

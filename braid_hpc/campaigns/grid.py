@@ -10,7 +10,7 @@ import numpy as np
 
 from braid_hpc.vocabulary.errors import InvalidInputError
 
-__all__ = ["Grid", "as_grid"]
+__all__ = ["Cells", "Grid", "as_grid"]
 
 
 class Grid:
@@ -77,7 +77,46 @@ class Grid:
         return dict(reversed(found.items()))
 
 
-def as_grid(given: Any) -> Grid:
+class Cells:
+    """Some cells of a grid, as a grid of their own.
+
+    Parameters
+    ----------
+    grid : Grid or Cells
+        Of which they are.
+    cells : numpy.ndarray
+        Their numbers, int64, shape (n,).
+    """
+
+    def __init__(self, grid: Grid | Cells, cells: Any) -> None:
+        self._grid, self._cells = grid, np.asarray(cells, np.int64)
+
+    def __len__(self) -> int:
+        """Return how many cells there are."""
+        return len(self._cells)
+
+    @property
+    def names(self) -> list[str]:
+        """The parameters."""
+        return self._grid.names
+
+    def columns(self, cells: Any) -> dict[str, Any]:
+        """Return the values of some cells; as :meth:`Grid.columns`.
+
+        Parameters
+        ----------
+        cells : sequence of int
+            Numbers of cells among these, shape (n,).
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            Shape (n,) each.
+        """
+        return self._grid.columns(self._cells[np.asarray(cells, np.int64)])
+
+
+def as_grid(given: Any) -> Grid | Cells:
     """Return what a caller gave as a grid.
 
     Parameters
@@ -95,7 +134,7 @@ def as_grid(given: Any) -> Grid:
     InvalidInputError
         If it is something else.
     """
-    if isinstance(given, Grid):
+    if isinstance(given, (Grid, Cells)):
         return given
     if hasattr(given, "to_arrow"):
         given = given.to_arrow()

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from braid_hpc.campaigns.grid import Grid, as_grid
+from braid_hpc.campaigns.grid import Cells, Grid, as_grid
 from braid_hpc.store.tables import Table
+from braid_hpc.tasks.done_code import of_other_code
 from braid_hpc.tasks.done_index import DoneIndex, newest_done
 from braid_hpc.tasks.keys import columns_of
 from braid_hpc.tasks.mapping import share_of
@@ -22,9 +23,11 @@ from braid_hpc.vocabulary.errors import BraidError, InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from braid_hpc.campaigns.results import Results
+    from braid_hpc.store.store import Store
     from braid_hpc.tasks.task import Task
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["WORDS", "Plan", "make_plan"]
 
 Array = np.ndarray[Any, Any]
 
@@ -34,11 +37,19 @@ AT_ONCE = 1 << 17
 #: Types whose values JSON gives back as they are.
 _OF_JSON = {str, int, bool, float, type(None)}
 
+#: Cells that are looked up at once: each time the keys of the index are read.
+_LOOKED_UP = 8 * AT_ONCE
+
 #: What is not to be done again: it is done, or somebody has begun it.
 _SETTLED = (State.DONE, State.RUNNING)
 
+#: States of cells: those of the done index; done, but by other source than the task has now; done, and what was written
+#: is not there any more.
+WORDS = (*(state.name.lower() for state in State), "outdated", "lost")
+_OUTDATED, _LOST = len(State), len(State) + 1
 
-def make_plan(task: Task, grid: Any, store: Any) -> Plan:
+
+def make_plan(task: Task, grid: Any, store: Any, *, opened: Store | None = None) -> Plan:
     """Hold every cell of a grid against the done index of a store.
 
     Parameters
@@ -48,7 +59,9 @@ def make_plan(task: Task, grid: Any, store: Any) -> Plan:
     grid : Grid, mapping of str to sequence, or table
         Values of the task's parameters; see :func:`braid_hpc.campaigns.grid.as_grid`.
     store : path-like
-        The store; no database is opened, and no file of results is looked at.
+        The store; its done index is read, and no file of results is looked at.
+    opened : Store, optional
+        The same one, open: what was said of results since they were written counts too.
 
     Returns
     -------
@@ -66,7 +79,7 @@ def make_plan(task: Task, grid: Any, store: Any) -> Plan:
     if len(found):
         # What is wrong with the grid is said now, and not after a million cells.
         task.keys_of(found.columns([0]))
-    return Plan(task, found, store)
+    return Plan(task, found, store, opened)
 
 
 class Plan:
@@ -80,26 +93,70 @@ class Plan:
         The cells.
     """
 
-    def __init__(self, task: Task, grid: Grid, store: Any) -> None:
+    def __init__(self, task: Task, grid: Grid | Cells, store: Any, opened: Store | None = None) -> None:
         self.task, self.grid = task, grid
-        self._store = store
+        self._store, self._opened = store, opened
 
     def __len__(self) -> int:
         """Return how many cells there are."""
         return len(self.grid)
 
     @cached_property
-    def states(self) -> Array:
-        """Numbers of :class:`~braid_hpc.tasks.states.State`, uint8, shape (cells,)."""
-        found = np.zeros(len(self), np.uint8)
+    def _index(self) -> DoneIndex | None:
         path = newest_done(self._store)
-        if path is None:
+        return None if path is None else DoneIndex(path)
+
+    @cached_property
+    def states(self) -> Array:
+        """Numbers of :data:`WORDS`, uint8, shape (cells,)."""
+        found = np.zeros(len(self), np.uint8)
+        if self._index is None:
             return found
-        index = DoneIndex(path)
-        for first in range(0, len(self), AT_ONCE):
-            cells = np.arange(first, min(first + AT_ONCE, len(self)))
-            found[cells] = index.lookup(self._keys(cells))
+        for first in range(0, len(self), _LOOKED_UP):
+            last = min(first + _LOOKED_UP, len(self))
+            keys = np.concatenate(
+                [self._keys(np.arange(begin, min(begin + AT_ONCE, last))) for begin in range(first, last, AT_ONCE)]
+            )
+            found[first:last] = self._states(self._index, keys)
+            self._index.let_go()
         return found
+
+    def _states(self, index: DoneIndex, keys: Array) -> Array:
+        places = index.places(keys)
+        there = np.flatnonzero(places >= 0)
+        found = np.zeros(len(keys), np.uint8)
+        found[there] = index.table["state"][places[there]]
+        done = there[found[there] == State.DONE]
+        if self.task.options.code != "keep":
+            for part in np.array_split(done, len(done) // AT_ONCE + 1):
+                found[part[of_other_code(index, places[part], self.task.identity)]] = _OUTDATED
+        if self._opened is not None and len(done):
+            done = done[found[done] == State.DONE]
+            found[done[self.results.are_lost(keys[done])]] = _LOST
+        return found
+
+    @cached_property
+    def results(self) -> Results:
+        """Where results are, as far as the store knows.
+
+        Raises
+        ------
+        InvalidInputError
+            If the plan was made without an open store.
+        """
+        from braid_hpc.campaigns.results import Results
+
+        return Results(self, self._need_store("where results are"))
+
+    def _need_store(self, what: str) -> Store:
+        if self._opened is None:
+            raise InvalidInputError(f"{what} is not in the done index: make the plan with Campaign(store).plan(...)")
+        return self._opened
+
+    def _forget(self) -> None:
+        """Ask again: the store has moved on."""
+        for name in ("_index", "states", "results"):
+            self.__dict__.pop(name, None)
 
     def _keys(self, cells: Array) -> Array:
         found: Array = self.task.keys_of(self.grid.columns(cells))
@@ -111,13 +168,44 @@ class Plan:
         Returns
         -------
         dict of str to int
-            By the states' names in lower case, those that no cell is in too.
+            By :data:`WORDS`, those that no cell is in too.
         """
-        found = np.bincount(self.states, minlength=len(State))
-        return {state.name.lower(): int(found[state]) for state in State}
+        found = np.bincount(self.states, minlength=len(WORDS))
+        return {word: int(found[number]) for number, word in enumerate(WORDS)}
+
+    def summary(self) -> dict[str, int]:
+        """Count cells as people ask for them.
+
+        Returns
+        -------
+        dict of str to int
+            ``total``; ``done``, ``running``, ``failed``, ``missing`` (never done, left half-way, or lost) and ``stale``
+            (done, and since then an input or it was invalidated, or the source is another one), which together are
+            the total; ``to_do``; and of those that are done, how many have results ``in_store``, ``on_disk`` and
+            ``on_tape``, where one may have several or, if what it made was consumed, none.
+
+        Raises
+        ------
+        InvalidInputError
+            If the plan was made without an open store.
+        CorruptLogError
+            If an entry of the done index is damaged.
+        """
+        counts = self.counts()
+        found = {"total": len(self), **{word: counts[word] for word in ("done", "running", "failed")}}
+        found["missing"] = sum(counts[word] for word in ("unknown", "interrupted", "unrecorded", "lost"))
+        found["stale"] = counts["invalid"] + counts["outdated"]
+        found["to_do"] = found["failed"] + found["missing"] + found["stale"]
+        return found | self.results.counts()
 
     def _left(self) -> Array:
-        return np.flatnonzero(~np.isin(self.states, [int(state) for state in _SETTLED]))
+        return self._in(set(range(len(WORDS))) - {int(state) for state in _SETTLED})
+
+    def _in(self, states: set[int]) -> Array:
+        """Return the numbers of the cells that are in some states."""
+        wanted = np.zeros(len(WORDS), bool)
+        wanted[list(states)] = True
+        return np.flatnonzero(wanted[self.states])
 
     def cells(self, *states: str) -> Table:
         """Return the cells that are in one of some states.
@@ -125,7 +213,8 @@ class Plan:
         Parameters
         ----------
         *states : str
-            ``unknown``, ``done``, ``failed``, ``running``, ``invalid``, ``interrupted``, ``unrecorded``.
+            Of :data:`WORDS`: ``unknown``, ``done``, ``failed``, ``running``, ``invalid``, ``interrupted``,
+            ``unrecorded``, ``outdated``, ``lost``.
 
         Returns
         -------
@@ -137,10 +226,9 @@ class Plan:
         InvalidInputError
             If there is no such state.
         """
-        known = {state.name.lower(): state for state in State}
-        if unknown := [each for each in states if each not in known]:
-            raise InvalidInputError(f"{unknown[0]!r} is no state of a task: there are {', '.join(known)}")
-        return self._table(np.flatnonzero(np.isin(self.states, [int(known[each]) for each in states])))
+        if unknown := [each for each in states if each not in WORDS]:
+            raise InvalidInputError(f"{unknown[0]!r} is no state of a task: there are {', '.join(WORDS)}")
+        return self._table(self._in({WORDS.index(each) for each in states}))
 
     def missing(self) -> Table:
         """Return the cells that are left: all but those that are done, or running as far as the store knows.
@@ -151,6 +239,69 @@ class Plan:
             As from :meth:`cells`; what is ``invalid`` is there to be done again.
         """
         return self._table(self._left())
+
+    def batches(self, rows: int = AT_ONCE) -> Iterator[Table]:
+        """Yield what :meth:`missing` returns, in parts: however many cells are left, memory is that of one part.
+
+        Parameters
+        ----------
+        rows : int
+            Of each part, at most.
+
+        Yields
+        ------
+        Table
+            As from :meth:`missing`; none where nothing is left.
+
+        Raises
+        ------
+        InvalidInputError
+            If `rows` is not positive.
+        """
+        if rows < 1:
+            raise InvalidInputError(f"a part has one row at least, not {rows}")
+        return self._parts(self._left(), rows)
+
+    def _parts(self, cells: Array, rows: int) -> Iterator[Table]:
+        for first in range(0, len(cells), rows):
+            yield self._table(cells[first : first + rows])
+
+    def claim(self, *, most: int | None = None, seconds: float | None = None, who: str = "") -> tuple[str, Plan]:
+        """Take cells that are left, so that nobody else takes them.
+
+        For those who submit jobs; the ranks of a job have their shares of what was claimed, see :meth:`share`, and
+        wait for nobody. One who claims waits for another one, and then looks again at what is left. What is not done in
+        time can be taken again.
+
+        Parameters
+        ----------
+        most : int, optional
+            How many cells at most, the first ones.
+        seconds : float, optional
+            How long the claim holds; :data:`braid_hpc.campaigns.claims.LEASE` without it.
+        who : str
+            For people.
+
+        Returns
+        -------
+        id : str
+            Of the claim, for :func:`braid_hpc.campaigns.claims.release`; empty if there was nothing to take.
+        cells : Plan
+            Of these cells alone.
+
+        Raises
+        ------
+        InvalidInputError
+            If `most` or `seconds` is not positive, `seconds` is more than 1e9, `who` is no text, or the plan was made
+            without an open store.
+        StorageError
+            If nothing can be written beside the store; then nothing is taken.
+        """
+        from braid_hpc.campaigns.claims import LEASE, claim_cells
+
+        store = self._need_store("what others have claimed")
+        number, cells = claim_cells(store, self, most=most, seconds=LEASE if seconds is None else seconds, who=who)
+        return number, Plan(self.task, Cells(self.grid, cells), self._store, store)
 
     def share(self, rank: int, size: int) -> Table:
         """Return what is left for one of several ranks; nothing is communicated, and no cell is dealt twice.
@@ -179,6 +330,13 @@ class Plan:
             if len(cells)
         ]
         return self._table(np.concatenate(mine) if mine else left)
+
+    def _keys_left(self) -> Iterator[tuple[int, bytes]]:
+        """Yield number and key of each cell that is left."""
+        left = self._left()
+        for first in range(0, len(left), AT_ONCE):
+            cells = left[first : first + AT_ONCE]
+            yield from zip(cells.tolist(), map(bytes, self._keys(cells)), strict=True)
 
     def calls(self) -> Iterator[Callable[[], Any]]:
         """Yield a call for each cell that is left.
@@ -275,8 +433,8 @@ class Plan:
             name: pa.array(values.tolist() if values.dtype == object else values)
             for name, values in self.grid.columns(cells).items()
         }
-        words = np.array([state.name.lower() for state in State], object)
-        columns["state"] = pa.array(words[self.states[cells]], pa.string())
+        words = pa.DictionaryArray.from_arrays(pa.array(self.states[cells], pa.int8()), pa.array(WORDS))
+        columns["state"] = words.dictionary_decode()
         return Table(pa.table(columns))
 
     def __repr__(self) -> str:

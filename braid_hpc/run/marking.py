@@ -37,7 +37,7 @@ class Marking(DeclaringRows):
         Parameters
         ----------
         thing : object or type
-            An instance of a declared table; or the class, with `names`.
+            An instance of a declared table; or the class, with `names`; or a task, whose results are named by uri.
         state : str
             ``exists``, ``consumed`` (removed when it had served), ``missing``, ``corrupt``, ``archived``,
             ``growing``; or ``invalid``: the row is not to be relied on, nor is what came of it, until it is made again
@@ -85,10 +85,12 @@ class Marking(DeclaringRows):
             raise InvalidInputError(f"{shown(state)} is not the state of a file: there are {', '.join(_WORDS)}")
         if not all(isinstance(text, str) for text in (place, cause)) or not place:
             raise InvalidInputError("place= and cause= are texts")
-        declared = declared_table(thing)
-        if isinstance(thing, type) == (names is None) or isinstance(names, str):
-            raise InvalidInputError("mark an instance, or a class with the names of its files as a sequence")
-        given = [declared.name_of(thing)] if names is None else names
+        # A task says itself what it is called; of its results there is no table that would have a key.
+        table = getattr(thing, "marks_as", None)
+        declared = None if isinstance(table, str) else declared_table(thing)
+        if (declared is None or isinstance(thing, type)) == (names is None) or isinstance(names, str):
+            raise InvalidInputError("mark an instance, or a class or task with the names of its files as a sequence")
+        given = names if declared is None or names is not None else [declared.name_of(thing)]
         count = len(given)
         if isinstance(about["modified"], datetime):
             about["modified"] = nanoseconds(about["modified"])
@@ -96,7 +98,7 @@ class Marking(DeclaringRows):
         columns = {
             name: value if hasattr(value, "__len__") and not isinstance(value, str) else [value] * count
             for name, value in (
-                ("table", declared.name),
+                ("table", table if declared is None else declared.name),
                 ("name", given),
                 ("place", place),
                 ("state", int(_WORDS[state])),

@@ -17,7 +17,7 @@ from braid_hpc.vocabulary.task_payloads import Done
 if TYPE_CHECKING:
     from braid_hpc.results.result import Target
 
-__all__ = ["Decision", "decide", "index_of", "judge"]
+__all__ = ["Decision", "decide", "index_of", "judge", "other_code"]
 
 #: Indexes by store and run: a run sees what was done when it first asked.
 _INDEXES: dict[tuple[str, bytes], DoneIndex | None] = {}
@@ -161,7 +161,7 @@ def judge(done: Done, *, code: str | None, keep: bool, target: Target | None, ve
         As from there.
     """
     detail = ""
-    if _other_code(done.code, code):
+    if other_code(done.code, code):
         said = f"the code of {task} changed, and its version {done.version} did not"
         if not keep:
             tell_once(f"{said}: it runs again; give it another version, or code='keep' to take what the old code made")
@@ -185,8 +185,19 @@ def judge(done: Done, *, code: str | None, keep: bool, target: Target | None, ve
     return Decision(reason=Reason.CHANGED, detail=f"{target.uri} is not what was written there")
 
 
-def _other_code(was: str | None, now: str | None) -> bool:
-    """Whether two digests are of other source; those of source and of bytecode say nothing of each other."""
+def other_code(was: str | None, now: str | None) -> bool:
+    """Return whether two digests are of other source; those of source and of bytecode say nothing of each other.
+
+    Parameters
+    ----------
+    was, now : str or None
+        Digests of a function's source; None where one is not known.
+
+    Returns
+    -------
+    bool
+        False where it is not known.
+    """
     if was is None or now is None:
         return False
     return was != now and was.rpartition(":")[0] == now.rpartition(":")[0]

@@ -67,6 +67,11 @@ class Task:
         """As declared; None if its source stands in."""
         return self.identity.version
 
+    @property
+    def marks_as(self) -> str:
+        """What it is called where files of declared tables are marked or claimed."""
+        return f"task:{self.name}"
+
     def __repr__(self) -> str:
         """Return its name and version."""
         return f"<task {self.name}, version {self.version or 'of its source'}>"
