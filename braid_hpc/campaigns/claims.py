@@ -126,7 +126,8 @@ def claim_cells(store: Store, plan: Plan, *, most: int | None, seconds: float, w
         plan._forget()
         # Keys, because the cells of another grid may be the same calls; those that a grid has twice too.
         taken = {bytes.fromhex(name) for name in claimed(store, table)["name"]}
-        cells, keys = [], []
+        cells: list[int] = []
+        keys: list[str] = []
         for cell, key in plan._keys_left():
             if most is not None and len(cells) == most:
                 break

@@ -80,9 +80,9 @@ class Results:
         import pyarrow.compute as pc
 
         found = np.zeros(len(keys), np.uint8)
-        known, states = self._said.get(archive, (None, None))
-        if known is None or not len(known):
+        if archive not in self._said:
             return found
+        known, states = self._said[archive]
         asked = pa.FixedSizeBinaryArray.from_buffers(
             pa.binary(KEY_BYTES), len(keys), [None, pa.py_buffer(np.ascontiguousarray(keys))]
         )

@@ -13,7 +13,7 @@ from braid_hpc.compaction.rows import Rows
 from braid_hpc.vocabulary.sql import SQL_TYPES, quoted
 from braid_hpc.vocabulary.texts import clean
 
-__all__ = ["SYSTEM_COLUMNS", "StreamTables"]
+__all__ = ["SYSTEM_COLUMNS", "StreamTables", "common_type"]
 
 #: Columns every stream table begins with.
 SYSTEM_COLUMNS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.run.tables import DeclaredTable, declared_table
@@ -37,14 +38,17 @@ class Changes:
         Columns of the class that no row in the store has.
     removed : tuple of str
         Columns of the store that the class does not have any more; their values stay.
+    retyped : tuple of str
+        Columns of the class of which the store has values of another type, that its own type has no place for.
     """
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
+    retyped: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is a difference."""
-        return bool(self.added or self.removed)
+        return bool(self.added or self.removed or self.retyped)
 
 
 def select_rows(store: Opened, table: Any, *, at: int | None = None, as_of: Any = None) -> Selection:
@@ -117,10 +121,26 @@ class Selection:
 
     @property
     def columns(self) -> list[str]:
-        """The columns: those of the class, or all that the store has."""
-        if self.declared is not None:
-            return [column.name for column in self.declared.columns]
-        return [name for name in self.table.columns if not name.startswith("_")]
+        """The columns: those of the class, and those of values that it had under other types; or all of the store's."""
+        if self.declared is None:
+            return [name for name in self.table.columns if not name.startswith("_")]
+        return [*self._own, *self._former]
+
+    @cached_property
+    def _own(self) -> dict[str, str | None]:
+        """The stored column of each column of the class; None if no row has values of its type."""
+        columns = self.declared.columns if self.declared is not None else ()
+        return {column.name: self.table.holding(column.name, column.kind) for column in columns}
+
+    @cached_property
+    def _former(self) -> dict[str, str]:
+        """Stored columns with values that columns of the class had under other types, by the name they have here."""
+        return {
+            f"{name}__{self.table.columns[each].lower()}": each
+            for name, own in self._own.items()
+            for each in self.table.held.get(name.lower(), ())
+            if each != own
+        }
 
     @property
     def units(self) -> dict[str, str]:
@@ -133,11 +153,12 @@ class Selection:
         there = [name for name in self.table.columns if not name.startswith("_")]
         if self.declared is None or not there:
             return Changes((), ())
-        lower = {name.lower() for name in there}
-        mine = {name.lower() for name in self.columns}
+        held = {name: self.table.held.get(name.lower(), ()) for name in self._own}
+        mine = {each for columns in held.values() for each in columns}
         return Changes(
-            tuple(name for name in self.columns if name.lower() not in lower),
-            tuple(name for name in there if name.lower() not in mine),
+            tuple(name for name, columns in held.items() if not columns),
+            tuple(name for name in there if name not in mine),
+            tuple(name for name, own in self._own.items() if set(held[name]) - {own}),
         )
 
     def rows(self, *, system: bool = False) -> Table:
@@ -151,11 +172,11 @@ class Selection:
         Returns
         -------
         Table
-            A column that no row in the store has is null.
+            A column that no row in the store has is null. Values that a column had under another type, which its own
+            has no place for, are in a column of their own: ``name__varchar`` beside ``name``.
         """
         chosen = [f"t.{quoted(name)}" for name in self.table.columns if system and name.startswith("_")]
-        there = {name.lower() for name in self.table.columns}
-        chosen += [f"t.{quoted(name)}" if name.lower() in there else f"null as {quoted(name)}" for name in self.columns]
+        chosen += [f"{self._column(name)} as {quoted(name)}" for name in self.columns]
         return self._ask(", ".join(chosen), _ORDER)
 
     def some(self, *columns: str, ordered: bool = True) -> Table:
@@ -276,7 +297,15 @@ class Selection:
             }
             for parent in self.declared.parents
         }
+        former: dict[str, list[str]] = {}
+        for name in self._own:
+            mine = self.table.held.get(name.lower(), ())
+            former[name] = [each for each, stored in self._former.items() if stored in mine]
         for row in self.rows():
+            for name, others in former.items():
+                if others and row[name] is None:
+                    # As it was recorded, under the type that the column had then.
+                    row[name] = next((row[each] for each in others if row[each] is not None), None)
             yield _instance(self.declared, row, parents)
 
     def get(self, **conditions: Any) -> Any:
@@ -349,6 +378,7 @@ class Selection:
             column = name.removeprefix(f"{parent.field}__")
             if column != name:
                 found = stored_table(self.store, parent.table, self.then["at"])
+                column = found.holding(column) or column
                 if column in found.columns and not column.startswith("_"):
                     return parent, found, column
         return None
@@ -356,9 +386,10 @@ class Selection:
     def _column(self, name: str) -> str:
         if not self._known(name):
             self._meant(name)
-        if name in self.table.columns:
-            return f"t.{quoted(name)}"
-        found = self._of_parent(name)
+        stored = self._own.get(name) or self._former.get(name) or (None if name in self._own else name)
+        if stored in self.table.columns:
+            return f"t.{quoted(stored)}"
+        found = None if name in self._own else self._of_parent(name)
         return f"{quoted(found[0].field)}.{quoted(found[2])}" if found is not None else "null"
 
     def _ask(self, chosen: str, rest: str, needed: Any = ()) -> Table:
@@ -377,16 +408,21 @@ class Selection:
         for parent, found, _ in {
             each[0].field: each
             for name in used
-            if name not in self.table.columns and (each := self._of_parent(name)) is not None
+            if name not in (*self.table.columns, *self.columns) and (each := self._of_parent(name)) is not None
         }.values():
             alias, key = quoted(parent.field), f"p{len(joins)}"
             bound[key] = parent.table
-            on = [f"t.{quoted(a)} = {alias}.{quoted(b)}" for a, b in parent.pairs] or ["false"]
+            on = [_equal(self.table.equal(a, found, b), alias) for a, b in parent.pairs] or ["false"]
             on += [f"{alias}._snapshot <= $at", f"epoch_ns({alias}._time) <= $as_of", _counted(alias, f"${key}")]
             joins.append(f" left join {found.place} {alias} on {' and '.join(on)}")
         return self.store.sql(
             f"select {chosen} from {self.table.place} t{''.join(joins)} where {' and '.join(where)}{rest}", bound
         )
+
+
+def _equal(columns: list[tuple[str, str]], alias: str) -> str:
+    """Return SQL of a row being equal to another one in some columns, of which it has a value in one."""
+    return f"({' or '.join(f't.{quoted(mine)} = {alias}.{quoted(theirs)}' for mine, theirs in columns) or 'false'})"
 
 
 def _counted(alias: str, name: str) -> str:

@@ -58,19 +58,20 @@ def of_other_code(index: DoneIndex, places: NDArray[Any], identity: Identity) ->
     start = np.where(long, begin, 0)
     size = heap[np.minimum(start + record + 1, len(heap) - 1)]
     plain = long & (heap[start] == _LIST[0]) & np.isin(size, _HANDLES)
-    for at, (mark, width) in {handle: (_BYTES, 24), record: (_BYTES, None)}.items():
+    for at in (handle, record):
         there = np.minimum(start + at, len(heap) - 2)
-        plain &= (heap[there] == mark) & ((heap[there + 1] == width) if width is not None else True)
+        plain &= heap[there] == _BYTES
+    plain &= heap[np.minimum(start + handle + 1, len(heap) - 1)] == 24
     rows = np.flatnonzero(plain)
     first = begin[rows] + record + 2 + size[rows]
     shown = np.lib.stride_tricks.sliding_window_view(heap, len(code))[first]
     same = (shown == code).all(axis=1)
     found[rows] = ~same & (shown[:, 0] == code[0])
     # Those of another kind, those that are not laid out so, and those that say otherwise, one by one.
-    for at in np.flatnonzero(found | ~plain):
+    for row in np.flatnonzero(found | ~plain).tolist():
         try:
-            found[at] = other_code(index.entry(int(places[at])).code, now)
+            found[row] = other_code(index.entry(int(places[row])).code, now)
         except CorruptLogError:
             # The call finds it, says so, and runs.
-            found[at] = True
+            found[row] = True
     return found

@@ -280,13 +280,15 @@ class DoneIndex:
         """Where entries begin in the heap, their length and state: a structured array, one for each key, mapped."""
         import numpy as np
 
-        kinds = {
-            "names": ["begin", "length", "state"],
-            "formats": ["<u8", "<u4", "u1"],
-            "offsets": [0, 8, 12],
-            "itemsize": ENTRY.size,
-        }
-        return np.frombuffer(self._data, np.dtype(kinds), len(self._keys), self._table)
+        kind = np.dtype(
+            {
+                "names": ["begin", "length", "state"],
+                "formats": ["<u8", "<u4", "u1"],
+                "offsets": [0, 8, 12],
+                "itemsize": ENTRY.size,
+            }
+        )
+        return np.frombuffer(self._data, kind, len(self._keys), self._table)
 
     @property
     def heap(self) -> NDArray[Any]:
