@@ -178,7 +178,8 @@ class Run(AttachingFiles):
         Parameters
         ----------
         name : str
-            Rows of all ranks and runs under this name are one table in the store.
+            Rows of all ranks and runs under this name are one table in the store. A rank counts its own from 0,
+            those of several declarations together.
         columns : mapping of str to type
             See :func:`braid_hpc.vocabulary.columns.check_columns`.
         units : mapping of str to str, optional
@@ -253,7 +254,7 @@ class Run(AttachingFiles):
         if known := self._streams.get((name, payload)):
             return known
         if table is None and any(name == each.name for each in self._tables.values()):
-            # Rows of both would have the same numbers, and those of one be judged as the other's.
+            # Rows of both stand in one table, and those of one would be judged as the other's.
             raise InvalidInputError(f"{name} is a declared table of this run: give the stream another name")
         declared = stream_type(log)(self, log, next(self._stream_numbers), name, checked)
         act = current_activity()

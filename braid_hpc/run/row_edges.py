@@ -85,8 +85,10 @@ class Relating(Filing):
     _next_edge: int = 0
 
     def _note_stream(self, stream: Stream) -> None:
-        """Remember a stream that was declared."""
-        self._named_streams.setdefault(stream.name, []).append(stream)
+        """Remember a stream that was declared; rows of all of one name are numbered together."""
+        found = self._named_streams.setdefault(stream.name, [])
+        found.append(stream)
+        stream._counter = found[0]
 
     @recording
     def derive_rows(self, children: Any, parents: Any, *, child_index: Any = None, parent_index: Any = None) -> None:
@@ -113,7 +115,7 @@ class Relating(Filing):
         InvalidInputError
             Only under ``BRAID_STRICT=1``: if children and parents are not as many, a number is negative, none, or
             beyond the rows that there are, or something is neither a range nor a stream with numbers; if a stream of
-            this run is not known, or was declared twice, so that its rows are numbered twice. Nothing is written then.
+            this run is not known. Nothing is written then.
         """
         if not self._open:
             self._note_late()
@@ -162,15 +164,13 @@ class Relating(Filing):
         own = writer == self._log.writer
         if own:
             self._stream_named(what, stream.name)
-        return _indexed(_Side(stream.name, b"" if own else writer, None, 0, 0), what, index, stream._next)
+        return _indexed(_Side(stream.name, b"" if own else writer, None, 0, 0), what, index, stream._counter._next)
 
     def _stream_named(self, what: str, name: str) -> Stream:
-        """Return this writer's stream of a name, if it is the only one: rows are known by name and number."""
-        found = self._named_streams.get(name, [])
-        if len(found) == 1:
+        """Return this writer's stream of a name, which counts the rows of all of that name."""
+        if found := self._named_streams.get(name):
             return found[0]
-        why = "with several sets of columns or parents" if found else "not at all"
-        raise InvalidInputError(f"{what} are rows of stream {name!r}, which was declared {why} in this run")
+        raise InvalidInputError(f"{what} are rows of stream {name!r}, which was not declared in this run")
 
     def _write_edges(self, child: _Side, parent: _Side) -> None:
         log = self._log

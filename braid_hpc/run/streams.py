@@ -68,6 +68,8 @@ class Stream:
         self._middle = _MIDDLE.pack(1, 0, number, Code.ROW, 0)
         self._log = log
         self._number = number
+        # Rows are known by name and number: a stream that is declared again counts on with the first one's counter.
+        self._counter: Stream = self
         self._next: int = 0
         self._pack = row_struct(columns).pack
         # Those that struct does not check: of texts it gets the length, and as a truth value it takes anything.
@@ -109,9 +111,10 @@ class Stream:
         except (struct.error, TypeError, AttributeError, OverflowError, IndexError):
             payload = encode(self._check_row(values))
             flags = ROW_AS_LIST
+        counter = self._counter
         # No call between these two lines, see braid_hpc.log.tail.
-        first = self._next
-        self._next = first + 1
+        first = counter._next
+        counter._next = first + 1
         log = self._log
         if log.append(Code.ROW, 0, first, 1, self._number, flags, payload):
             return Rows(log.writer, self.name, first, 1)
@@ -216,9 +219,10 @@ class Stream:
             size = sum(len(data) for parts in buffers for data in parts)
         if not rows:
             return NO_ROWS
+        counter = self._counter
         # No call between these two lines, see braid_hpc.log.tail.
-        first = self._next
-        self._next = first + rows
+        first = counter._next
+        counter._next = first + rows
         if size <= INLINE_BYTES:
             payload, flags = b"".join(plain or [data for parts in buffers for data in parts]), 0
         else:
@@ -335,7 +339,8 @@ def append(self, {parameters}, *more, **named):
             tail, mapped, words, heap, limit, number, middle, writer, name = self._place
             length = {length}
             thread = get_ident() & 0xFFFFFFFF
-            first, start = self._next, tail._free
+            counter = self._counter
+            first, start = counter._next, tail._free
             data = pack(monotonic_ns(), first, middle, thread, start, length, {fixed}){texts}
             check = (digest(data) & 0xFFFFFFFF00000000) or 0x100000000
             # No call from here to the end of the stores, see braid_hpc.log.tail.
@@ -343,13 +348,13 @@ def append(self, {parameters}, *more, **named):
             end = start + length
             if (
                 start == tail._free
-                and first == self._next
+                and first == counter._next
                 and slot < tail._rows
                 and end <= limit
             ):
                 at = heap + start
                 mapped[at : at + length] = data[{body}:]
-                self._next = first + 1
+                counter._next = first + 1
                 tail._next = slot + 1
                 tail._free = end
                 at = {page} + slot * {row}

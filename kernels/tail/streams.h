@@ -4,6 +4,8 @@ typedef struct {
     PyObject_HEAD
     Cell *cell;
     PyObject *name;
+    /* The stream whose rows its own are numbered among; NULL for itself. */
+    PyObject *counter;
     uint64_t next;
     uint32_t number;
     uint16_t code;
@@ -185,7 +187,7 @@ stream_append(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject 
     if (table == NULL || !has_room(table, length)) {
         goto slow;
     }
-    uint64_t first = stream->next++;
+    uint64_t first = (stream->counter == NULL ? stream : (Stream *)stream->counter)->next++;
     row.body.subject = first;
     row.body.object = 1;
     row.body.name = 0;
@@ -237,6 +239,26 @@ stream_set_next(PyObject *self, PyObject *value, void *Py_UNUSED(unused))
 }
 
 static PyObject *
+stream_get_counter(PyObject *self, void *Py_UNUSED(unused))
+{
+    PyObject *counter = ((Stream *)self)->counter;
+    return Py_NewRef(counter == NULL ? self : counter);
+}
+
+static int
+stream_set_counter(PyObject *self, PyObject *value, void *Py_UNUSED(unused))
+{
+    if (value == NULL || Py_TYPE(value) != Py_TYPE(self)) {
+        PyErr_SetString(PyExc_TypeError, "rows are numbered among those of a stream of the same type");
+        return -1;
+    }
+    PyObject *before = ((Stream *)self)->counter;
+    ((Stream *)self)->counter = value == self ? NULL : Py_NewRef(value);
+    Py_XDECREF(before);
+    return 0;
+}
+
+static PyObject *
 stream_attach(PyObject *self, PyObject *args)
 {
     Stream *stream = (Stream *)self;
@@ -283,6 +305,7 @@ stream_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(((Stream *)self)->cell);
+    Py_VISIT(((Stream *)self)->counter);
     return 0;
 }
 
@@ -290,6 +313,7 @@ static int
 stream_clear(PyObject *self)
 {
     Py_CLEAR(((Stream *)self)->cell);
+    Py_CLEAR(((Stream *)self)->counter);
     Py_CLEAR(((Stream *)self)->name);
     return 0;
 }
@@ -312,6 +336,8 @@ static PyMethodDef stream_methods[] = {
 
 /* One counter for both ways of a row; reading and setting it hands the interpreter to nobody. */
 static PyGetSetDef stream_getset[] = {
+    {"_counter", stream_get_counter, stream_set_counter, PyDoc_STR("Stream whose rows its own are numbered among."),
+     NULL},
     {"_next", stream_get_next, stream_set_next, PyDoc_STR("Number of the next row."), NULL},
     {NULL},
 };

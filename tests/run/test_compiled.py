@@ -311,3 +311,19 @@ def test_many_places_can_be_kept() -> None:
     for number in range(0, 1000, 3):
         kept[number] = _tail.Rows(bytes(16), "b", number, 1)
     assert [(place.stream, place.first) for place in kept] == [("ab"[n % 3 == 0], n) for n in range(1000)]
+
+
+def test_a_compiled_stream_counts_with_another_compiled_stream_only(tmp_path: Path) -> None:
+    """Whose counter it can reach; with itself again, it counts on for itself."""
+    log, stream = make(tmp_path, [("a", "int64")], "compiled")
+    other = stream_type(log)(Run(), log, 8, "stream", [("b", "int64")])  # type: ignore[arg-type]
+    stream.append(1)
+    other._counter = stream
+    assert other._counter is stream
+    assert other.append(2).first == 1
+    assert (stream._next, other._next) == (2, 0)
+    with pytest.raises(TypeError, match="a stream of the same type"):
+        other._counter = None  # type: ignore[assignment]
+    other._counter = other
+    assert other.append(3).first == 0
+    log.close()

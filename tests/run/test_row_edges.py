@@ -167,7 +167,7 @@ def rows_of(run: braid.Run, **given: Any) -> Rows:
         (lambda run, a, b: (b, cut(a, first=90, count=11)), "which has 100"),
         (lambda run, a, b: (rows_of(run, writer=b"short"), a), "no range of rows"),
         (lambda run, a, b: (rows_of(run, writer=b"w" * 16, first=2**63 - 5), a), "no range of rows"),
-        (lambda run, a, b: (rows_of(run, stream="nonsense"), a), "declared not at all"),
+        (lambda run, a, b: (rows_of(run, stream="nonsense"), a), "was not declared in this run"),
         (lambda run, a, b: (b, b), "derived from itself"),
         (lambda run, a, b: (cut(b, count=100), cut(b, first=50, count=1)), "derived from itself"),
         (lambda run, a, b: (b, "nonsense"), "say which rows"),
@@ -251,12 +251,16 @@ def test_a_row_that_is_its_own_parent_is_found_in_lists(run: braid.Run) -> None:
     assert len(only(run)) == 100
 
 
-def test_rows_that_are_numbered_twice_are_refused(run: braid.Run) -> None:
-    """A stream of a name that was declared with other columns counts its rows from 0 again."""
-    above, below = streams(run)
-    run.stream("peaks", {"c": "text"}).append("a")
-    with pytest.raises(InvalidInputError, match="several sets of columns"):
-        run.derive_rows(below, cut(above, count=1))
+def test_rows_of_a_stream_that_was_declared_again_are_named(run: braid.Run) -> None:
+    """They are counted on with those of the first declaration, so a number means one row."""
+    above, _ = streams(run)
+    more = run.stream("peaks", {"c": "text"}).extend({"c": ["a", "b"]})
+    assert tuple(more)[2:] == (300, 2)
+    run.derive_rows(more, above, parent_index=[7, 9])
+    run.derive_rows(run.stream("peaks", {"b": "int64"}), above, child_index=[0, 301], parent_index=[1, 2])
+    with pytest.raises(InvalidInputError, match="the number 302, and there are 302 rows"):
+        run.derive_rows(run.stream("peaks", {"c": "text"}), above, child_index=[302], parent_index=[1])
+    assert [pairs for *_, pairs in stated(run)] == [{(300, 7), (301, 9)}, {(0, 1), (301, 2)}]
 
 
 def test_nothing_to_say_is_nothing(run: braid.Run) -> None:

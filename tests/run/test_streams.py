@@ -518,3 +518,63 @@ def test_arrays_are_the_same_rows_however_they_lie_in_memory(run: braid.Run, tmp
         found = store.sql("select a, b from stream.lying order by _row")
     assert found["a"] == whole[:, 0].tolist() * 3
     assert found["b"] == numbers.tolist() * 3
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_every_row_of_a_name_has_a_number_of_its_own(run: braid.Run, tmp_path: Path, large: bool) -> None:
+    """However often a stream is declared, and whichever of its declarations a row or a batch is given to."""
+    declared = [
+        run.stream("hits", {"x": "int64"}),
+        run.stream("hits", {"x": "int64", "y": "float64"}),
+        run.stream("hits", {"x": "text"}),
+        run.stream("hits", {"x": "int64"}, tags={"of": "the second half"}),
+    ]
+    assert len({id(each) for each in declared}) == 4
+    count = INLINE_BYTES if large else 3
+    expected: dict[int, dict[str, Any]] = {}
+    for turn in range(12):
+        which = turn % 4
+        row: tuple[Any, ...] = (f"t{turn}" if which == 2 else turn, *((turn / 2,) if which == 1 else ()))
+        first = declared[which].append(*row).first
+        assert first not in expected
+        expected[first] = dict(zip(("x", "y"), row, strict=False))
+        columns = {name: [value] * count for (name, _), value in zip(declared[which].columns, row, strict=True)}
+        begin = declared[which].extend(columns).first
+        for number in range(begin, begin + count):
+            assert number not in expected
+            expected[number] = expected[first]
+        none = declared[which].append(*[None] * len(row)).first
+        expected[none] = {}
+    assert set(expected) == set(range(len(expected)))
+    run.close()
+    braid.compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    with braid.open(tmp_path / "prov.duckdb") as store:
+        found = store.sql("select _row, x, y, x__2 from stream.hits order by _row").to_pylist()
+        assert [each["_row"] for each in found] == list(range(len(expected)))
+        for each in found:
+            said = expected[each["_row"]]
+            assert each["y"] == said.get("y")
+            assert (each["x__2"] if isinstance(said.get("x"), str) else each["x"]) == said.get("x")
+        ((last,),) = {(row.row,) for row in store.row_lineage(f"hits#{len(found) - 5}", values=True).rows}
+        assert last == len(found) - 5
+
+
+def test_threads_count_the_rows_of_one_name_together(run: braid.Run) -> None:
+    """Also while it is declared again."""
+    first = run.stream("hits", {"x": "int64"})
+    found: list[list[int]] = [[] for _ in range(4)]
+    begin = threading.Barrier(4)
+
+    def work(number: int) -> None:
+        begin.wait()
+        for turn in range(3000):
+            stream = first if number == 0 else run.stream("hits", {"x": "int64", f"y{number}": "int64"})
+            row = (turn,) if number == 0 else (turn, turn)
+            found[number].append(stream.append(*row).first)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(number for each in found for number in each) == list(range(12_000))
