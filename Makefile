@@ -26,10 +26,11 @@ HLS4ML_VENV := .venv-hls4ml
 PSIJ_VENV := .venv-psij
 PEERS_VENV := .venv-peers
 MODELS_VENV := .venv-models
+PLACES_VENV := .venv-places
 READERS_VENV := .venv-readers
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-mpich test-ranks test-openmpi test-cluster test-globus test-hls test-psij test-models test-peers test-slow lint style typecheck bench bench-lineage bench-peers docs jobscripts readers faults clean
+.PHONY: help demo test test-mpich test-ranks test-openmpi test-cluster test-globus test-hls test-psij test-models test-peers test-slow lint style typecheck bench bench-lineage bench-peers docs jobscripts readers test-places faults clean
 .PHONY: venv venv-openmpi clean-venv
 
 help: ## say what there is
@@ -76,7 +77,7 @@ PROJECT_SOURCES := pyproject.toml braid_hpc/_version.py $(wildcard hatch_build.p
 RUN_PINS := requirements/run.txt requirements/build.txt
 
 $(VENV)/.made $(OPENMPI_VENV)/.made $(GLOBUS_VENV)/.made $(HLS4ML_VENV)/.made $(PSIJ_VENV)/.made $(MODELS_VENV)/.made \
-$(PEERS_VENV)/.made $(READERS_VENV)/.made:
+$(PEERS_VENV)/.made $(READERS_VENV)/.made $(PLACES_VENV)/.made:
 	$(make_venv)
 
 $(VENV)/.demo: requirements/demo-mpich.txt $(RUN_PINS) $(VENV)/.made
@@ -104,6 +105,10 @@ $(PSIJ_VENV)/.test: requirements/psij.txt $(PROJECT_SOURCES) $(PSIJ_VENV)/.made
 	$(install_project)
 
 $(MODELS_VENV)/.test: requirements/models.txt $(RUN_PINS) $(PROJECT_SOURCES) $(MODELS_VENV)/.made
+	$(call install_pins,$<)
+	$(install_project)
+
+$(PLACES_VENV)/.test: requirements/places.txt $(RUN_PINS) $(PROJECT_SOURCES) $(PLACES_VENV)/.made
 	$(call install_pins,$<)
 	$(install_project)
 
@@ -178,6 +183,9 @@ test-psij: $(PSIJ_VENV)/.test ## run the tests of submission through PSI/J, on a
 test-models: $(MODELS_VENV)/.test ## run the tests of models with ONNX Runtime and scikit-learn
 	$(MODELS_VENV)/bin/python -m pytest tests/collectors/test_models.py
 
+test-places: $(PLACES_VENV)/.test ## run the tests of results with a server of object storage, Quilt and bioio
+	$(PLACES_VENV)/bin/python -m pytest tests/results/test_s3.py tests/results/test_quilt.py tests/results/test_bioio.py
+
 test-peers: $(PEERS_VENV)/.test ## run the test of what recording is measured beside, with all peers
 	$(PEERS_VENV)/bin/python -m pytest -m "" tests/benchmarks/test_recording.py
 
@@ -228,4 +236,4 @@ clean: ## remove what was built, the demo's output and all caches
 	find braid_hpc kernels collectors tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-venv: ## remove the environments
-	rm -rf $(VENV) $(OPENMPI_VENV) $(GLOBUS_VENV) $(HLS4ML_VENV) $(PSIJ_VENV) $(MODELS_VENV) $(PEERS_VENV) $(READERS_VENV)
+	rm -rf $(VENV) $(OPENMPI_VENV) $(GLOBUS_VENV) $(HLS4ML_VENV) $(PSIJ_VENV) $(MODELS_VENV) $(PEERS_VENV) $(READERS_VENV) $(PLACES_VENV)

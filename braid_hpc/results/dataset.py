@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from braid_hpc.results.members import Columns, File, Row, checked_rows, version_of
+from braid_hpc.results.members import Columns, File, Options, Reach, Row, checked_rows, version_of
 from braid_hpc.results.packages import package
 from braid_hpc.results.readme import readme_text
 from braid_hpc.results.result import Result, Target
@@ -122,13 +122,15 @@ class Dataset:
         about = {"name": self.name, "readme": self.readme, "file_columns": self.file_columns, "version": self.version}
         return pyarrow.table(columns).replace_schema_metadata({"braid_hpc.dataset": json.dumps(about)})
 
-    def problems(self, *, verify: str = "size") -> list[str]:
+    def problems(self, *, verify: str = "size", options: Options | None = None) -> list[str]:
         """Say which files are not those of the manifest.
 
         Parameters
         ----------
         verify : str
             ``"size"``, or ``"digest"`` to read all bytes.
+        options : mapping, optional
+            For fsspec, where files lie at urls.
 
         Returns
         -------
@@ -145,7 +147,7 @@ class Dataset:
 
         found = []
         for number, name, file in self.files():
-            storage, path = place_of(file.uri)
+            storage, path = place_of(file.uri, options)
             try:
                 state = Target(storage, path, Raw()).found(
                     size=file.size, mtime_ns=None, digest=file.digest, verify=verify
@@ -164,7 +166,7 @@ class Dataset:
 
         Parameters
         ----------
-        folder : path
+        folder : path or url
             Made; it must not be there yet.
         **about
             As for the function.
@@ -200,11 +202,14 @@ class Manifest:
         What it is.
     columns : Columns
         What its rows hold.
+    reach : Reach
+        How files at urls are asked for.
     """
 
     name: str
     readme: str
     columns: Columns
+    reach: Reach = field(default=Reach(), repr=False, compare=False)
 
     @property
     def suffix(self) -> str:
@@ -248,7 +253,7 @@ class Manifest:
         """
         if isinstance(value, Dataset):
             return value
-        return Dataset(self.name, tuple(checked_rows(value, self.columns)), self.readme, self.columns.files)
+        return Dataset(self.name, tuple(checked_rows(value, self.columns, self.reach)), self.readme, self.columns.files)
 
     def write(self, value: Any, file: BinaryIO) -> None:
         """Write a manifest.
@@ -473,7 +478,9 @@ class DatasetResult(Result):
         both = [*columns.files, *(columns.metadata or ())]
         if not columns.files or len(set(both)) < len(both):
             raise InvalidInputError(f"dataset {self.url} has file_columns=, at least one, and each column once: {both}")
-        object.__setattr__(self, "serializer", Manifest(self.url, self.readme, columns))
+        scheme, colon, _ = str(self.within).partition("://")
+        reach = Reach(f"{scheme}://" if colon else "", dict(self.options))
+        object.__setattr__(self, "serializer", Manifest(self.url, self.readme, columns, reach))
         super().__post_init__()
 
     def _place(self) -> str | os.PathLike[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import json
 import os
 import shutil
@@ -17,10 +18,12 @@ from braid_hpc.results.crate import CRATE, crate_of
 from braid_hpc.results.dataset import MANIFEST, README, Dataset, Manifest
 from braid_hpc.results.local import ASIDE, LocalStorage
 from braid_hpc.results.made import how_made
-from braid_hpc.results.members import Columns, File, place_of
+from braid_hpc.results.members import Columns, File, Options, place_of
 from braid_hpc.results.readme import readme_text
+from braid_hpc.results.remote import RemoteStorage
+from braid_hpc.results.storage import Storage, storage_of
 from braid_hpc.run.contents import local_path
-from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, StorageError
+from braid_hpc.vocabulary.errors import BraidError, ConflictError, InvalidInputError, StorageError
 
 if TYPE_CHECKING:
     from braid_hpc.results.made import Made
@@ -38,14 +41,17 @@ def export_dataset(
     require_clean: bool = False,
     license: str = _NO_LICENSE,
     published: datetime.date | None = None,
+    options: Options | None = None,
 ) -> Dataset:
     """Copy a dataset into a folder of its own: it is there whole, or not at all.
+
+    At a url the manifest comes last: before it is there, there is no dataset.
 
     Parameters
     ----------
     dataset : Dataset
         What is copied; each file's digest is checked while it is.
-    folder : path
+    folder : path or url
         Made; it must not be there yet.
     store : Store, optional
         As ``braid.open`` gives it: says which code, commands and inputs made it.
@@ -55,6 +61,8 @@ def export_dataset(
         Url.
     published : date, optional
         By default today.
+    options : mapping, optional
+        For fsspec, where the folder or files lie at urls.
 
     Returns
     -------
@@ -72,46 +80,80 @@ def export_dataset(
     StorageError
         If a file cannot be read or written.
     """
-    place = Path(folder).absolute()
     made = how_made(store, dataset.version) if store is not None else None
     if require_clean:
         if made is None:
             raise InvalidInputError("require_clean= asks the store for the state of the sources: give store=")
         made.must_be_clean()
+    date = (published or datetime.datetime.now(datetime.UTC).date()).isoformat()
+
+    def fill(storage: Storage) -> None:
+        _fill(dataset, storage, made, license=license, published=date, options=options)
+
+    storage = _storage_of(folder, options)
+    if isinstance(storage, LocalStorage):
+        _export_here(Path(storage.folder), fill)
+    else:
+        _export_there(storage, fill)
+    return open_dataset(folder, options=options)
+
+
+def _storage_of(folder: str | os.PathLike[str], options: Options | None) -> Storage:
+    """Give the place of a dataset; a folder of this machine takes no options, which are for its files then."""
+    if not isinstance(folder, (str, os.PathLike)) or not os.fspath(folder):
+        raise InvalidInputError(f"a dataset lies in a folder or at a url, not at {folder!r}")
+    text = os.fsdecode(folder)
+    return storage_of(folder, dict(options or {}) if "://" in text and not text.startswith("file:") else {})
+
+
+def _export_here(place: Path, fill: Callable[[Storage], None]) -> None:
     if place.exists() or place.is_symlink():
         raise ConflictError(f"{place} is there already: give a folder that is not there yet")
     aside = place.with_name(f"{ASIDE}{uuid.uuid4().hex}")
-    date = (published or datetime.datetime.now(datetime.UTC).date()).isoformat()
     try:
-        _fill(dataset, aside, made, license=license, published=date)
+        fill(LocalStorage(str(aside)))
         os.rename(aside, place)
     except OSError as error:
-        if isinstance(error, StorageError) or error.errno is None:
+        if isinstance(error, BraidError) or error.errno is None:
             raise
         raise StorageError(f"{place} cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return open_dataset(place)
 
 
-def _fill(dataset: Dataset, aside: Path, made: Made | None, *, license: str, published: str) -> None:
-    storage = LocalStorage(str(aside))
+def _export_there(storage: Storage, fill: Callable[[Storage], None]) -> None:
+    assert isinstance(storage, RemoteStorage)
+    storage.ready()
+    if storage.names():
+        raise ConflictError(f"{storage.url} is there already: give a folder that is not there yet")
+    try:
+        fill(storage)
+    except BaseException as error:
+        try:
+            storage.remove()
+        except StorageError as other:
+            error.add_note(f"what was written there is left, without {MANIFEST}: {other}")
+        raise
+
+
+def _fill(
+    dataset: Dataset, storage: Storage, made: Made | None, *, license: str, published: str, options: Options | None
+) -> None:
     names = _names(dataset)
     for number, column, file in dataset.files():
-        _copy(storage, names[number, column], file, f"row {number}, column {column}")
+        _copy(storage, names[number, column], file, f"row {number}, column {column}", options)
     rows = tuple(
         row._replace(files={name: replace(file, uri=names[number, name]) for name, file in row.files.items()})
         for number, row in enumerate(dataset.rows)
     )
     inside = Dataset(dataset.name, rows, dataset.readme, dataset.file_columns)
     text = readme_text(inside, made.lines() if made is not None else ()).encode()
-    manifest = Manifest(dataset.name, dataset.readme, Columns(dataset.file_columns, None))
-    beside = {
-        MANIFEST: storage.put(MANIFEST, lambda file: manifest.write(inside, file)).size,
-        README: storage.put(README, lambda file: file.write(text)).size,
-    }
+    manifest = io.BytesIO()
+    Manifest(dataset.name, dataset.readme, Columns(dataset.file_columns, None)).write(inside, manifest)
+    beside = {MANIFEST: len(manifest.getvalue()), README: storage.put(README, lambda file: file.write(text)).size}
     crate = crate_of(inside, made, published=published, license=license, beside=beside)
     storage.put(CRATE, lambda file: file.write(json.dumps(crate, indent=1, ensure_ascii=False).encode()))
+    storage.put(MANIFEST, lambda file: file.write(manifest.getvalue()))
 
 
 def _names(dataset: Dataset) -> dict[tuple[int, str], str]:
@@ -128,8 +170,8 @@ def _names(dataset: Dataset) -> dict[tuple[int, str], str]:
     }
 
 
-def _copy(storage: LocalStorage, path: str, file: File, said: str) -> None:
-    there, name = place_of(file.uri)
+def _copy(storage: Storage, path: str, file: File, said: str, options: Options | None) -> None:
+    there, name = place_of(file.uri, options)
     with there.open(name) as source:
         stored = storage.put(path, _copier(source))
     if (stored.digest, stored.size) != (file.digest, file.size):
@@ -140,13 +182,15 @@ def _copier(source: BinaryIO) -> Callable[[BinaryIO], object]:
     return lambda file: shutil.copyfileobj(source, file, 1 << 20)
 
 
-def open_dataset(folder: str | os.PathLike[str]) -> Dataset:
+def open_dataset(folder: str | os.PathLike[str], *, options: Options | None = None) -> Dataset:
     """Open a dataset that lies in a folder, exported or not.
 
     Parameters
     ----------
-    folder : path
+    folder : path or url
         With ``manifest.parquet`` in it.
+    options : mapping, optional
+        For fsspec, where it lies at a url.
 
     Returns
     -------
@@ -160,13 +204,14 @@ def open_dataset(folder: str | os.PathLike[str]) -> Dataset:
     InvalidInputError
         If the manifest is none, or names a file outside of the folder by a path.
     """
-    place = Path(folder).absolute()
-    with LocalStorage(str(place)).open(MANIFEST) as file:
+    storage = _storage_of(folder, options)
+    storage.ready()
+    with storage.open(MANIFEST) as file:
         try:
             found = Manifest("", "", Columns((), None)).read(file)
         except ValueError as error:
-            raise InvalidInputError(f"{place / MANIFEST} is no manifest of a dataset: {error}") from error
-    return absolute(found, place)
+            raise InvalidInputError(f"{storage.uri(MANIFEST)} is no manifest of a dataset: {error}") from error
+    return absolute(found, folder)
 
 
 def absolute(dataset: Dataset, folder: str | os.PathLike[str]) -> Dataset:
@@ -176,7 +221,7 @@ def absolute(dataset: Dataset, folder: str | os.PathLike[str]) -> Dataset:
     ----------
     dataset : Dataset
         Its files may be named by paths below the folder.
-    folder : path
+    folder : path or url
         Where it lies.
 
     Returns
@@ -195,7 +240,7 @@ def absolute(dataset: Dataset, folder: str | os.PathLike[str]) -> Dataset:
     """
     from braid_hpc.results.targets import check_path
 
-    storage = LocalStorage(os.fspath(folder))
+    storage = _storage_of(folder, None)
 
     def named(file: File) -> File:
         return file if "://" in file.uri else replace(file, uri=storage.uri(check_path(file.uri, file.uri)))
@@ -210,7 +255,7 @@ def relative(dataset: Dataset, folder: str | os.PathLike[str]) -> Dataset:
     ----------
     dataset : Dataset
         Its files are named by absolute uris.
-    folder : path
+    folder : path or url
         The folder.
 
     Returns
@@ -222,12 +267,15 @@ def relative(dataset: Dataset, folder: str | os.PathLike[str]) -> Dataset:
     --------
     absolute : the other way.
     """
-    place = Path(folder).absolute()
+    storage = _storage_of(folder, None)
 
     def named(file: File) -> File:
         local = local_path(file.uri)
-        below = local is not None and local.is_relative_to(place)
-        return replace(file, uri=local.relative_to(place).as_posix()) if below and local is not None else file
+        if isinstance(storage, LocalStorage):
+            below = local is not None and local.is_relative_to(storage.folder)
+            return replace(file, uri=local.relative_to(storage.folder).as_posix()) if below and local else file
+        place = storage.uri("")
+        return replace(file, uri=file.uri.removeprefix(place)) if file.uri.startswith(place) else file
 
     return _renamed(dataset, named)
 

@@ -18,7 +18,10 @@ from braid_hpc.vocabulary.encoding import encode_canonical
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError, StorageError
 from braid_hpc.vocabulary.identity import content_of_bytes, content_of_file, content_of_value
 
-__all__ = ["Columns", "File", "Row", "checked_rows", "place_of", "version_of"]
+__all__ = ["Columns", "File", "Options", "Reach", "Row", "checked_rows", "place_of", "version_of"]
+
+#: What fsspec is told of a place, such as ``{"endpoint_url": ...}``.
+Options = Mapping[str, Any]
 
 #: What a metadata column may hold, beside None.
 _SCALARS = (bool, int, float, str)
@@ -48,13 +51,15 @@ class File:
     content: str | None = None
     media_type: str = "application/octet-stream"
 
-    def load(self, serializer: Any = None) -> Any:
+    def load(self, serializer: Any = None, *, options: Options | None = None) -> Any:
         """Read the value.
 
         Parameters
         ----------
         serializer : Serializer, optional
             By default the one that belongs to the ending.
+        options : mapping, optional
+            For fsspec, where the file lies at a url.
 
         Returns
         -------
@@ -73,7 +78,7 @@ class File:
         from braid_hpc.results.result import Target
         from braid_hpc.results.serializer import serializer_for
 
-        storage, path = place_of(self.uri)
+        storage, path = place_of(self.uri, options)
         return Target(storage, path, serializer or serializer_for(path)).read(digest=self.digest)
 
 
@@ -83,6 +88,18 @@ class Columns(NamedTuple):
     files: tuple[str, ...]
     #: None: every other column.
     metadata: tuple[str, ...] | None
+
+
+class Reach(NamedTuple):
+    """How files are asked for that lie at the same kind of storage as the manifest."""
+
+    #: What the manifest's url begins with, such as ``s3://``.
+    scheme: str = ""
+    options: Options | None = None
+
+    def of(self, uri: str) -> Options | None:
+        """Give the options for a file."""
+        return self.options if self.scheme and uri.startswith(self.scheme) else None
 
 
 class Row(NamedTuple):
@@ -99,13 +116,15 @@ class Row(NamedTuple):
         return content_of_value(encode_canonical([files, self.metadata])).digest
 
 
-def place_of(uri: str) -> tuple[Storage, str]:
+def place_of(uri: str, options: Options | None = None) -> tuple[Storage, str]:
     """Split a uri into a place and a path below it.
 
     Parameters
     ----------
     uri : str
         Of a file.
+    options : mapping, optional
+        For fsspec; a file of this machine takes none.
 
     Returns
     -------
@@ -125,7 +144,7 @@ def place_of(uri: str) -> tuple[Storage, str]:
     folder, slash, name = uri.rpartition("/")
     if not slash or not name or folder.endswith(":/"):
         raise InvalidInputError(f"{uri!r} names no file")
-    return storage_of(folder, {}), name
+    return storage_of(folder, dict(options or {})), name
 
 
 def version_of(rows: Iterable[Row]) -> str:
@@ -145,7 +164,7 @@ def version_of(rows: Iterable[Row]) -> str:
     return content_of_bytes("\n".join(digests).encode(), prefix=b"dataset\0").digest
 
 
-def checked_rows(value: Any, columns: Columns) -> list[Row]:
+def checked_rows(value: Any, columns: Columns, reach: Reach | None = None) -> list[Row]:
     """Give the rows of a manifest, having looked at every file.
 
     Parameters
@@ -154,6 +173,8 @@ def checked_rows(value: Any, columns: Columns) -> list[Row]:
         Mappings, a mapping of columns, or a table of pyarrow, pandas or polars.
     columns : Columns
         What they hold.
+    reach : Reach, optional
+        How files at urls are asked for.
 
     Returns
     -------
@@ -174,7 +195,7 @@ def checked_rows(value: Any, columns: Columns) -> list[Row]:
     rows, seen = [], dict[tuple[str, str], int]()
     for number, row in enumerate(given):
         _check_names(number, row, columns.files, metadata)
-        found = [_file(number, name, row[name]) for name in columns.files]
+        found = [_file(number, name, row[name], reach or Reach()) for name in columns.files]
         for name, (file, _) in zip(columns.files, found, strict=True):
             first = seen.setdefault((name, file.uri), number)
             if first != number:
@@ -226,23 +247,20 @@ def _check_names(number: int, row: Mapping[str, Any], files: tuple[str, ...], me
             raise InvalidInputError(f"row {number} has a column {name}, which is neither of files nor of metadata")
 
 
-def _file(number: int, name: str, value: Any) -> tuple[File, Record | None]:
+def _file(number: int, name: str, value: Any, reach: Reach) -> tuple[File, Record | None]:
     """Find out which file a cell names."""
     said = f"row {number}, column {name}"
     if isinstance(value, Lazy):
-        written = value._lazy.written
-        _check_there(said, written)
+        written, target = value._lazy.written, value._lazy.target
+        _check_there(said, written, target.storage, target.path)
         return _of_written(written), record_of(value)
-    if isinstance(value, File):
-        _check_there(said, value)
-        return value, None
-    if isinstance(value, Written):
-        _check_there(said, value)
-        return _of_written(value), None
+    if isinstance(value, (File, Written)):
+        _check_there(said, value, *place_of(value.uri, reach.of(value.uri)))
+        return (value if isinstance(value, File) else _of_written(value)), None
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
         kind = "is empty" if value is None or isinstance(value, str) else f"is a {type(value).__name__}"
         raise InvalidInputError(f"{said} {kind}: give the result of a task, or the path of a file")
-    return _of_path(said, os.fsdecode(value)), None
+    return _of_path(said, os.fsdecode(value), reach), None
 
 
 def _of_written(written: Written) -> File:
@@ -251,8 +269,7 @@ def _of_written(written: Written) -> File:
     return File(written.uri, written.size, written.digest, written.content, media_type)
 
 
-def _check_there(said: str, known: Written | File) -> None:
-    storage, path = place_of(known.uri)
+def _check_there(said: str, known: Written | File, storage: Storage, path: str) -> None:
     seen = storage.look(path)
     if seen is None:
         raise NotFoundError(f"{said}: there is no file at {known.uri}")
@@ -260,12 +277,12 @@ def _check_there(said: str, known: Written | File) -> None:
         raise InvalidInputError(f"{said}: {known.uri} is not the file that was recorded: run its task again")
 
 
-def _of_path(said: str, text: str) -> File:
+def _of_path(said: str, text: str, reach: Reach) -> File:
     local = local_path(text)
     if local is not None and local.is_dir():
         raise InvalidInputError(f"{said}: {local} is a directory: give a file in it")
     try:
-        storage, path = place_of(text)
+        storage, path = place_of(text, reach.of(text))
         with storage.open(path) as file:
             content = content_of_file(file)
     except NotFoundError:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from braid_hpc.results.digesting import DigestingFile
 from braid_hpc.results.packages import package
 from braid_hpc.results.storage import failed
 from braid_hpc.results.written import Seen, Stored
-from braid_hpc.vocabulary.errors import InvalidInputError, MissingExtraError, NotFoundError, StorageError
+from braid_hpc.vocabulary.errors import BraidError, InvalidInputError, MissingExtraError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
     from braid_hpc.results.storage import Fill
@@ -44,7 +45,7 @@ class RemoteStorage:
     """
 
     url: str
-    options: tuple[tuple[str, Any], ...] = ()
+    options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
 
     def ready(self) -> None:
         """Load what the url needs.
@@ -86,7 +87,7 @@ class RemoteStorage:
         Returns
         -------
         Stored
-            Size and digest; no time, because these places have clocks of their own.
+            Size and digest; the time only of object stores that list one for each object, by their clock.
 
         Raises
         ------
@@ -107,8 +108,8 @@ class RemoteStorage:
                 raise problem from file.failure
             made.seek(0)
             with _refusals(uri, "written"):
-                self._send(system, place, cast(BinaryIO, made), size)
-        return Stored(size, None, digest)
+                time = self._send(system, place, cast(BinaryIO, made), size)
+        return Stored(size, time, digest)
 
     def look(self, path: str) -> Seen | None:
         """Say how a file is listed.
@@ -121,7 +122,7 @@ class RemoteStorage:
         Returns
         -------
         Seen or None
-            Its size; None if there is none.
+            Its size, and the time that an object store lists; None if there is none.
 
         Raises
         ------
@@ -136,7 +137,11 @@ class RemoteStorage:
                 found = system.info(place)
             except FileNotFoundError:
                 return None
-        return Seen(int(found["size"]), None) if found.get("type") == "file" and found.get("size") is not None else None
+        if found.get("type") != "file":
+            return None
+        if found.get("size") is None:
+            raise StorageError(f"{self.uri(path)} does not say how many bytes it has: take a copy of it")
+        return Seen(int(found["size"]), _time_of(found))
 
     def open(self, path: str) -> BinaryIO:
         """Fetch a file.
@@ -165,6 +170,42 @@ class RemoteStorage:
             except FileNotFoundError:
                 raise NotFoundError(f"there is no file at {self.uri(path)}") from None
 
+    def names(self) -> list[str]:
+        """List what is below the url.
+
+        Returns
+        -------
+        list of str
+            Paths of files, in order.
+
+        Raises
+        ------
+        StorageError
+            If the place does not answer.
+        """
+        system, place = self._there("")
+        place = place.rstrip("/")
+        with _refusals(self.url, "listed"):
+            system.invalidate_cache()
+            try:
+                found = system.find(place)
+            except FileNotFoundError:
+                return []
+        return sorted(str(name).removeprefix(f"{place}/") for name in found if name != place)
+
+    def remove(self) -> None:
+        """Remove all that is below the url.
+
+        Raises
+        ------
+        StorageError
+            If the place refuses.
+        """
+        system, place = self._there("")
+        with _refusals(self.url, "removed"):
+            if self.names():
+                system.rm(place.rstrip("/"), recursive=True)
+
     def _there(self, path: str) -> tuple[Any, str]:
         """Give fsspec's file system, and its name for a file."""
         core = package("fsspec.core", "urls")
@@ -176,7 +217,7 @@ class RemoteStorage:
             raise InvalidInputError(f"{self.url}: {' '.join(str(error).split())}") from error
         return system, str(place)
 
-    def _send(self, system: Any, place: str, made: BinaryIO, size: int) -> None:
+    def _send(self, system: Any, place: str, made: BinaryIO, size: int) -> int | None:
         names = (system.protocol,) if isinstance(system.protocol, str) else system.protocol
         whole = not _WHOLE.isdisjoint(names)
         parent, slash, _ = place.rpartition("/")
@@ -185,10 +226,14 @@ class RemoteStorage:
         aside = place if whole else f"{parent}/.braid-{uuid.uuid4().hex}"
         try:
             _upload(system, aside, made, size)
-            if system.size(aside) != size:
-                raise StorageError(f"{self.url} holds fewer bytes of {place} than it was sent: try again")
+            found = system.info(aside)
+            if found["size"] != size:
+                if whole:
+                    return None  # what another process has written there since
+                raise StorageError(f"{self.url} holds {found['size']} bytes of {place}, and was sent {size}: try again")
             if not whole:
                 system.mv(aside, place)
+            return _time_of(found)
         except BaseException:
             if not whole and system.exists(aside):
                 system.rm_file(aside)
@@ -207,12 +252,19 @@ def _upload(system: Any, place: str, made: BinaryIO, size: int) -> None:
         system.put_file(named.name, place)
 
 
+def _time_of(found: dict[str, Any]) -> int | None:
+    """Give when an object was written, nanoseconds since 1970, where its store says so: S3, and what speaks as it."""
+    said = found.get("LastModified")
+    return int(said.timestamp()) * 1_000_000_000 if isinstance(said, datetime.datetime) else None
+
+
 @contextmanager
 def _refusals(uri: str, what: str) -> Iterator[None]:
-    """Turn what a place answers into one sentence."""
+    """Turn what a place answers into one sentence: each package has errors of its own for it."""
     try:
         yield
-    except (StorageError, NotFoundError):
+    except BraidError:
         raise
-    except OSError as error:
-        raise StorageError(f"{uri} cannot be {what}: {' '.join(str(error).split())}") from error
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise StorageError(f"{uri} cannot be {what}: {said}") from error

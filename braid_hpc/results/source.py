@@ -9,9 +9,7 @@ from braid_hpc.results.lazy import Lazy
 from braid_hpc.results.members import place_of
 from braid_hpc.results.result import Target
 from braid_hpc.results.serializer import Serializer, serializer_for
-from braid_hpc.results.storage import storage_of
 from braid_hpc.results.written import Written
-from braid_hpc.run.contents import local_path
 from braid_hpc.run.job import current_run
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identity import content_of_file
@@ -56,9 +54,7 @@ def source(
     """
     if not isinstance(url, str) or not url:
         raise InvalidInputError(f"a source is a path or a url, not {url!r}")
-    storage, path = place_of(url)
-    if options and local_path(url) is None:
-        storage = storage_of(storage.uri("").rstrip("/"), dict(options))
+    storage, path = place_of(url, options)
     reads = serializer or serializer_for(path)
     ready = getattr(reads, "ready", None)
     if ready is not None:

@@ -14,12 +14,13 @@ from typing import Any, BinaryIO, cast
 import pytest
 
 from braid_hpc.results.digesting import DigestingFile
+from braid_hpc.results.result_contract import ResultContract
 from braid_hpc.results.serializer import Serializer
 from braid_hpc.results.storage import Storage
 from braid_hpc.vocabulary.errors import BraidError, InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.identity import content_of_bytes
 
-__all__ = ["SerializerContract", "StorageContract"]
+__all__ = ["ResultContract", "SerializerContract", "StorageContract"]
 
 
 class SerializerContract:

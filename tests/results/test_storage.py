@@ -19,7 +19,7 @@ from braid_hpc.results import local
 from braid_hpc.results.local import LocalStorage
 from braid_hpc.results.remote import RemoteStorage
 from braid_hpc.results.storage import Storage, storage_of
-from braid_hpc.results.testing import StorageContract
+from braid_hpc.results.testing import ResultContract, StorageContract
 from braid_hpc.vocabulary.errors import InvalidInputError, MissingExtraError, NotFoundError, StorageError
 
 
@@ -68,6 +68,22 @@ class TestMemory(StorageContract):
     def names(self, folder: Path) -> set[str]:
         system, path = fsspec.core.url_to_fs(self.url)
         return {name.removeprefix(f"{path}/") for name in system.find(path)}
+
+
+class TestResultsHere(ResultContract):
+    def place(self, folder: Path) -> tuple[str, dict[str, Any]]:
+        return f"file://{folder}/place", {}
+
+
+class TestResultsInMemory(ResultContract):
+    shared = False
+
+    @pytest.fixture(autouse=True)
+    def name(self) -> None:
+        self.url = f"memory://{uuid.uuid4().hex}"
+
+    def place(self, folder: Path) -> tuple[str, dict[str, Any]]:
+        return self.url, {}
 
 
 class TestMovedThere(StorageContract):
@@ -127,7 +143,9 @@ def test_a_missing_package_of_a_url_is_one_sentence() -> None:
 def test_passwords_are_not_shown() -> None:
     from braid_hpc.results import Result
 
-    assert "hidden" not in repr(Result("s3://bucket", options={"secret": "hidden"}))
+    result = Result("s3://bucket", options={"secret": "hidden"})
+    assert "hidden" not in repr(result)
+    assert "hidden" not in repr(result.storage)
 
 
 # ---------------------------------------------------------------------- links
