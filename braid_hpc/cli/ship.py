@@ -15,6 +15,8 @@ from braid_hpc.log.node_bundle import node_name
 from braid_hpc.log.ship import ship_writer
 from braid_hpc.reading.bundles import opened_logs
 from braid_hpc.reading.node_status import write_status
+from braid_hpc.reading.process import tell_end
+from braid_hpc.reading.progress import WriterProgress
 from braid_hpc.vocabulary.errors import CorruptLogError, InvalidInputError, StorageError
 
 __all__ = ["ship"]
@@ -105,6 +107,9 @@ def _copy(context: click.Context, logs: Path, target: Path) -> Round:
         refuse_newer(directory)
     for directory in directories:
         try:
+            told = WriterProgress(directory).look()
+            if told is not None and not told.complete:
+                tell_end(directory)
             done = ship_writer(directory, target)
             sent.append(Sent(done.writer, done.files, done.bytes))
         except (StorageError, CorruptLogError) as error:

@@ -23,6 +23,7 @@ from braid_hpc.log.pieces import Piece, WriterFiles
 from braid_hpc.log.ship import ship_writer
 from braid_hpc.reading.directories import find_writers, read_header
 from braid_hpc.reading.node_status import NodeStatus, RankStatus, write_status
+from braid_hpc.reading.process import tell_end
 from braid_hpc.reading.progress import Progress, WriterProgress
 from braid_hpc.run.launcher import find_launch
 from braid_hpc.vocabulary.errors import BraidError, CorruptLogError, FormatTooNewError, NotFoundError, StorageError
@@ -157,6 +158,10 @@ class Shipper:
         sent = {source.directory: Sent(source.writer) for source in sources}
         for source in sources:
             source.told = source.progress.look()
+            refused = self._refused(source, sent[source.directory])
+            if source.told is not None and not source.told.complete and not refused:
+                # Before it is copied, so that what says it comes with all that the process has written.
+                tell_end(source.directory)
         try:
             if self.bundles is None:
                 self._copy(sources, sent)

@@ -140,4 +140,5 @@ def _state(facts: Speaker) -> dict[str, Any]:
         "lost": log.lost,
         "closed": None if log.close is None else {"outcome": log.outcome, "error": log.close.error},
         "header": log.header,
+        "process": None if log.process is None else [str(log.process.how), log.process.code, log.process.utc_ns],
     }

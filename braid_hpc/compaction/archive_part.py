@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from braid_hpc.compaction.archive_files import BATCHES, EVENTS, SummedFile, events_batch, large_batch
 from braid_hpc.compaction.extract import Speaker
-from braid_hpc.compaction.ledger import may_live
 from braid_hpc.reading.events import Events
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.snapshots.files import sync_path
@@ -228,5 +227,5 @@ def sync_tree(directory: Path) -> None:
 def _is_final(log: WriterLog) -> bool:
     """Whether a log is whole and nobody can be writing it."""
     if log.state in (WriterState.OPEN, WriterState.LOSSY) and log.close is None:
-        return not may_live(log.header)
+        return log.process is not None
     return log.state.complete or log.state is WriterState.LOSSY

@@ -377,6 +377,7 @@ def _commit(
     taken: list[Speaker] = []
     for writer, log in logs.items():
         ledger.recall_damage(log)
+        ledger.recall_end(log)
         fresh = ledger.fresh(log)
         if fresh or ledger.is_news(log) or writer in copies.holders:
             taken.append(Speaker(log, grouping.run[writer], fresh))

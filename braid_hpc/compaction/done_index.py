@@ -31,8 +31,8 @@ _EXECUTIONS = f"""
                 else {State.DONE.value} end
             when 'failed' then {State.FAILED.value}
             when 'exited' then {State.INTERRUPTED.value}
-            else if(s.state in ('closed', 'ended') or s.outcome is not null or l.writer is not null,
-                {State.INTERRUPTED.value}, {State.RUNNING.value}) end as known,
+            else if(s.state in ('closed', 'ended') or s.outcome is not null or s.process is not null
+                or l.writer is not null, {State.INTERRUPTED.value}, {State.RUNNING.value}) end as known,
         coalesce(i.cause, a.error, '') as cause
     from task_rows t
     join (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,12 +11,12 @@ import pyarrow as pa
 
 from braid_hpc.compaction.extract import Speaker
 from braid_hpc.compaction.rows import BIGINT, INTEGER, TEXT, TIME, Rows, json_text
-from braid_hpc.log.header import boot_id, process_start
+from braid_hpc.reading.process import ProcessEnd
 from braid_hpc.reading.ranges import Ranges
 from braid_hpc.reading.writer_log import WriterLog
-from braid_hpc.vocabulary.codes import Code, Outcome, WriterState
+from braid_hpc.vocabulary.codes import Code, Ending, Outcome, WriterState
 
-__all__ = ["Ledger", "damage", "may_live", "settle", "write_writers"]
+__all__ = ["Ledger", "damage", "settle", "write_writers"]
 
 #: How long a writer that is at work may take to store a row whose number it has drawn already (ns).
 STORING_NS = 10_000_000_000
@@ -41,6 +40,8 @@ class Ledger:
         Sequences before that one that were not there.
     states : dict of str to (str, int)
         State and number of events when a writer was last looked at.
+    ends : dict of str to ProcessEnd
+        How it is known that a writer's process has ended.
     damaged : dict of str to list of str
         Faults of streams; their rows are not read again.
     """
@@ -50,6 +51,7 @@ class Ledger:
     last: dict[str, int] = field(default_factory=dict)
     holes: dict[str, Ranges] = field(default_factory=dict)
     states: dict[str, tuple[str, int]] = field(default_factory=dict)
+    ends: dict[str, ProcessEnd] = field(default_factory=dict)
     damaged: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
@@ -77,6 +79,11 @@ class Ledger:
             "select writer, arg_max(state, snapshot), arg_max(events, snapshot) from writer_states group by writer"
         ).fetchall():
             found.states[writer] = (state, events)
+        for writer, how, code, seen in connection.execute(
+            "select writer, process, exit_code, epoch_ns(ended_time) from writer_states where process is not null "
+            "qualify row_number() over (partition by writer order by snapshot desc) = 1"
+        ).fetchall():
+            found.ends[writer] = ProcessEnd(Ending(how), code, seen)
         for writer, faults in connection.execute(
             "select writer, list(message order by message) from problem_rows where code = 'stream' group by writer"
         ).fetchall():
@@ -117,7 +124,22 @@ class Ledger:
         if log.writer not in self.states:
             return True
         state, events = self.states[log.writer]
-        return state != str(log.state) and log.ranges.count >= events
+        ended = log.process is not None and log.writer not in self.ends
+        return (state != str(log.state) or ended) and log.ranges.count >= events
+
+    def recall_end(self, log: WriterLog) -> None:
+        """Keep to what an earlier commit knew of the end of a log's process: nobody may be able to tell from here.
+
+        Parameters
+        ----------
+        log : WriterLog
+            Its `process` is changed.
+        """
+        known, span = self.ends.get(log.writer), log.span()
+        if known is None or log.close is not None or (span is not None and span[1] > known.utc_ns):
+            return
+        if log.process is None or (log.process.code is None and known.code is not None):
+            log.process = known
 
     def recall_damage(self, log: WriterLog) -> None:
         """Add the damage that an earlier commit found in a log's streams: it is not looked for twice.
@@ -162,27 +184,8 @@ def settle(log: WriterLog) -> None:
         return
     behind = Ranges.span(int(gaps.after[0]), int(gaps.after[0]) + 1)
     (row,) = log.each(within=behind)
-    if time.time_ns() - int(log.utc(row["time"])[0]) < STORING_NS and may_live(log.header):
+    if time.time_ns() - int(log.utc(row["time"])[0]) < STORING_NS and log.process is None:
         log.cut(int(gaps.first[0]))
-
-
-def may_live(header: dict[str, Any]) -> bool:
-    """Return whether the process that wrote a log may be at work; that of another machine may.
-
-    Parameters
-    ----------
-    header : dict
-        Of the log.
-
-    Returns
-    -------
-    bool
-        False if it has certainly ended.
-    """
-    if header.get("boot_id") != boot_id() or not header.get("pid"):
-        return True
-    pid = int(header["pid"])
-    return os.path.exists(f"/proc/{pid}") and process_start(pid) == header.get("process_start", process_start(pid))
 
 
 def write_writers(rows: Rows, writers: list[Speaker], ledger: Ledger, digests: dict[str, str]) -> None:
@@ -211,7 +214,8 @@ def write_writers(rows: Rows, writers: list[Speaker], ledger: Ledger, digests: d
     times = (("begin_time", TIME), ("end_time", TIME), ("last_time", TIME))
     counts = (("events", BIGINT), ("rejected", BIGINT), ("lost", BIGINT), ("first_lost", TIME), ("last_lost", TIME))
     texts = (("writer", TEXT), ("state", TEXT), ("outcome", TEXT), ("error", TEXT))
-    columns = (*texts, *times, *counts, ("faults", pa.list_(pa.string())))
+    ends = (("process", TEXT), ("exit_code", INTEGER), ("ended_time", TIME))
+    columns = (*texts, *times, *counts, ("faults", pa.list_(pa.string())), *ends)
     rows.rows("writer_states", columns, [_state(facts.log) for facts in writers])
     numbers = (("first", BIGINT), ("last", BIGINT), ("events", BIGINT), ("holes", pa.list_(pa.int64())))
     rows.rows(
@@ -223,7 +227,7 @@ def write_writers(rows: Rows, writers: list[Speaker], ledger: Ledger, digests: d
 
 def _state(log: WriterLog) -> tuple[Any, ...]:
     span = log.span() or (None, None)
-    ended = log.close is not None
+    ended, process = log.close is not None, log.process
     return (
         log.writer,
         str(log.state),
@@ -238,6 +242,7 @@ def _state(log: WriterLog) -> tuple[Any, ...]:
         min((first for _, first, _ in log.lost), default=None),
         max((last for _, _, last in log.lost), default=None),
         log.faults,
+        *((None, None, None) if process is None else (str(process.how), process.code, process.utc_ns)),
     )
 
 

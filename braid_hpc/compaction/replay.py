@@ -23,10 +23,11 @@ from braid_hpc.compaction.published import Published, archive_of
 from braid_hpc.compaction.write import Writer
 from braid_hpc.reading.events import Events
 from braid_hpc.reading.parts import Part
+from braid_hpc.reading.process import ProcessEnd
 from braid_hpc.reading.ranges import Ranges
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.snapshots.files import StoreFiles
-from braid_hpc.vocabulary.codes import WriterState
+from braid_hpc.vocabulary.codes import Ending, WriterState
 from braid_hpc.vocabulary.columns import BATCH_PLACE
 from braid_hpc.vocabulary.errors import CorruptLogError
 from braid_hpc.vocabulary.payloads import Close
@@ -191,6 +192,9 @@ def _log(folder: Path, found: ArchivedWriter, before: _Before) -> WriterLog:
     log.lost = [(count, first, last) for count, first, last in about["lost"]]
     if (closed := about["closed"]) is not None:
         log.outcome, log.close = closed["outcome"], Close(error=closed["error"])
+    if (process := about.get("process")) is not None:
+        how, code, seen = process
+        log.process = ProcessEnd(Ending(how), code, seen)
     if not about["linked"]:
         log.batches = partial(_batch, found.batches)
     if before.damage:

@@ -50,7 +50,7 @@ ZEROS_LEFT_OUT = 64 << 20
 
 #: The files of a writer that are taken along.
 LOG_FILE = re.compile(
-    r"header\.json|ended\.json|tail-[0-9]{6,10}(?:-[0-9a-f]{8})?"
+    r"header\.json|ended\.json|gone\.json|tail-[0-9]{6,10}(?:-[0-9a-f]{8})?"
     r"|(?:events|stream-[0-9]{4,10})(?:-[0-9]{6,10})?\.(?:arrows|sums)|arrays-[0-9]{1,10}\.h5"
 )
 _NAME = re.compile(rf"[0-9a-f]{{32}}/(?:{LOG_FILE.pattern})|{re.escape(DESCRIPTION)}|{ROUND}")

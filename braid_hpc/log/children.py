@@ -1,5 +1,7 @@
 """Children that this process forked: when one of them exits, its log says that it ended, and is complete.
 
+One that a signal has ended may have been about to record more: its log stays open, and says what ended it.
+
 A forked child that leaves by ``os._exit``, as workers do, runs nothing that could close its log. Everything it
 recorded is held all the same, so it is enough that somebody saw it exit, and not die of a signal: the background
 thread of its parent, which looks at a descriptor of the process and never takes the exit away from the program that
@@ -19,12 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from braid_hpc.log.header import pack_header, process_start
-from braid_hpc.log.layout import ENDED_NAME, FORMAT, HEADER_NAME
+from braid_hpc.log.layout import ENDED_NAME, FORMAT, GONE_NAME, HEADER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Children"]
+__all__ = ["Children", "write_end"]
 
 #: Descriptors that are kept at most; children beyond are not looked after.
 MOST = 256
@@ -71,7 +73,7 @@ class Children:
             pass
 
     def look(self) -> None:
-        """Write into the logs of children that have exited that they ended.
+        """Write into the logs of children that have ended how they did.
 
         Raises
         ------
@@ -83,7 +85,7 @@ class Children:
             poll.register(child.descriptor, select.POLLIN)
             if not poll.poll(0):
                 continue
-            status = _exit_status(child.descriptor)
+            status = _status(child.descriptor)
             del self._known[child.pid]
             os.close(child.descriptor)
             if status is not None:
@@ -97,10 +99,8 @@ class Children:
                 continue
             about = (header.get("parent"), header.get("pid"), header.get("process_start"))
             if about == (self._writer, child.pid, child.start):
-                ended = {"format": FORMAT, "writer": header["writer"], "parent": self._writer, "status": status}
-                aside = directory / f"{ENDED_NAME}.new"
-                aside.write_bytes(pack_header({**ended, "utc_ns": time.time_ns()}))
-                os.rename(aside, directory / ENDED_NAME)
+                seen = {"parent": self._writer, **({"status": status} if status >= 0 else {"signal": -status})}
+                write_end(directory, header["writer"], seen, utc_ns=time.time_ns())
 
     def _directories(self) -> Iterable[Path]:
         with contextlib.suppress(OSError):
@@ -114,16 +114,42 @@ class Children:
                 os.close(child.descriptor)
 
 
-def _exit_status(descriptor: int) -> int | None:
-    """Return what a process that has ended exited with; None if a signal ended it, or nobody can tell any more."""
+def write_end(directory: Path, writer: str, seen: dict[str, object], *, utc_ns: int) -> None:
+    """Write into a log that its process has ended: ``ended.json`` if it has exited, else ``gone.json``.
+
+    Parameters
+    ----------
+    directory : Path
+        The writer's directory.
+    writer : str
+        Its id.
+    seen : dict
+        Who has seen what: `parent`, `status`, `signal`.
+    utc_ns : int
+        When, nanoseconds since 1970 UTC.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    name = ENDED_NAME if "status" in seen else GONE_NAME
+    # Its parent is one, others may be several at once.
+    aside = directory / f"{name}.{'' if 'parent' in seen else f'{os.getpid()}.'}new"
+    aside.write_bytes(pack_header({"format": FORMAT, "writer": writer, **seen, "utc_ns": utc_ns}))
+    os.rename(aside, directory / name)
+
+
+def _status(descriptor: int) -> int | None:
+    """Return what a process exited with, or the signal that ended it, below zero; None if nobody can tell any more."""
     try:
         seen = os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except OSError:
         # The program has waited for it already.
         return _reaped_status(descriptor)
-    if seen is None or seen.si_code != os.CLD_EXITED:
+    if seen is None:
         return None
-    return int(seen.si_status)
+    return int(seen.si_status) if seen.si_code == os.CLD_EXITED else -int(seen.si_status)
 
 
 def _reaped_status(descriptor: int) -> int | None:
@@ -133,6 +159,4 @@ def _reaped_status(descriptor: int) -> int | None:
     except OSError:
         return None
     mask, *_, status = _INFO.unpack(asked)
-    if not mask & _INFO_EXIT or not os.WIFEXITED(status):
-        return None
-    return os.WEXITSTATUS(status)
+    return os.waitstatus_to_exitcode(status) if mask & _INFO_EXIT else None

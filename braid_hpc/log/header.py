@@ -18,7 +18,15 @@ from typing import Any
 from braid_hpc.log.layout import FORMAT, HEADER_NAME, MAJOR, MINOR
 from braid_hpc.vocabulary.errors import CorruptLogError, FormatTooNewError
 
-__all__ = ["boot_id", "make_header", "pack_header", "process_start", "unpack_header", "write_header"]
+__all__ = [
+    "boot_id",
+    "make_header",
+    "pack_header",
+    "pid_namespace",
+    "process_start",
+    "unpack_header",
+    "write_header",
+]
 
 _CHECK = b',\n "check": "'
 _END = b'"\n}\n'
@@ -39,6 +47,20 @@ def boot_id() -> str:
         return ""
 
 
+def pid_namespace() -> int:
+    """Return which processes the pids of this process are among: containers have their own, on one boot.
+
+    Returns
+    -------
+    int
+        Inode of the namespace (namespaces(7)), or 0 where the kernel does not say.
+    """
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
 def process_start(pid: int) -> int:
     """Return when a process started, in clock ticks since boot: with its pid this names it for good.
 
@@ -53,7 +75,8 @@ def process_start(pid: int) -> int:
         Field 22 of ``/proc/<pid>/stat`` (proc(5)), or 0 where it cannot be read.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        # What is mounted there may know this process by another number.
+        stat = Path(f"/proc/{'self' if pid == os.getpid() else pid}/stat").read_text()
     except OSError:
         return 0
     # The second field is the command in parentheses and may hold anything, spaces and parentheses included.
@@ -85,6 +108,7 @@ def make_header(writer: bytes, facts: dict[str, Any]) -> dict[str, Any]:
         "host": socket.gethostname(),
         "boot_id": boot_id(),
         "pid": pid,
+        "pid_namespace": pid_namespace(),
         "process_start": process_start(pid),
         "byteorder": sys.byteorder,
         **facts,

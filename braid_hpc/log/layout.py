@@ -34,6 +34,7 @@ MINOR = 0
 
 HEADER_NAME = "header.json"
 ENDED_NAME = "ended.json"
+GONE_NAME = "gone.json"
 EVENTS_NAME = "events.arrows"
 TAIL_PREFIX = "tail-"
 

@@ -19,6 +19,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 from braid_hpc.log.bundle import LARGEST_PIECE, LOG_FILE, ZEROS_LEFT_OUT
 from braid_hpc.log.layout import (
     ENDED_NAME,
+    GONE_NAME,
     HEADER_NAME,
     PAGE,
     ROW_BYTES,
@@ -170,7 +171,7 @@ class WriterFiles:
         OSError
             If a file cannot be read.
         """
-        for name in (HEADER_NAME, ENDED_NAME):
+        for name in (HEADER_NAME, ENDED_NAME, GONE_NAME):
             yield from self._grid(name, held, LARGEST_PIECE)
         yield from self._tail_pieces(held)
         for name in self.names():

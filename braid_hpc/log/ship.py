@@ -16,7 +16,7 @@ from typing import BinaryIO
 from xxhash import xxh3_64_intdigest, xxh3_128
 
 from braid_hpc.log.batch_file import batch_digest
-from braid_hpc.log.layout import ENDED_NAME, HEADER_NAME, SUM, SUM_BYTES, TAIL_PREFIX
+from braid_hpc.log.layout import ENDED_NAME, GONE_NAME, HEADER_NAME, SUM, SUM_BYTES, TAIL_PREFIX
 from braid_hpc.vocabulary.errors import CorruptLogError, StorageError
 
 __all__ = ["Shipped", "ship_writer"]
@@ -82,7 +82,7 @@ def _ship(source: Path, place: Path) -> Shipped:
     written: list[int] = []
     # Tails before batches: a tail that is sealed in between is then in the batches.
     tails = sorted(path.name for path in source.glob(f"{TAIL_PREFIX}*"))
-    for name in [HEADER_NAME, ENDED_NAME, *tails, *sorted(path.name for path in source.glob("arrays-*"))]:
+    for name in [HEADER_NAME, ENDED_NAME, GONE_NAME, *tails, *sorted(path.name for path in source.glob("arrays-*"))]:
         with contextlib.suppress(FileNotFoundError):
             written.append(_copy_whole(source / name, place / name))
     # Before the batches: a tail that is gone by now has its rows in a batch that is copied below; one that goes only

@@ -56,6 +56,9 @@ def _join(one: WriterLog, two: WriterLog) -> WriterLog:
     if better.close is None:
         better.close, better.outcome = worse.close, worse.outcome
     better.header = better.header or worse.header
+    # What its parent has seen says more than that it is not there.
+    ends = [log.process for log in (better, worse) if log.process is not None and better.close is None]
+    better.process = min(ends, key=lambda end: (end.code is None, end.utc_ns), default=None)
     better.add_copy(worse)
     better.unread = [(first, last) for first, last in better.unread if Ranges.span(first, last + 1) - better.ranges]
     return better

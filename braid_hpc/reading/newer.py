@@ -23,9 +23,10 @@ __all__ = ["HEADER_MEMBERS", "refuse_newer", "unknown_codes", "unknown_in", "unk
 #: Members of ``header.json`` in this version of the format.
 HEADER_MEMBERS = frozenset(
     {
-        *("format", "major", "minor", "writer", "clock", "host", "boot_id", "pid", "process_start", "byteorder"),
-        *("job", "ordinal", "rank", "size", "launcher", "evidence", "store", "argv", "executable", "python", "cwd"),
-        *("user", "script", "script_digest", "git", "file_system", "mount", "tail", "parent"),
+        *("format", "major", "minor", "writer", "clock", "host", "boot_id", "pid", "pid_namespace"),
+        *("process_start", "byteorder", "job", "ordinal", "rank", "size", "launcher", "evidence", "store", "argv"),
+        *("executable", "python", "cwd", "user", "script", "script_digest", "git", "file_system", "mount", "tail"),
+        "parent",
     }
 )
 

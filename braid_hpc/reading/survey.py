@@ -10,10 +10,11 @@ import msgspec
 import numpy as np
 
 from braid_hpc.log.header import unpack_header
-from braid_hpc.log.layout import ENDED_NAME, TAIL_PREFIX, TailKind
+from braid_hpc.log.layout import ENDED_NAME, GONE_NAME, TAIL_PREFIX, TailKind
 from braid_hpc.reading.directories import read_header, tail_files
 from braid_hpc.reading.events import Events
 from braid_hpc.reading.parts import Part
+from braid_hpc.reading.process import find_end, told_end
 from braid_hpc.reading.sealed import check_sums, each_sealed, sealed_files
 from braid_hpc.reading.tails import read_tail
 from braid_hpc.reading.writer_log import WriterLog
@@ -60,6 +61,8 @@ def read_writer(directory: Path, keep: Keep | None = None) -> WriterLog:
     torn, corrupt = _is_torn(fault), bool(fault) and not _is_torn(fault)
     if fault:
         log.faults.append(fault)
+    # Before its rows: what it has written is then all there, if it has ended.
+    log.process = find_end(header)
     notes: list[Events] = []
     spans: list[tuple[int, int]] = []
     losses: list[tuple[int, int, int]] = []
@@ -107,7 +110,8 @@ def read_writer(directory: Path, keep: Keep | None = None) -> WriterLog:
     torn = _check_chain(log, spans) or torn
     log.parts.sort(key=lambda part: part.first)
     log.notes = Events.join(notes)
-    corrupt = _read_ended(log) or corrupt
+    for name in (GONE_NAME, ENDED_NAME):
+        corrupt = _read_end(log, name) or corrupt
     torn = _check_frames(log, frames) or torn
     _finish(log, losses, torn=torn, corrupt=corrupt)
     return log
@@ -201,16 +205,19 @@ def _check_frames(log: WriterLog, frames: dict[int, int]) -> bool:
     return cut
 
 
-def _read_ended(log: WriterLog) -> bool:
-    """Read what the parent of a forked process wrote when it saw it exit; returns whether that is damaged."""
+def _read_end(log: WriterLog, name: str) -> bool:
+    """Read what others wrote who saw that the process has ended; return whether that is damaged."""
     try:
-        about = unpack_header((log.directory / ENDED_NAME).read_bytes())
+        about = unpack_header((log.directory / name).read_bytes())
     except FileNotFoundError:
         return False
     except (CorruptLogError, OSError):
-        log.faults.append(f"{ENDED_NAME} does not carry its check sum")
+        log.faults.append(f"{name} does not carry its check sum")
         return True
-    log.ended = about.get("writer") == log.writer
+    if about.get("writer") == log.writer:
+        log.ended = log.ended or name == ENDED_NAME
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            log.process = told_end(about)
     return False
 
 
@@ -256,6 +263,11 @@ def _finish(log: WriterLog, losses: list[tuple[int, int, int]], *, torn: bool, c
     log.corrupt = corrupt
     if log.torn and not log.faults:
         log.faults.append("it holds no events at all")
+    if log.close is not None:
+        log.process = None
+    elif log.process is not None and (span := log.span()) is not None and span[1] > log.process.utc_ns:
+        # It has written after that: a clock is wrong, or it is another machine after all.
+        log.process = None
     if corrupt:
         log.state = WriterState.CORRUPT
     elif log.torn:

@@ -11,6 +11,7 @@ import numpy as np
 
 from braid_hpc.reading.events import Array, Events
 from braid_hpc.reading.parts import Part
+from braid_hpc.reading.process import ProcessEnd
 from braid_hpc.reading.ranges import Ranges
 from braid_hpc.vocabulary.codes import Code, WriterState
 from braid_hpc.vocabulary.payloads import Close
@@ -50,6 +51,8 @@ class WriterLog:
         Ranges of sequences that damage took: first, last.
     ended : bool
         Whether the process that forked this one saw it exit.
+    process : ProcessEnd or None
+        How it is known that its process has ended although it has not closed its log; None if it may be at work.
     troubles : list of str
         What the writer could not do in the background, one sentence for each kind; no event is missing for it.
     close : Close or None
@@ -75,6 +78,7 @@ class WriterLog:
     lost: list[tuple[int, int, int]] = field(default_factory=list)
     unread: list[tuple[int, int]] = field(default_factory=list)
     ended: bool = False
+    process: ProcessEnd | None = None
     troubles: list[str] = field(default_factory=list)
     close: Close | None = None
     outcome: int = 0

@@ -44,7 +44,7 @@ create table writer_states (
     writer varchar not null, state varchar not null, outcome varchar, error varchar, begin_time timestamp_ns,
     end_time timestamp_ns, last_time timestamp_ns, events bigint not null, rejected bigint not null,
     lost bigint not null, first_lost timestamp_ns, last_lost timestamp_ns, faults varchar[] not null,
-    snapshot integer not null);
+    process varchar, exit_code integer, ended_time timestamp_ns, snapshot integer not null);
 
 create table ledger (
     writer varchar not null, first bigint not null, last bigint not null, events bigint not null,
@@ -236,7 +236,7 @@ def reference_of(table: str) -> str:
 #: Each writer with its newest state; what the states are taken from is filled in.
 RANKS = """select w.run, w.rank, w.writer, w.parent, s.state, s.outcome, s.error, w.header ->> '$.host' as host,
         (w.header ->> '$.pid')::bigint as pid, s.begin_time, s.end_time, s.last_time, s.events, s.rejected,
-        s.lost, s.first_lost, s.last_lost, s.faults, s.snapshot
+        s.lost, s.first_lost, s.last_lost, s.faults, s.process, s.exit_code, s.ended_time, s.snapshot
     from writers w join (
         select *, row_number() over (partition by writer order by snapshot desc) as newest from {writer_states}) s
         on w.writer = s.writer and s.newest = 1"""

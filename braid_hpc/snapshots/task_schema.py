@@ -52,11 +52,11 @@ SUPERSEDED = """
         and b.job is not distinct from a.job and b."user" is not distinct from a."user" and b.attempt > a.attempt
         and b.begun > r.last_time"""
 
-#: Without an end on record: a log that is complete, or was closed and is damaged, and the log of an earlier attempt are
-#: of processes that have ended; that of any other may be at work.
+#: Without an end on record: a log that is complete, or was closed and is damaged, one whose process was seen to end or
+#: was not found any more, and that of an earlier attempt are of processes that have ended; any other may be at work.
 _STATUS = """case a.status when 'ok' then 'done' when 'failed' then 'failed' when 'exited' then 'exited'
-            else case when r.state in ('closed', 'ended') or r.outcome is not null or s.writer is not null
-                then 'interrupted' else 'running' end end"""
+            else case when r.state in ('closed', 'ended') or r.outcome is not null or r.process is not null
+                    or s.writer is not null then 'interrupted' else 'running' end end"""
 
 TASK_VIEWS = f"""
 create view tasks as

@@ -31,7 +31,8 @@ _QUERIES = {
     "runs": "select run, job, size, ranks, begin_time, end_time, status, events, lost, argv, cwd, script, "
     "script_digest, git, user, launcher from runs",
     "ranks": "select run, rank, writer, parent, state, outcome, error, begin_time, end_time, last_time, events, "
-    "rejected, lost, first_lost, last_lost, faults from ranks",
+    # Whether a process is found depends on where the logs are merged; what others have written of it does not.
+    "rejected, lost, first_lost, last_lost, faults, if(process in ('exited', 'killed'), exit_code, null) from ranks",
     "streams": "select s.stream, n.uid, s.run, s.writer, s.number, s.columns, s.units, s.declared from stream_rows s "
     "left join nodes n on n.id = s.id",
     "run_info": "select run, writer, key, value from run_info",

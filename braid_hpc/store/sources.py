@@ -61,8 +61,10 @@ _SOURCES: dict[str, tuple[str, tuple[str, ...]]] = {
         "select * {replace (if(ended, state, 'open') as state, if(ended, outcome, null) as outcome, "
         "if(ended, error, null) as error, if(ended, end_time, null) as end_time, "
         "if(ended, last_time, null) as last_time, if(ended, events, null) as events, "
-        "if(ended, rejected, null) as rejected, if(ended, lost, null) as lost) }"
-        "from (select *{, coalesce(epoch_ns(greatest(end_time, last_time)) <= $as_of, false) as ended} "
+        "if(ended, rejected, null) as rejected, if(ended, lost, null) as lost, if(gone, process, null) as process, "
+        "if(gone, exit_code, null) as exit_code, if(gone, ended_time, null) as ended_time) }"
+        "from (select *{, coalesce(epoch_ns(greatest(end_time, last_time)) <= $as_of, false) as ended, "
+        "coalesce(epoch_ns(ended_time) <= $as_of, false) as gone} "
         "from writer_states where snapshot <= $at{ and coalesce(epoch_ns(begin_time) <= $as_of, true)})",
         (),
     ),

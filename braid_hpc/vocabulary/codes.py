@@ -148,6 +148,19 @@ class WriterState(StrEnum):
         return self in (WriterState.CLOSED, WriterState.ENDED)
 
 
+class Ending(StrEnum):
+    """How it is known that the process of a writer has ended."""
+
+    EXITED = "exited"
+    """Its parent saw it exit."""
+    KILLED = "killed"
+    """Its parent saw a signal end it."""
+    GONE = "gone"
+    """There is no such process any more, said somebody who looked on its machine and among its process ids."""
+    REBOOTED = "rebooted"
+    """Its machine was started again."""
+
+
 def is_kind(kind: object) -> bool:
     """Return whether something can be a kind.
 

@@ -14,6 +14,7 @@ from braid_hpc.compaction import ledger as room
 from braid_hpc.compaction.compact import compact
 from braid_hpc.compaction.ledger import Ledger, settle
 from braid_hpc.log.layout import PAGE, ROW_BYTES
+from braid_hpc.reading.process import find_end
 from braid_hpc.reading.ranges import Ranges
 from braid_hpc.reading.survey import read_writer
 from braid_hpc.reading.writer_log import WriterLog
@@ -53,6 +54,7 @@ def test_rows_of_a_process_that_is_gone_do_not_wait(open_log: WriterLog) -> None
     """Nobody is left who could store the row: neither is a pid that another process has by now."""
     before = open_log.count()
     open_log.header["process_start"] = -1
+    open_log.process = find_end(open_log.header)
     settle(open_log)
     assert open_log.count() == before
 
@@ -60,6 +62,7 @@ def test_rows_of_a_process_that_is_gone_do_not_wait(open_log: WriterLog) -> None
 def test_rows_of_another_machine_wait(open_log: WriterLog) -> None:
     """Whether its process lives cannot be seen from here."""
     open_log.header.update(boot_id="elsewhere", process_start=-1)
+    open_log.process = find_end(open_log.header)
     settle(open_log)
     assert open_log.count() == 5
 

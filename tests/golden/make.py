@@ -63,6 +63,7 @@ def _somewhere(case: str) -> Iterator[None]:
             ("braid_hpc.run.launcher._launcher_process", lambda: {"pid": 100, "start": 1000, "command": "mpirun"}),
             ("braid_hpc.run.refusals.caller", lambda: "/home/braid/golden.py:1"),
             ("braid_hpc.log.header.boot_id", lambda: "00000000-0000-0000-0000-000000000000"),
+            ("braid_hpc.log.header.pid_namespace", lambda: 4026531836),
             ("braid_hpc.log.header.process_start", lambda pid: 2000),
             (
                 "braid_hpc.log.writer.file_system_of",

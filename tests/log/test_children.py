@@ -17,7 +17,7 @@ from braid_hpc.log.writer import RankLog
 from braid_hpc.reading.directories import find_writers
 from braid_hpc.reading.survey import read_writer
 from braid_hpc.reading.writer_log import WriterLog
-from braid_hpc.vocabulary.codes import Code, WriterState
+from braid_hpc.vocabulary.codes import Code, Ending, WriterState
 from tests.ranks import RunRanks
 
 
@@ -73,8 +73,13 @@ def test_a_child_that_was_killed_has_not_ended(log: RankLog) -> None:
     """What it was about to record nobody knows."""
     child = fork(log, lambda: os.kill(os.getpid(), signal.SIGKILL))
     wait_without_reaping(child)
+    before = time.time_ns()
     log.close()
-    assert log_of_child(log).state is WriterState.OPEN
+    found = log_of_child(log)
+    assert found.state is WriterState.OPEN
+    assert found.process is not None
+    assert (found.process.how, found.process.code) == (Ending.KILLED, -signal.SIGKILL)
+    assert before < found.process.utc_ns < time.time_ns()
     os.waitpid(child, 0)
 
 

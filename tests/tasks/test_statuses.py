@@ -13,7 +13,7 @@ from braid_hpc.campaigns.plan import make_plan
 from braid_hpc.compaction.rebuild import rebuild
 from braid_hpc.tasks.done_index import DoneIndex, newest_done
 from braid_hpc.tasks.states import State
-from tests.rank_logs import overwrite
+from tests.rank_logs import elsewhere, overwrite
 from tests.ranks import RunRanks
 from tests.tasks.functions import fails
 
@@ -45,7 +45,7 @@ Attempt = Callable[..., None]
 
 @pytest.fixture
 def attempt(run_ranks: RunRanks, tmp_path: Path) -> Attempt:
-    """Run an attempt of a batch job, or what of it there is until it is killed, and merge its logs."""
+    """Run an attempt of a batch job, or what there is of it until it is killed, and merge its logs elsewhere."""
 
     def run(number: int, *cells: int, job: str = "77", user: str = "me") -> None:
         logs = tmp_path / f"{user}-{job}-{number}"
@@ -61,6 +61,7 @@ def attempt(run_ranks: RunRanks, tmp_path: Path) -> Attempt:
             },
             check=False,
         )
+        elsewhere(logs)
         assert done.returncode == (-signal.SIGKILL if min(cells, default=0) < 0 else 0), done.stderr
         braid.compact(logs, tmp_path / "prov.duckdb")
 
