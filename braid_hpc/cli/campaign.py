@@ -16,6 +16,8 @@ from braid_hpc.vocabulary.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from braid_hpc.campaigns.campaign import Campaign
+    from braid_hpc.cli.campaign_watch import Counted
+    from braid_hpc.store.store import Store
     from braid_hpc.store.tables import Table
 
 __all__ = ["campaign", "todo"]
@@ -42,6 +44,7 @@ def campaign() -> None:
         "braid campaign status Source --by configuration__ensemble --worst-first",
         "braid campaign status Source --by s --where s__lt=4 --format csv",
         "braid campaign status --by configuration__ensemble --html status.html",
+        "braid campaign status --by configuration__ensemble --watch",
     ],
 )
 @click.argument("table", required=False)
@@ -50,6 +53,15 @@ def campaign() -> None:
 @click.option("--worst-first", is_flag=True, help="Groups of which least is done come first.")
 @click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Write one page, with filters, here."
+)
+@click.option("--watch", is_flag=True, help="Show it again whenever the store has a new snapshot; Ctrl-C ends it.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.1, max=86_400),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --watch: seconds between two looks for a snapshot.",
 )
 @at_option
 @as_of_option
@@ -61,6 +73,8 @@ def status(
     where: tuple[str, ...],
     worst_first: bool,
     html: Path | None,
+    watch: bool,
+    every: float,
     at: int | None,
     as_of: str | None,
     store: str | None,
@@ -70,26 +84,43 @@ def status(
 
     Tables that lack a column of --by, or of --where, are counted without it or left out, unless TABLE is named.
     """
-    from braid_hpc.campaigns.campaign import Campaign
+    from braid_hpc.campaigns.campaign import STATES, Campaign
 
     conditions = _conditions(where)
-    with open_chosen(store) as opened:
+    if watch and (html is not None or at is not None or as_of is not None):
+        raise InvalidInputError("--watch shows what comes: leave --html, --at and --as-of away")
+
+    def count(opened: Store) -> tuple[str, list[tuple[str, Table]]]:
         found = Campaign(opened, at=at, as_of=as_of)
-        counts = _counts(found, table, by, conditions, worst_first)
         title = f"{opened.path.name}, snapshot {opened.snapshot if at is None else at}"
+        return title, _counts(found, table, by, conditions, worst_first)
+
+    with open_chosen(store) as opened:
+        if watch:
+            from braid_hpc.cli.campaign_watch import watch_status
+
+            try:
+                watch_status(opened, lambda: _counted(*count(opened), by, worst_first), every=every, form=form)
+            except KeyboardInterrupt:
+                return
+        title, counts = count(opened)
     if html is not None:
         _write_page(html, title, counts)
         return
-    names = [name for name in by if any(name in each.columns for _, each in counts)]
-    states = [name for name in counts[0][1].columns if name not in (*by, "done")] if counts else []
-    rows = [
-        [name, *(row.get(column) for column in names), *(row[state] for state in states), _bar(row["done"], form)]
-        for name, each in counts
-        for row in each
-    ]
+    counted = _counted(title, counts, by, worst_first)
+    names = [*counted.names, *STATES]
+    rows = [[*(row.get(name) for name in names), _bar(row["done"], form)] for row in counted.rows]
+    emit([*counted.headings, *STATES, "done"], rows, form, nothing="no table of files was declared in this store")
+
+
+def _counted(title: str, counts: list[tuple[str, Table]], by: tuple[str, ...], worst_first: bool) -> Counted:
+    from braid_hpc.cli.campaign_watch import TABLE, Counted
+
+    names = [TABLE, *(name for name in by if any(name in each.columns for _, each in counts))]
+    rows = [{**row, TABLE: name} for name, each in counts for row in each]
     if worst_first:
-        rows.sort(key=lambda row: row[-1] if form != "table" else 0)
-    emit(["table", *names, *states, "done"], rows, form, nothing="no table of files was declared in this store")
+        rows.sort(key=lambda row: row["done"])
+    return Counted(title, names, rows)
 
 
 def _counts(
@@ -109,10 +140,9 @@ def _counts(
 def _bar(done: float, form: str) -> Any:
     if form != "table":
         return round(done, 6)
-    filled = int(done * 10)
-    # Whoever reads 100 % may rely on it.
-    shown = "100 %" if done == 1 else f"{min(99.9, 100 * done):.1f} %"
-    return f"{'█' * filled}{'░' * (10 - filled)} {shown}"
+    from braid_hpc.cli.campaign_watch import bar, percent
+
+    return f"{''.join(bar(done, 10))} {percent(done)}"
 
 
 def _write_page(html: Path, title: str, counts: list[tuple[str, Table]]) -> None:
