@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from braid_hpc.results.export import open_dataset
     from braid_hpc.results.images import OmeTiff, Png
     from braid_hpc.results.lazy import Lazy, loaded
+    from braid_hpc.results.quilt import QuiltDatasetResult, export_package, open_package
     from braid_hpc.results.result import LocalResult, MemoryResult, RemoteResult, Result, S3Result, Target
     from braid_hpc.results.serializer import Serializer
     from braid_hpc.results.source import source
@@ -46,6 +47,7 @@ __all__ = [
     "OmeTiff",
     "Parquet",
     "Png",
+    "QuiltDatasetResult",
     "Raw",
     "RemoteResult",
     "Result",
@@ -57,8 +59,10 @@ __all__ = [
     "Verify",
     "Written",
     "Zarr",
+    "export_package",
     "loaded",
     "open_dataset",
+    "open_package",
     "source",
 ]
 
@@ -66,6 +70,7 @@ _HOMES = {
     **dict.fromkeys(("Hdf5", "Npy", "Zarr"), "arrays"),
     **dict.fromkeys(("Dataset", "DatasetResult"), "dataset"),
     "open_dataset": "export",
+    **dict.fromkeys(("QuiltDatasetResult", "export_package", "open_package"), "quilt"),
     **dict.fromkeys(("OmeTiff", "Png"), "images"),
     **dict.fromkeys(("Lazy", "loaded"), "lazy"),
     **dict.fromkeys(("LocalResult", "MemoryResult", "RemoteResult", "Result", "S3Result", "Target"), "result"),

@@ -28,7 +28,7 @@ from braid_hpc.vocabulary.errors import BraidError, ConflictError, InvalidInputE
 if TYPE_CHECKING:
     from braid_hpc.results.made import Made
 
-__all__ = ["absolute", "export_dataset", "open_dataset", "relative"]
+__all__ = ["absolute", "export_dataset", "folder_at", "names_in", "open_dataset", "relative"]
 
 _NO_LICENSE = "No license was given: ask those who made it."
 
@@ -90,7 +90,7 @@ def export_dataset(
     def fill(storage: Storage) -> None:
         _fill(dataset, storage, made, license=license, published=date, options=options)
 
-    storage = _storage_of(folder, options)
+    storage = folder_at(folder, options)
     if isinstance(storage, LocalStorage):
         _export_here(Path(storage.folder), fill)
     else:
@@ -98,8 +98,26 @@ def export_dataset(
     return open_dataset(folder, options=options)
 
 
-def _storage_of(folder: str | os.PathLike[str], options: Options | None) -> Storage:
-    """Give the place of a dataset; a folder of this machine takes no options, which are for its files then."""
+def folder_at(folder: str | os.PathLike[str], options: Options | None) -> Storage:
+    """Give the place of a dataset.
+
+    Parameters
+    ----------
+    folder : path or url
+        Where it lies.
+    options : mapping, optional
+        For fsspec; a folder of this machine takes none: they are for its files then.
+
+    Returns
+    -------
+    Storage
+        The place.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is neither path nor url.
+    """
     if not isinstance(folder, (str, os.PathLike)) or not os.fspath(folder):
         raise InvalidInputError(f"a dataset lies in a folder or at a url, not at {folder!r}")
     text = os.fsdecode(folder)
@@ -139,7 +157,7 @@ def _export_there(storage: Storage, fill: Callable[[Storage], None]) -> None:
 def _fill(
     dataset: Dataset, storage: Storage, made: Made | None, *, license: str, published: str, options: Options | None
 ) -> None:
-    names = _names(dataset)
+    names = names_in(dataset)
     for number, column, file in dataset.files():
         _copy(storage, names[number, column], file, f"row {number}, column {column}", options)
     rows = tuple(
@@ -156,8 +174,19 @@ def _fill(
     storage.put(MANIFEST, lambda file: file.write(manifest.getvalue()))
 
 
-def _names(dataset: Dataset) -> dict[tuple[int, str], str]:
-    """Give each file a path in the folder: its own name, with its row before it where two have one."""
+def names_in(dataset: Dataset) -> dict[tuple[int, str], str]:
+    """Give each file a path in the folder: its own name, with its row before it where two have one.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Whose files.
+
+    Returns
+    -------
+    dict of (int, str) to str
+        By row and column: ``<column>/<name>``.
+    """
     plain = {(number, column): place_of(file.uri)[1] for number, column, file in dataset.files()}
     counts = Counter((column, name.lower()) for (_, column), name in plain.items())
     numbered = {(number, column): f"{number:06d}-{name}" for (number, column), name in plain.items()}
@@ -204,7 +233,7 @@ def open_dataset(folder: str | os.PathLike[str], *, options: Options | None = No
     InvalidInputError
         If the manifest is none, or names a file outside of the folder by a path.
     """
-    storage = _storage_of(folder, options)
+    storage = folder_at(folder, options)
     storage.ready()
     with storage.open(MANIFEST) as file:
         try:
@@ -240,7 +269,7 @@ def absolute(dataset: Dataset, folder: str | os.PathLike[str]) -> Dataset:
     """
     from braid_hpc.results.targets import check_path
 
-    storage = _storage_of(folder, None)
+    storage = folder_at(folder, None)
 
     def named(file: File) -> File:
         return file if "://" in file.uri else replace(file, uri=storage.uri(check_path(file.uri, file.uri)))
@@ -267,7 +296,7 @@ def relative(dataset: Dataset, folder: str | os.PathLike[str]) -> Dataset:
     --------
     absolute : the other way.
     """
-    storage = _storage_of(folder, None)
+    storage = folder_at(folder, None)
 
     def named(file: File) -> File:
         local = local_path(file.uri)

@@ -13,13 +13,12 @@ from typing import Any
 
 import pytest
 
-import braid_hpc as braid
 from braid_hpc.results.dataset import MANIFEST, README, Dataset, DatasetResult
 from braid_hpc.results.export import absolute, open_dataset, relative
 from braid_hpc.results.lazy import loaded
 from braid_hpc.results.result import Result, Target
 from braid_hpc.results.storage import Storage
-from braid_hpc.results.texts import Json, Raw, Text
+from braid_hpc.results.texts import Raw, Text
 from braid_hpc.results.written import Found, Written
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
 
@@ -198,28 +197,6 @@ class ResultContract:
         place = Result(f"{url}/package", serializer=Raw(), options=options).storage
         for path in (MANIFEST, README, "text/00.txt", "text/01.txt", "text/02.txt"):
             assert place.look(path) is None
-
-    def test_tasks_make_what_is_missing_there(self, tmp_path: Path) -> None:
-        """A second start makes nothing, a third one what was cut meanwhile, and all read the same."""
-        ran: list[int] = []
-
-        @braid.task(version="1", name="contract.text", result=self.result(tmp_path, "tasks", Json()), target="{n}.json")
-        def text(n: int) -> list[int]:
-            ran.append(n)
-            return list(range(n))
-
-        def start() -> list[int]:
-            ran.clear()
-            with braid.job("contract", log_dir=tmp_path / "logs", store=tmp_path / "prov.duckdb"):
-                assert [list(text(n)) for n in range(4)] == [list(range(n)) for n in range(4)]
-            braid.compact(tmp_path / "logs", tmp_path / "prov.duckdb")
-            return list(ran)
-
-        assert start() == [0, 1, 2, 3]
-        assert start() == []
-        self.spoil(self.result(tmp_path, "tasks", Json()).at("2.json", {}), lambda data: data[:-1])
-        assert start() == [2]
-        assert start() == []
 
     def rows(self, folder: Path) -> list[dict[str, Any]]:
         """Give rows as tasks return them."""

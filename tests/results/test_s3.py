@@ -19,8 +19,9 @@ from braid_hpc.results import DatasetResult, LocalResult, Npy, RemoteResult, S3R
 from braid_hpc.results.export import open_dataset
 from braid_hpc.results.remote import RemoteStorage
 from braid_hpc.results.storage import Storage
-from braid_hpc.results.testing import ResultContract, StorageContract
+from braid_hpc.results.testing import StorageContract
 from braid_hpc.vocabulary.errors import NotFoundError, StorageError
+from tests.results.tasks_there import TasksThere
 
 pytest.importorskip("s3fs", reason="installed by `make test-places` only")
 pytest.importorskip("moto", reason="installed by `make test-places` only")
@@ -85,7 +86,7 @@ class TestS3(_InBucket, StorageContract):
         assert target.found(**about) is Found.CHANGED
 
 
-class TestResultsThere(_InBucket, ResultContract):
+class TestResultsThere(_InBucket, TasksThere):
     def place(self, folder: Path) -> tuple[str, dict[str, Any]]:
         return self.url, self.options
 

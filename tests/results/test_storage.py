@@ -19,8 +19,9 @@ from braid_hpc.results import local
 from braid_hpc.results.local import LocalStorage
 from braid_hpc.results.remote import RemoteStorage
 from braid_hpc.results.storage import Storage, storage_of
-from braid_hpc.results.testing import ResultContract, StorageContract
+from braid_hpc.results.testing import StorageContract
 from braid_hpc.vocabulary.errors import InvalidInputError, MissingExtraError, NotFoundError, StorageError
+from tests.results.tasks_there import TasksThere
 
 
 def files_below(folder: Path) -> set[str]:
@@ -70,12 +71,12 @@ class TestMemory(StorageContract):
         return {name.removeprefix(f"{path}/") for name in system.find(path)}
 
 
-class TestResultsHere(ResultContract):
+class TestResultsHere(TasksThere):
     def place(self, folder: Path) -> tuple[str, dict[str, Any]]:
         return f"file://{folder}/place", {}
 
 
-class TestResultsInMemory(ResultContract):
+class TestResultsInMemory(TasksThere):
     shared = False
 
     @pytest.fixture(autouse=True)
