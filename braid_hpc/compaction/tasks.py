@@ -14,6 +14,7 @@ import pyarrow as pa
 from braid_hpc.compaction.extract import Facts, Tasked
 from braid_hpc.compaction.rows import BIGINT, INTEGER, TEXT, TIME, as_json
 from braid_hpc.compaction.write import Writer
+from braid_hpc.snapshots.task_schema import ASTRA
 from braid_hpc.tasks.forms import encode_form
 from braid_hpc.tasks.tables import SQL_TYPES, sql_type
 from braid_hpc.tasks.values import plain_value
@@ -241,6 +242,11 @@ def _make_view(out: Writer, table: str) -> None:
         "join occurrences o on o.writer = e.writer and o.sequence = e.record_sequence "
         f"where lower(t.result_table) = lower('{text}') and e.plain is not null"
     )
+    if table.lower() not in ASTRA:
+        out.connection.execute(
+            f"create or replace view astra.{_quoted(table)} as "
+            f"select * exclude (key, task, snapshot) from result.{_quoted(table)}"
+        )
 
 
 def _column(name: str, kind: str) -> str:

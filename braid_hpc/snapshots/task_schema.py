@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["SUPERSEDED", "TASK_TABLES", "TASK_VIEWS"]
+__all__ = ["ASTRA", "SUPERSEDED", "TASK_TABLES", "TASK_VIEWS"]
 
 TASK_TABLES = """
 create table task_rows (
@@ -38,7 +38,11 @@ create table result_columns (
     snapshot integer not null);
 
 create schema result;
+create schema astra;
 """
+
+#: Names in the schema ``astra`` that no table of results gets: its views, and what these are made of.
+ASTRA = ("task", "parameter", "task_parameter", "output_interface", "tasks", "parameters", "task_parameters")
 
 #: Writers of whom a scheduler has made an end: their batch job has a later attempt. Job ids come back, and two clusters
 #: have the same ones, so it is the same user's program, and it began after all that these have written.
@@ -99,4 +103,22 @@ create view double_executions as
         window before as (
             partition by key order by created, pk rows between unbounded preceding and 1 preceding)) t
     where running_until > created;
+
+create view astra.task as
+    select row_number() over (order by pk) as pk, task_module, task_id,
+        list_position(['running', 'done', 'failed', 'exited', 'interrupted'], status) - 1 as status_code, status,
+        output_pk, duration, created, modified, pk as execution
+    from tasks;
+
+create view astra.parameter as
+    select pk, parameter_name, parameter_value from parameters;
+
+create view astra.task_parameter as
+    select row_number() over (order by task_pk, position) as pk, dense_rank() over (order by task_pk) as task_pk,
+        parameter_pk
+    from (select pk as task_pk from tasks) left join task_parameters using (task_pk)
+    qualify parameter_pk is not null;
+
+create view astra.output_interface as
+    select distinct output_pk as pk from tasks where output_pk is not null order by pk;
 """

@@ -291,6 +291,22 @@ def test_tables_are_those_of_a_store(example: Path) -> None:
     assert said == system[:-1]
 
 
+def test_views_of_the_other_schema_are_those_of_a_store(example: Path) -> None:
+    with duckdb.connect(str(example / "prov.duckdb"), read_only=True) as connection:
+        found = connection.execute(
+            "select table_name, column_name, data_type from information_schema.columns where table_schema = 'astra' "
+            "and table_name in ('task', 'parameter', 'task_parameter', 'output_interface') "
+            "order by table_name, ordinal_position"
+        ).fetchall()
+    text = section(read("store-format.md"), "## The schema `astra`")
+    listed = [
+        (name, *row[:2])
+        for name, about in re.findall(r"^`astra\.(\w+)`(.*?)(?=^`astra\.|\Z)", text, re.MULTILINE | re.DOTALL)
+        for row in rows(about)
+    ]
+    assert sorted(listed) == sorted(found)
+
+
 def test_promised_names_are_those_of_the_schema() -> None:
     promised = section(read("store-format.md"), "## What is promised").partition(" keep their names")[0]
     assert set(re.findall(r"`(\w+)`", promised)) == set(PUBLIC_VIEWS)

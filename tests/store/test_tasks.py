@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import braid_hpc as braid
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
 from tests.ranks import RunRanks
-from tests.tasks.functions import Colour, Window, anything, double, draw, fails, spectrum
+from tests.tasks.functions import Colour, Window, anything, clashing, double, draw, fails, random_numbers, spectrum
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +151,6 @@ def test_a_script_in_a_repository_is_found_again_unless_it_changed(run_ranks: Ru
 
 
 def test_what_is_on_record_by_its_digest_cannot_be_made_again(tmp_path: Path) -> None:
-    import numpy as np
-
     with braid.job("job", log_dir=tmp_path / "logs"):
         anything(np.arange(3))
         double(1)
@@ -160,3 +159,61 @@ def test_what_is_on_record_by_its_digest_cannot_be_made_again(tmp_path: Path) ->
         with pytest.raises(InvalidInputError, match="its argument x cannot be made again: only the digest of an array"):
             store.task(anything.name).call()
         assert store.task(double.name).call().run(rerun=False) == 2.0
+
+
+TEN = "1.7640524 0.4001572 0.978738 2.2408931 1.867558 -0.9772779 0.95008844 -0.1513572 -0.10321885 0.41059852"
+
+
+def test_questions_that_were_written_for_astra(tmp_path: Path) -> None:
+    """The queries of its documentation, word for word; numbers are those that it prints."""
+    with braid.job("job", log_dir=tmp_path / "logs"):
+        for seed, draws, delay in ((0, 1, 0.0), (0, 10, 0.0), (3, 2, 0.1), (5, 1, 0.1)):
+            random_numbers(seed, draws, delay)
+        clashing()
+    braid.compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    printed = [
+        [1.7640524],
+        [float(word) for word in TEN.split()],
+        [1.7886285, 0.43650985],
+        [0.4412275],
+    ]
+    with braid.open(tmp_path / "prov.duckdb") as store:
+        rows = store.sql("select * from astra.random_number_generator order by output_pk").to_pylist()
+        assert [[f"{value:.8g}" for value in row["samples"]] for row in rows] == [
+            [f"{np.float32(value):.8g}" for value in values] for values in printed
+        ]
+        rows = store.sql(
+            "select t.pk, t.task_module, t.task_id, t.duration, rng.samples from astra.task as t, "
+            "astra.random_number_generator as rng where t.output_pk = rng.output_pk;"
+        ).to_pylist()
+        assert sorted(row["pk"] for row in rows) == [1, 2, 3, 4]
+        assert {row["task_module"] for row in rows} == {"tests.tasks.functions"}
+        assert [row["duration"] >= 0.1 for row in sorted(rows, key=lambda row: row["pk"])] == [False, False, True, True]
+        rows = store.sql(
+            "select t.task_id, t.duration, p.parameter_name, p.parameter_value from astra.parameter as p, "
+            "astra.task_parameter as tp, astra.task as t where t.pk = 3 and t.pk = tp.task_pk and "
+            "tp.parameter_pk = p.pk;"
+        ).to_pylist()
+        assert {(row["parameter_name"], row["parameter_value"]) for row in rows} == {
+            ("seed", "3"),
+            ("draws", "2"),
+            ("delay_time", "0.1"),
+            ("version_major", "0"),
+            ("version_minor", "1"),
+        }
+        # A pair that several tasks have is there once, and each key of a result leads to one task.
+        counts = "(select count(*) from astra.{}), (select count(distinct pk) from astra.{})"
+        (row,) = store.sql(
+            f"select {', '.join(counts.format(name, name) for name in ('task', 'parameter', 'task_parameter'))}"
+        ).to_pylist()
+        assert list(row.values()) == [5, 5, 11, 11, 21, 21]
+        keys = store.sql(
+            "select pk, count(task.output_pk) as n from astra.output_interface left join astra.task "
+            "on task.output_pk = output_interface.pk group by output_interface.pk"
+        ).to_pylist()
+        assert [row["n"] for row in keys] == [1] * 5
+        # What would take the place of a view is in the other schema only.
+        assert store.sql("select y from result.tasks").to_pylist() == [{"y": 1}]
+        assert store.sql(
+            "select status, status_code from astra.task where execution = (select max(pk) from tasks)"
+        ).to_pylist() == [{"status": "done", "status_code": 1}]

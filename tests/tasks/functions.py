@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,24 @@ def draw(seed: int, draws: int = 1, delay_time: float = 0.0) -> dict[str, Any]:
     """Draw normal numbers, as the example of a well-known task database does."""
     RAN.append((seed, draws))
     return {"samples": np.random.RandomState(seed).normal(size=draws)}
+
+
+@braid.task(
+    version="0.1.13",
+    significant="major.minor",
+    table="random_number_generator",
+    columns={"samples": "float32[]"},
+)
+def random_numbers(seed: int, draws: int = 1, delay_time: float = 0.0) -> dict[str, Any]:
+    """Draw normal numbers after a while."""
+    time.sleep(delay_time)
+    return {"samples": np.random.RandomState(seed).normal(size=draws)}
+
+
+@braid.task(version="1", table="tasks", columns={"y": "int64"})
+def clashing() -> dict[str, Any]:
+    """Have a table of results of a name that the store has too."""
+    return {"y": 1}
 
 
 @braid.task(version="1")
