@@ -30,7 +30,7 @@ PLACES_VENV := .venv-places
 READERS_VENV := .venv-readers
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-mpich test-ranks test-openmpi test-cluster test-globus test-hls test-psij test-models test-peers test-slow lint style typecheck bench bench-lineage bench-peers docs jobscripts readers test-places faults clean
+.PHONY: help demo test test-mpich test-ranks test-openmpi test-cluster test-globus test-hls test-psij test-models test-places test-peers test-slow lint style typecheck bench bench-lineage bench-peers docs jobscripts readers faults clean
 .PHONY: venv venv-openmpi clean-venv
 
 help: ## say what there is

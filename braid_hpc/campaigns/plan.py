@@ -139,6 +139,11 @@ class Plan:
     def results(self) -> Results:
         """Where results are, as far as the store knows.
 
+        Returns
+        -------
+        Results
+            Of the cells of this plan.
+
         Raises
         ------
         InvalidInputError

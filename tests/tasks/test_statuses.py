@@ -34,9 +34,9 @@ with braid.job("fit"):
 """
 
 
-@braid.task(version="1", name="cell")
+@braid.task(version="1", name="cell", code="keep")
 def cell(x: int) -> int:
-    """Stand for the task of the program above."""
+    """Stand for the task of the program above, whose source is another one."""
     return x
 
 
