@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from braid_hpc.store.store import Store
     from braid_hpc.tasks.task import Task
 
-__all__ = ["STATES", "Campaign"]
+__all__ = ["STATES", "Campaign", "items_of"]
 
 Array = np.ndarray[Any, Any]
 
@@ -158,7 +158,7 @@ class Campaign:
 
         stage = self._stage(table)
         rows = self.select(table, **conditions).some(*by, ordered=False).to_arrow()
-        mine = _items(stage, rows)
+        mine = items_of(stage, rows)
         data = rows.drop_columns(["_writer", "_row"])
         for state in STATES:
             data = data.append_column(f"_{state}", pa.array(self._of_state[state][mine].astype(np.int64)))
@@ -280,7 +280,7 @@ class Campaign:
         items, which = self.items, self.of_state(state)
         stage = self._stage(table)
         rows = self.select(table, **conditions).rows(system=True).to_arrow()
-        mine = _items(stage, rows)
+        mine = items_of(stage, rows)
         rows = rows.drop_columns(["_run", "_rank", "_writer", "_row", "_time", "_snapshot"])
         keep = np.flatnonzero(which[mine])
         mine = mine[keep]
@@ -362,8 +362,21 @@ class Campaign:
         return stage
 
 
-def _items(stage: Stage, rows: Any) -> Array:
-    """Return the item of each row of a table."""
+def items_of(stage: Stage, rows: Any) -> Array:
+    """Return the item of each row of a table.
+
+    Parameters
+    ----------
+    stage : Stage
+        The table.
+    rows : pyarrow.Table
+        With ``_writer`` and ``_row``; of writers that the stage has.
+
+    Returns
+    -------
+    array of int64, shape (n,)
+        Numbers among all items.
+    """
     writers = rows.column("_writer").combine_chunks().dictionary_encode()
     if not len(writers):
         return np.zeros(0, np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,7 +174,12 @@ def _known(store: Store, table: str, place: str) -> dict[str, tuple[FileState, i
 
 
 def say_marks(
-    store: Store, table: str, place: str, found: dict[FileState, list[tuple[str, int, int]]], cause: str = "looked at"
+    store: Store,
+    table: str,
+    place: str,
+    found: dict[FileState, list[tuple[str, int, int]]],
+    cause: str = "looked at",
+    digests: Mapping[str, str] | None = None,
 ) -> None:
     """Say in a store what was found of files.
 
@@ -189,6 +195,8 @@ def say_marks(
         Name, size in bytes (-1: not known) and time of the last change (ns since 1970 UTC, 0: not known) of each file.
     cause : str
         Why, for people.
+    digests : mapping of str to str, optional
+        Digests by name, where they are known.
 
     Raises
     ------
@@ -211,7 +219,7 @@ def say_marks(
                     "state": [int(state)] * count,
                     "size": list(sizes),
                     "modified": list(times),
-                    "digest": [""] * count,
+                    "digest": [(digests or {}).get(name, "") for name in names],
                     "cause": [cause] * count,
                 }
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from braid_hpc.cli.ask import open_chosen
+from braid_hpc.cli.campaign_copies import archive, conditions_of, copies, restore, where_option
 from braid_hpc.cli.moments import as_of_option, at_option
 from braid_hpc.cli.output import Command, Group, emit, format_option, messages, store_option
 from braid_hpc.vocabulary.errors import InvalidInputError
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["campaign", "todo"]
 
-_where = click.option(
-    "--where",
-    multiple=True,
-    metavar="CONDITION",
-    help="Only files of which it holds: number=300, number__gt=300, name__contains=src; several may be given.",
-)
 _by = click.option("--by", multiple=True, metavar="COLUMN", help="Count by this column; several may be given.")
 
 
@@ -49,7 +43,7 @@ def campaign() -> None:
 )
 @click.argument("table", required=False)
 @_by
-@_where
+@where_option
 @click.option("--worst-first", is_flag=True, help="Groups of which least is done come first.")
 @click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Write one page, with filters, here."
@@ -86,7 +80,7 @@ def status(
     """
     from braid_hpc.campaigns.campaign import STATES, Campaign
 
-    conditions = _conditions(where)
+    conditions = conditions_of(where)
     if watch and (html is not None or at is not None or as_of is not None):
         raise InvalidInputError("--watch shows what comes: leave --html, --at and --as-of away")
 
@@ -165,7 +159,7 @@ def _write_page(html: Path, title: str, counts: list[tuple[str, Table]]) -> None
 )
 @click.argument("table")
 @click.option("--state", default="total", show_default=True, metavar="STATE", help="missing, runnable, blocked, ...")
-@_where
+@where_option
 @at_option
 @as_of_option
 @store_option
@@ -177,7 +171,7 @@ def list_(
     from braid_hpc.campaigns.campaign import Campaign
 
     with open_chosen(store) as opened:
-        found = Campaign(opened, at=at, as_of=as_of).list(state, table, **_conditions(where))
+        found = Campaign(opened, at=at, as_of=as_of).list(state, table, **conditions_of(where))
     emit(found.columns, (list(row.values()) for row in found), form, nothing=f"no file of {table} is {state}")
 
 
@@ -193,7 +187,7 @@ def list_(
     "--young", type=float, default=60.0, show_default=True, help="Seconds for which a file counts as growing."
 )
 @click.option("--place", default="disk", show_default=True, help="Which place that is.")
-@_where
+@where_option
 @store_option
 @format_option
 def verify(
@@ -210,7 +204,7 @@ def verify(
     from braid_hpc.campaigns.checking import check_files
 
     with open_chosen(store) as opened:
-        found = check_files(opened, table, root=root, size=size, young=young, place=place, **_conditions(where))
+        found = check_files(opened, table, root=root, size=size, young=young, place=place, **conditions_of(where))
     emit(("state", "files"), sorted(found.items()), form, nothing="all is as it was recorded")
 
 
@@ -223,7 +217,7 @@ def verify(
     ],
 )
 @click.argument("table", required=False)
-@_where
+@where_option
 @click.option("--claim", type=int, default=None, metavar="N", help="Take up to N of them, so that nobody else does.")
 @click.option("--minutes", type=float, default=1440.0, show_default=True, help="How long the claim holds.")
 @click.option("--release", "released", default=None, metavar="ID", help="Give back what a claim has taken.")
@@ -255,13 +249,13 @@ def todo(
             return
         assert table is not None
         if claim is not None:
-            number, found = take(opened, table, most=claim, seconds=60 * minutes, **_conditions(where))
+            number, found = take(opened, table, most=claim, seconds=60 * minutes, **conditions_of(where))
             if number:
                 messages.print_as_is(f"claim {number}: {len(found)} files for {minutes:g} minutes")
             rows = [list(row.values()) for row in found]
         else:
             chosen = Campaign(opened)
-            found = chosen.runnable(table, **_conditions(where))
+            found = chosen.runnable(table, **conditions_of(where))
             file = chosen.items.stages[table].table.schema.file or ""
             taken = set(claimed(opened, table)["name"])
             rows = [list(row.values()) for row in found if row[file] not in taken]
@@ -269,17 +263,5 @@ def todo(
     sys.stdout.flush()
 
 
-def _conditions(where: tuple[str, ...]) -> dict[str, Any]:
-    """Return conditions as they are given in Python; a value that is no number, list or truth value is a text."""
-    found: dict[str, Any] = {}
-    for text in where:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise InvalidInputError(f"{text!r} is no condition: write column=value, or column__gt=value")
-        if name in found:
-            raise InvalidInputError(f"{name} is asked for twice")
-        try:
-            found[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            found[name] = value
-    return found
+for _each in (archive, copies, restore):
+    campaign.add_command(_each)

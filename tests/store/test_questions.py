@@ -46,6 +46,7 @@ COMMANDS_OF_NO_MOMENT = {
         ("compact", "rebuild", "create", "demo", "ingest bluesky"), "makes a store, or takes something into it"
     ),
     "campaign verify": "looks at files as they are now",
+    **dict.fromkeys(("campaign archive", "campaign restore"), "moves files as they are now"),
     "todo": "leases what is to be done now",
     "tasks rerun": "runs it now",
     **dict.fromkeys(("files get", "files list", "files remove"), "of files whose bytes are there, and never change"),
