@@ -199,7 +199,7 @@ def _look(path: Path) -> tuple[int, int, str]:
     try:
         with path.open("rb") as file:
             content = content_of_file(file)
-            return int(content.size), os.fstat(file.fileno()).st_mtime_ns, content.digest
+            return content.size or 0, os.fstat(file.fileno()).st_mtime_ns, content.digest
     except OSError as error:
         raise _Failed(f"{path} cannot be read: {error.strerror}") from error
 

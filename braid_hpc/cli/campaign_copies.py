@@ -29,10 +29,9 @@ _root = click.option(
 _most = click.option("--most", type=int, default=None, metavar="N", help="Not more than N files, the first ones.")
 
 
-def _command(example: str) -> Any:
-    return click.option(
-        "--command", required=True, help=f"The site's, without a shell, such as {example!r}; exit code 0 is success."
-    )
+_command = click.option(
+    "--command", required=True, help="The site's, without a shell; {name} and {path} in it are the file's."
+)
 
 
 @click.command(
@@ -85,7 +84,7 @@ def copies(
     examples=["braid campaign archive Propagator --root /lustre/a12m310 --command 'hsi put {path} : /a12m310/{name}'"],
 )
 @click.argument("table")
-@_command("hsi put {path} : /a12m310/{name}")
+@_command
 @_root
 @_tape
 @_most
@@ -117,7 +116,7 @@ def archive(
     examples=["braid campaign restore Propagator --root /lustre/a12m310 --command 'hsi get {path} : /a12m310/{name}'"],
 )
 @click.argument("table")
-@_command("hsi get {path} : /a12m310/{name}")
+@_command
 @_root
 @_tape
 @_most

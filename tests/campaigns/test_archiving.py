@@ -135,7 +135,7 @@ def test_many_files_are_decided_as_one_by_one(tmp_path: Path) -> None:
     for fact, decision in zip(facts, found, strict=True):
         disk, tape = fact[0] == "exists", fact[1] == "exists"
         equal = None if None in fact[2:4] else fact[2] == fact[3]
-        newer = None if None in fact[4:6] or fact[4] == fact[5] else ("disk" if fact[4] > fact[5] else "tape")
+        newer = {(OLD, LATE): "tape", (LATE, OLD): "disk"}.get((fact[4] or 0, fact[5] or 0))
         assert decision == decide(disk=disk, tape=tape, equal=equal, newer=newer), fact
 
 
@@ -196,7 +196,7 @@ def test_what_cannot_be_moved_is_said(
     archive: Archive, given: dict[str, Any], error: type[Exception], said: str
 ) -> None:
     """In one sentence, and nothing is said of any file."""
-    about = {"table": SRC, "decision": "archive", "command": archive.put, "root": archive.disk} | given
+    about: dict[str, Any] = {"table": SRC, "decision": "archive", "command": archive.put, "root": archive.disk} | given
     with Store(archive.path) as store:
         snapshot = store.snapshot
         with pytest.raises(error, match=said):

@@ -237,7 +237,7 @@ def watching(
     path = Path(sysconfig.get_path("scripts")) / "braid"
     command = [path, "campaign", "status", "--watch", "--every", "0.1", "--store", store, *words]
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "150", "LINES": "40"}
-    process = subprocess.Popen(command, stdout=its, stderr=subprocess.PIPE, env=environment)
+    process = subprocess.Popen(list(map(str, command)), stdout=its, stderr=subprocess.PIPE, env=environment)
     os.close(its)
     written = b""
 
