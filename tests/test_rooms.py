@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "braid_hpc"
 #: From left to right; a room imports only rooms to its left, and itself.
 ROOMS = (
     *("vocabulary", "log", "run", "results", "tasks", "reading", "remote", "snapshots", "compaction"),
-    *("queries", "store", "lineage", "batch", "campaigns", "bench", "cli"),
+    *("queries", "store", "lineage", "scans", "batch", "campaigns", "bench", "cli"),
 )
 
 #: Import nothing of ours, so that everybody may import them.
@@ -41,6 +41,7 @@ EXCEPTIONS = {
         ("store.questions", f"lineage.{module}"): "so is each further question"
         for module in ("compared", "completeness", "how", "stale", "where", "why")
     },
+    ("store.reading_back", "scans.scan"): "Store.scan is asked of the store, and answered there",
     ("run.job", "collectors.files"): "files='auto' of a job is that collector, imported when it is asked for",
     ("cli.collectors", "collectors.registry"): "which collectors there are is asked of what is installed",
     ("cli.doctor", "collectors.registry"): "so it is here",

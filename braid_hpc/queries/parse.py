@@ -20,13 +20,15 @@ _FLAGS = ("valid", "invalid", "weak", "placeholder")
 _ELSEWHERE = {"==": "=", "&&": "and", "||": "or", "<>": "!=", "=~": "~", "!~": "not ... ~", "like": "~", "is": "="}
 
 
-def parse_query(text: str) -> Query:
+def parse_query(text: str, *, columns: bool = False) -> Query:
     """Read a search.
 
     Parameters
     ----------
     text : str
         Such as ``kind = model and energy_keV > 70``; the page :doc:`filter` has the grammar.
+    columns : bool
+        Whether rows of a table are searched: then every name is a column, ``time`` and ``name`` too.
 
     Returns
     -------
@@ -45,7 +47,7 @@ def parse_query(text: str) -> Query:
     >>> print(query)
     kind = model and energy_keV > 70 and not (rank = 3 or name ~ "scan-*")
     """
-    return _Parser(text).whole()
+    return _Parser(text, columns=columns).whole()
 
 
 def read_value(word: str) -> Scalar:
@@ -84,8 +86,9 @@ def _elsewhere(said: str) -> str:
 
 
 class _Parser:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, columns: bool = False) -> None:
         self.text = text
+        self.columns = columns
         self.words = split(text)
         self.at = 0
         self.level = 0
@@ -172,7 +175,11 @@ class _Parser:
 
     def condition(self) -> Query:
         start = self.next
-        if start.is_word("invalid") and not self._compares(self.words[min(self.at + 1, len(self.words) - 1)]):
+        if (
+            start.is_word("invalid")
+            and not self.columns
+            and not self._compares(self.words[min(self.at + 1, len(self.words) - 1)])
+        ):
             self.take()
             return Condition(Field("valid"), Operator.EQ, False)
         field = self.field()
@@ -196,6 +203,8 @@ class _Parser:
             return Field("tag", word.text)
         if word.mark is not Mark.WORD or word.is_word("and", "or", "in"):
             self.wrong(f"a condition was expected here, such as kind = model, and not {word.shown}", word)
+        if self.columns:
+            return Field("tag", word.text)
         head, dot, key = word.text.partition(".")
         if dot and head in FAMILIES:
             quoted = self.next

@@ -18,6 +18,7 @@ __all__ = [
     "among_typed",
     "check_expression",
     "compared_number",
+    "compared_real",
     "compared_text",
     "compared_typed",
     "glob_expression",
@@ -145,10 +146,27 @@ def _compared_wide(operator: Operator, value: float, bound: Bound) -> str:
     return f"if(starts_with(text, '-'), {pair} {operator} (length(text) - 1, text[2:]), {positive})"
 
 
-def _compared_real(operator: Operator, value: float, bound: Bound) -> str:
-    """Compare doubles with a number; what is not a number is neither more nor less than any."""
+def compared_real(column: str, operator: Operator, value: float, bound: Bound) -> str:
+    """Compare a column of doubles with a number; what is not a number is neither more nor less than any.
+
+    Parameters
+    ----------
+    column : str
+        SQL of a double.
+    operator : Operator
+        ``=`` or an order.
+    value : int or float
+        Any; it is compared exactly, whether there is such a double or not.
+    bound : Bound
+        Takes it.
+
+    Returns
+    -------
+    str
+        SQL that is true, false or null.
+    """
     if isinstance(value, float) and math.isnan(value):
-        return "isnan(real)"
+        return f"isnan({column})"
     nearest = _rounded(value)
     if nearest != value:
         if operator is Operator.EQ:
@@ -158,7 +176,7 @@ def _compared_real(operator: Operator, value: float, bound: Bound) -> str:
             operator = {Operator.GT: Operator.GE, Operator.LE: Operator.LT}.get(operator, operator)
         else:
             operator = {Operator.GE: Operator.GT, Operator.LT: Operator.LE}.get(operator, operator)
-    return f"(not isnan(real) and real {operator} {bound(nearest)}::double)"
+    return f"(not isnan({column}) and {column} {operator} {bound(nearest)}::double)"
 
 
 # -------------------------------------------------------------------------------------------------------- typed values
@@ -192,7 +210,7 @@ def compared_typed(condition: Condition, value: Scalar | None, bound: Bound) -> 
         return f"type = 'str' and {compared_text('text', condition, value, bound)}"
     assert value is not None
     narrow = compared_number("integer", operator, value, bound)
-    wide, real = _compared_wide(operator, value, bound), _compared_real(operator, value, bound)
+    wide, real = _compared_wide(operator, value, bound), compared_real("real", operator, value, bound)
     return f"(type = 'int' and if(integer is not null, {narrow}, {wide}) or type = 'float' and {real})"
 
 

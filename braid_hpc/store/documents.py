@@ -16,7 +16,7 @@ from braid_hpc.vocabulary.verbatim import decode_words
 if TYPE_CHECKING:
     from braid_hpc.store.opened import Opened
 
-__all__ = ["Documents", "MissingDocument", "read_documents"]
+__all__ = ["Documents", "Held", "MissingDocument", "held_documents", "read_documents"]
 
 #: Kinds of documents that are not rows, in the order in which they are given back before the events.
 FIRST = ("start", "descriptor", "resource", "stream_resource", "datum", "stream_datum")
@@ -72,6 +72,11 @@ class Documents:
         """Whether nothing is missing."""
         return not self.missing
 
+    def _sort(self) -> None:
+        """Bring the documents that are held into the order in which they are given."""
+        for documents in self._held.values():
+            documents.sort(key=lambda document: (*order_of({**document, "seq_num": 0}), canonical(document)))
+
     def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield name and document; events are read meanwhile, a bounded number at a time."""
         for name in FIRST:
@@ -84,6 +89,71 @@ class Documents:
             yield "event", event
         for document in self._held.get("stop", ()):
             yield "stop", document
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is known of a Bluesky run before its events are looked at.
+
+    Attributes
+    ----------
+    found : Documents
+        Start, stop, descriptors, resources and stream datums.
+    place : str
+        The table of documents that are no rows, as SQL names it.
+    tables : list of EventTable
+        Those of the store, whether they have events of this run or not.
+    loose : list of dict
+        Events that were kept as documents.
+    described : dict of str to dict
+        How data keys are written, by descriptor.
+    """
+
+    found: Documents
+    place: str
+    tables: list[EventTable]
+    loose: list[dict[str, Any]]
+    described: dict[str, dict[str, str]]
+
+
+def held_documents(store: Opened, uid: str, *, then: dict[str, int]) -> Held:
+    """Return what is known of a Bluesky run before its events are looked at.
+
+    Parameters
+    ----------
+    store : Opened
+        Open.
+    uid : str
+        Of the run, or its beginning.
+    then : dict of str to int
+        The moment: ``at`` and ``as_of``.
+
+    Returns
+    -------
+    Held
+        Of the run; nothing is missing in it, because that was not asked yet.
+
+    Raises
+    ------
+    NotFoundError, ConflictError
+        As :func:`read_documents`.
+    """
+    place = documents_place(store)
+    uid = resolve_scan(store, place, uid, then)
+    reader = _Reader(store, place, then)
+    found = Documents(uid)
+    reader.take(f"scan = $uid and document in ({_listed('start', 'stop', 'descriptor')})", {"uid": uid}, found)
+    reader.take(f"scan = $uid and document in ({_listed('resource', 'stream_resource')})", {"uid": uid}, found)
+    described = {
+        each["uid"]: written_keys(keys if type(keys := each.get("data_keys")) is dict else ())
+        for each in found.descriptors
+        if type(each.get("uid")) is str
+    }
+    reader.take(
+        "document = 'stream_datum' and about in (select unnest($uids::varchar[]))", {"uids": list(described)}, found
+    )
+    found._sort()
+    return Held(found, place, event_tables(store), reader.loose_events(list(described)), described)
 
 
 def read_documents(store: Opened, uid: str, *, then: dict[str, int]) -> Documents:
@@ -110,31 +180,17 @@ def read_documents(store: Opened, uid: str, *, then: dict[str, int]) -> Document
     ConflictError
         If several runs begin so.
     """
-    place = _place(store)
-    uid = _resolve(store, place, uid, then)
-    reader = _Reader(store, place, then)
-    found = Documents(uid)
-    reader.take(f"scan = $uid and document in ({_listed('start', 'stop', 'descriptor')})", {"uid": uid}, found)
-    reader.take(f"scan = $uid and document in ({_listed('resource', 'stream_resource')})", {"uid": uid}, found)
-    described = {
-        each["uid"]: written_keys(keys if type(keys := each.get("data_keys")) is dict else ())
-        for each in found.descriptors
-        if type(each.get("uid")) is str
-    }
-    tables = event_tables(store)
-    reader.take(
-        "document = 'stream_datum' and about in (select unnest($uids::varchar[]))", {"uids": list(described)}, found
-    )
-    loose = reader.loose_events(list(described))
+    held = held_documents(store, uid, then=then)
+    found, tables, loose, described = held.found, held.tables, held.loose, held.described
+    reader = _Reader(store, held.place, then)
     external = _external(found.descriptors)
     wanted = _referred(store, tables, loose, described, external, then)
     reader.take_resources(found, wanted)
+    found._sort()
     found._events = lambda: read_events(store._connected.cursor, tables, loose, described, then)
-    for documents in found._held.values():
-        documents.sort(key=lambda document: (*order_of({**document, "seq_num": 0}), canonical(document)))
     numbers = Numbers.read(store, tables, loose, found, then)
     found.missing = missing_of(found._held, numbers, wanted)
-    found.writers = _incomplete(store, place, tables, uid, _cleaned(list(described)), then)
+    found.writers = _incomplete(store, held.place, tables, found.uid, _cleaned(list(described)), then)
     return found
 
 
@@ -142,7 +198,24 @@ def _listed(*names: str) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-def _place(store: Opened) -> str:
+def documents_place(store: Opened) -> str:
+    """Return the table of documents that are no rows.
+
+    Parameters
+    ----------
+    store : Opened
+        Open.
+
+    Returns
+    -------
+    str
+        As SQL names it.
+
+    Raises
+    ------
+    NotFoundError
+        If the store has none.
+    """
     rows = store.sql(
         "select place from streams s where stream = ? and exists (select 1 from information_schema.columns c "
         "where c.table_schema = 'stream' and c.table_name = s.place and c.column_name = 'beside')",
@@ -153,7 +226,32 @@ def _place(store: Opened) -> str:
     return 'stream."' + str(rows["place"][0]).replace('"', '""') + '"'
 
 
-def _resolve(store: Opened, place: str, uid: str, then: dict[str, int]) -> str:
+def resolve_scan(store: Opened, place: str, uid: str, then: dict[str, int]) -> str:
+    """Find the run of an instrument that a text begins the uid of.
+
+    Parameters
+    ----------
+    store : Opened
+        Open.
+    place : str
+        The table of documents.
+    uid : str
+        A uid, or the beginning of one.
+    then : dict of str to int
+        The moment: ``at`` and ``as_of``.
+
+    Returns
+    -------
+    str
+        The whole uid.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none.
+    ConflictError
+        If several begin so; they are listed.
+    """
     scans = store.sql(
         f"select distinct scan from {place} where starts_with(scan, $uid) and scan <> '' and {THEN} "
         f"order by scan <> $uid, scan limit {LISTED + 1}",

@@ -27,7 +27,7 @@ from braid_hpc.vocabulary.verbatim import decode_words, encode_words
 if TYPE_CHECKING:
     from braid_hpc.store.opened import Opened
 
-__all__ = ["THEN", "EventTable", "canonical", "event_tables", "order_of", "read_events"]
+__all__ = ["THEN", "EventTable", "canonical", "each_once", "event_tables", "order_of", "read_events"]
 
 #: Rows that are read at once.
 ROWS_AT_ONCE = 10_000
@@ -243,11 +243,11 @@ def read_events(
     last: Order | None = None
     for order, table, row in heapq.merge(*ways, loose, key=lambda item: item[0]):
         if order != last and group:
-            yield from _each_once(group, described)
+            yield from each_once(group, described)
             group = []
         last = order
         group.append((table, row))
-    yield from _each_once(group, described)
+    yield from each_once(group, described)
 
 
 def _way(table: EventTable, rows: Iterator[dict[str, Any]]) -> Iterator[Any]:
@@ -255,8 +255,23 @@ def _way(table: EventTable, rows: Iterator[dict[str, Any]]) -> Iterator[Any]:
         yield order_of(row), table, row
 
 
-def _each_once(group: list[Any], described: dict[str, dict[str, str]]) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield the different events among those of one time, number and uid: one for each uid."""
+def each_once(group: list[Any], described: dict[str, dict[str, str]]) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield the different events among those of one time, number and uid: one for each uid.
+
+    Parameters
+    ----------
+    group : list of (EventTable or None, dict)
+        Rows with their tables, and documents that stand in none.
+    described : dict of str to dict
+        How data keys are written, by descriptor.
+
+    Yields
+    ------
+    document : dict
+        The event.
+    variants : int
+        How many different ones have its uid; of these the first by their canonical bytes is yielded.
+    """
     made = [row if table is None else table.event(row, described) for table, row in group]
     if len(made) == 1:
         yield made[0], 1

@@ -7,6 +7,7 @@ import os
 from braid_hpc.store.asking import Asking
 from braid_hpc.store.guarded import guarded
 from braid_hpc.store.questions import Questions
+from braid_hpc.store.reading_back import ReadingBack
 from braid_hpc.store.stating import Stating
 from braid_hpc.store.tasks import Tasks
 from braid_hpc.store.versions import Versions
@@ -46,7 +47,7 @@ def open_store(path: str | os.PathLike[str] | None = None) -> Store:
 
 
 @guarded
-class Store(Asking, Versions, Tasks, Questions, Stating):
+class Store(Asking, ReadingBack, Versions, Tasks, Questions, Stating):
     """A snapshot of a store, read-only; compactions that publish later ones do not disturb it.
 
     A handle answers one thread at a time, and others wait: open one for each thread that is to ask at the same time.
