@@ -28,9 +28,10 @@ PEERS_VENV := .venv-peers
 MODELS_VENV := .venv-models
 PLACES_VENV := .venv-places
 READERS_VENV := .venv-readers
+SUITCASES_VENV := .venv-suitcases
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-mpich test-ranks test-openmpi test-cluster test-globus test-hls test-psij test-models test-places test-peers test-slow lint style typecheck bench bench-lineage bench-peers docs jobscripts readers faults clean
+.PHONY: help demo test test-mpich test-ranks test-openmpi test-cluster test-globus test-hls test-psij test-models test-places test-peers test-slow lint style typecheck bench bench-lineage bench-peers docs jobscripts readers test-suitcases faults clean
 .PHONY: venv venv-openmpi clean-venv
 
 help: ## say what there is
@@ -77,7 +78,7 @@ PROJECT_SOURCES := pyproject.toml braid_hpc/_version.py $(wildcard hatch_build.p
 RUN_PINS := requirements/run.txt requirements/build.txt
 
 $(VENV)/.made $(OPENMPI_VENV)/.made $(GLOBUS_VENV)/.made $(HLS4ML_VENV)/.made $(PSIJ_VENV)/.made $(MODELS_VENV)/.made \
-$(PEERS_VENV)/.made $(READERS_VENV)/.made $(PLACES_VENV)/.made:
+$(PEERS_VENV)/.made $(READERS_VENV)/.made $(PLACES_VENV)/.made $(SUITCASES_VENV)/.made:
 	$(make_venv)
 
 $(VENV)/.demo: requirements/demo-mpich.txt $(RUN_PINS) $(VENV)/.made
@@ -109,6 +110,11 @@ $(MODELS_VENV)/.test: requirements/models.txt $(RUN_PINS) $(PROJECT_SOURCES) $(M
 	$(install_project)
 
 $(PLACES_VENV)/.test: requirements/places.txt $(RUN_PINS) $(PROJECT_SOURCES) $(PLACES_VENV)/.made
+	$(call install_pins,$<)
+	$(install_project)
+
+$(SUITCASES_VENV)/.test: requirements/suitcases.txt requirements/test.txt $(RUN_PINS) $(PROJECT_SOURCES) \
+    $(SUITCASES_VENV)/.made
 	$(call install_pins,$<)
 	$(install_project)
 
@@ -186,6 +192,9 @@ test-models: $(MODELS_VENV)/.test ## run the tests of models with ONNX Runtime a
 test-places: $(PLACES_VENV)/.test ## run the tests of results with a server of object storage, Quilt and bioio
 	$(PLACES_VENV)/bin/python -m pytest tests/results/test_s3.py tests/results/test_quilt.py tests/results/test_bioio.py
 
+test-suitcases: $(SUITCASES_VENV)/.test ## run the tests of exports with all suitcases of Bluesky and readers of NeXus files
+	$(SUITCASES_VENV)/bin/python -m pytest tests/exports
+
 test-peers: $(PEERS_VENV)/.test ## run the test of what recording is measured beside, with all peers
 	$(PEERS_VENV)/bin/python -m pytest -m "" tests/benchmarks/test_recording.py
 
@@ -236,4 +245,4 @@ clean: ## remove what was built, the demo's output and all caches
 	find braid_hpc kernels collectors tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-venv: ## remove the environments
-	rm -rf $(VENV) $(OPENMPI_VENV) $(GLOBUS_VENV) $(HLS4ML_VENV) $(PSIJ_VENV) $(MODELS_VENV) $(PEERS_VENV) $(READERS_VENV) $(PLACES_VENV)
+	rm -rf $(VENV) $(OPENMPI_VENV) $(GLOBUS_VENV) $(HLS4ML_VENV) $(PSIJ_VENV) $(MODELS_VENV) $(PEERS_VENV) $(READERS_VENV) $(PLACES_VENV) $(SUITCASES_VENV)

@@ -19,6 +19,7 @@ import msgspec
 from braid_hpc.cli.msgpack_stream import Messages, arrays_of
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.regular import open_regular
+from braid_hpc.vocabulary.verbatim import decode_extension
 
 __all__ = ["LONGEST", "SUFFIXES", "Lost", "Pair", "find_document_files", "form_of", "read_documents"]
 
@@ -29,6 +30,9 @@ Pair = tuple[str, dict[str, Any]]
 LONGEST = 256 << 20
 #: What files of documents in a directory are called.
 SUFFIXES = (".jsonl", ".ndjson", ".msgpack", ".jsonl.gz", ".ndjson.gz", ".msgpack.gz")
+
+#: What an export wrote as a type of its own comes back as it was.
+_DECODER = msgspec.msgpack.Decoder(ext_hook=decode_extension)
 
 _GZIP = b"\x1f\x8b"
 #: What some programs write at the beginning of a text in UTF-8.
@@ -227,7 +231,7 @@ def _messages(file: BinaryIO) -> Iterator[Pair | Lost]:
     messages = Messages(file, LONGEST)
     for at, data in messages:
         try:
-            pair = _pair(arrays_of(msgspec.msgpack.decode(data)))
+            pair = _pair(arrays_of(_DECODER.decode(data)))
         except (ValueError, TypeError, RecursionError):
             pair = None
         yield pair if pair is not None else Lost("byte", at, repr(bytes(data[:60])))

@@ -148,8 +148,9 @@ def _array(value: dict[Any, Any]) -> Any:
 
     described = value[b"type"]
     if isinstance(described, list):
-        described = [tuple(_text(part) for part in field) for field in described]
-    dtype = np.dtype(_text(described))
+        dtype = np.dtype([tuple(_text(part) for part in field) for field in described])
+    else:
+        dtype = np.dtype(_text(described))
     if dtype.hasobject:
         raise TypeError("an array of objects")
     if value[b"nd"]:

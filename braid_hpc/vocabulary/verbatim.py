@@ -14,7 +14,16 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["LARGEST", "MAX_DEPTH", "Unkept", "Words", "decode_words", "encode_words"]
+__all__ = [
+    "LARGEST",
+    "MAX_DEPTH",
+    "Unkept",
+    "Words",
+    "decode_extension",
+    "decode_words",
+    "encode_unkept",
+    "encode_words",
+]
 
 #: Bytes of one document, about: of what is beyond it, only type and size are kept.
 LARGEST = 16 << 20
@@ -267,6 +276,48 @@ def encode_words(value: Any, room: int = LARGEST) -> tuple[bytes, list[Unkept]]:
         # A mapping that changes while it is read, a class that lies of itself.
         words.leave(value, f"{type(error).__name__}: {_shown(error)}")
         return _ENCODER.encode(_ext(UNKEPT, [type(value).__name__, "it could not be read"])), words.unkept
+
+
+def encode_unkept(value: Unkept) -> bytes:
+    """Encode what stands where a value was that could not be kept.
+
+    Parameters
+    ----------
+    value : Unkept
+        As it was decoded.
+
+    Returns
+    -------
+    bytes
+        MessagePack.
+
+    Examples
+    --------
+    >>> decode_words(encode_unkept(Unkept("object", "of no type")))
+    Unkept(kind='object', reason='of no type')
+    """
+    return _ENCODER.encode(_ext(UNKEPT, [value.kind, value.reason]))
+
+
+def decode_extension(code: int, data: memoryview) -> Any:
+    """Decode an extension value that stands in MessagePack of any origin.
+
+    Parameters
+    ----------
+    code : int
+        Its type.
+    data : memoryview
+        Its bytes.
+
+    Returns
+    -------
+    object
+        The value; of a type that is none of a document, or whose bytes are something else, it stays an extension.
+    """
+    try:
+        return _ext_hook(code, data)
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return msgspec.msgpack.Ext(code, bytes(data))
 
 
 def decode_words(data: bytes | memoryview) -> Any:
