@@ -63,6 +63,7 @@ class StreamTable:
         self.name = events.name
         known = Known(events)
         self._columns = known.all(timestamps) if columns is None else known.chosen(columns)
+        self._named = columns is not None
         self._where = None if where is None else Where(parsed(where), events, known)
         self._rows = _range(rows)
         self._frames = Frames(events, self._columns, self._where)
@@ -110,6 +111,12 @@ class StreamTable:
     def __len__(self) -> int:
         """Return how many rows there are."""
         return self.count()
+
+    def _matching(self) -> int:
+        """Return how many events there are of which holds what is asked, whichever rows are wanted."""
+        found = self._with([Column("seq_num", HEADS["seq_num"], None)])
+        found._rows = None
+        return sum(batch.num_rows for batch in found._batches(1 << 17))
 
     def _total(self) -> int:
         return sum(self._frames.count(window) for window in self._events.windows([]))
@@ -163,7 +170,7 @@ class StreamTable:
             return
         wanted = self._rows
         if (wanted.start is not None and wanted.start < 0) or (wanted.stop is not None and wanted.stop < 0):
-            total = StreamTable.count(self._all()) if self._where is not None else self._total()
+            total = self._total() if self._where is None else self._matching()
         else:
             total = 1 << 62
         exact = range(total)[wanted]
@@ -186,12 +193,12 @@ class StreamTable:
                 yield piece if step == 1 else piece.take(list(range(0, piece.num_rows, step)))
             at += batch.num_rows
 
-    def _all(self) -> StreamTable:
-        """Return the same without a choice of rows, and with no column but the numbers."""
+    def _with(self, columns: list[Column]) -> StreamTable:
+        """Return the same rows with other columns."""
         found = StreamTable.__new__(StreamTable)
-        found._events, found.name, found._where, found._rows = self._events, self.name, self._where, None
-        found._columns = [Column("seq_num", HEADS["seq_num"], None)]
-        found._frames = Frames(self._events, found._columns, self._where)
+        found._events, found.name, found._where, found._rows = self._events, self.name, self._where, self._rows
+        found._columns, found._named = columns, True
+        found._frames = Frames(self._events, columns, self._where)
         return found
 
     def to_arrow(self) -> pa.Table:
@@ -245,6 +252,28 @@ class StreamTable:
         from braid_hpc.scans.packages import needed
 
         return needed("polars").from_arrow(self.to_arrow())
+
+    def to_xarray(self) -> Any:
+        """Return the rows as an xarray Dataset.
+
+        Returns
+        -------
+        xarray.Dataset
+            The dimension ``time`` with its coordinate; those of arrays are called as the data key says, and else
+            ``dim_0``, ``dim_1`` and so on. Types are those that the data keys declare, where these hold the values;
+            units are attributes. Numbers and uids are variables only where `columns` names them.
+
+        Raises
+        ------
+        MissingExtraError
+            If xarray is not installed.
+        """
+        from braid_hpc.scans.labelled import to_dataset
+
+        named = self._named
+        columns = [each for each in self._columns if each.name != "time" and (named or each.name != "seq_num")]
+        table = self if "time" in self.columns else self._with([*self._columns, Column("time", HEADS["time"], None)])
+        return to_dataset(self._events, columns, table.to_arrow())
 
     def to_pylist(self) -> list[dict[str, Any]]:
         """Return the rows as dictionaries.
