@@ -119,6 +119,7 @@ def write_commit(
     progress: Progress,
     *,
     converting: Converting | None = None,
+    known: Known | None = None,
 ) -> None:
     """Write a commit within one transaction.
 
@@ -137,10 +138,12 @@ def write_commit(
     converting : callable, optional
         Writes one writer's rows; returns the digest of what was taken, and what cannot be read. By default they are
         read here.
+    known : Known, optional
+        What the store holds; without it that is looked up here.
     """
     out.connection.execute("begin transaction")
     tables = StreamTables(out)
-    _write_spoken(out, commit, tables, progress)
+    _write_spoken(out, commit, tables, progress, known or Known(out.connection, out.snapshot))
     runs = {facts.writer: facts.run for facts in commit.taken}
     out.write_problems([Problem("run", why, runs[writer], writer) for writer, why in commit.apart.items()])
     with keeping() as keeper:
@@ -158,16 +161,16 @@ def write_commit(
 def _close_commit(out: Writer, commit: Commit) -> None:
     about = [commit.snapshot, commit.committed, commit.version, commit.tag, *commit.counted(out).values()]
     out.connection.execute(
-        "insert into snapshots values (?, make_timestamp_ns(?), ?, ?, ?, ?, ?, ?, ?, ?)",
+        "insert into snapshots (snapshot, committed, braid_version, archive, writers, events, versions, activities, "
+        "edges, stream_rows) values (?, make_timestamp_ns(?), ?, ?, ?, ?, ?, ?, ?, ?)",
         about,
     )
     out.connection.execute("commit")
     out.connection.execute("checkpoint")
 
 
-def _write_spoken(out: Writer, commit: Commit, tables: StreamTables, progress: Progress) -> None:
+def _write_spoken(out: Writer, commit: Commit, tables: StreamTables, progress: Progress, known: Known) -> None:
     """Write everything but rows of streams, slice by slice: each is built on those before it as on earlier commits."""
-    known = Known(out.connection, out.snapshot)
     judging: list[Facts] = []
     retracting: list[Facts] = []
     acting: list[Facts] = []

@@ -17,7 +17,7 @@ from braid_hpc.vocabulary.texts import clean
 if TYPE_CHECKING:
     from braid_hpc.compaction.graph import Graph
 
-__all__ = ["FED_BY", "Known"]
+__all__ = ["FED_BY", "Known", "look_up"]
 
 #: The relations by which something can come to be its own ancestor.
 FED_BY = (Relation.DERIVED, Relation.USED, Relation.GENERATED, Relation.SAME_CONTENT)
@@ -322,31 +322,53 @@ class Known:
         return self._found[key]
 
     def _look_up(self, reference: Reference, before: int) -> str | None:
-        if reference.identity is not None:
-            rows = self._rows(
-                "select uid from version_rows where starts_with(uid, ?) and snapshot < ? limit 2",
-                [reference.identity, self._snapshot],
-            )
-            return rows[0][0] if len(rows) == 1 else None
-        # Of this commit nothing counts, so that it does not matter in which slices it was made.
-        rows = self._rows(
-            "with named as (select id, uid, kind, version from version_rows "
-            "where name = $name and ($kind is null or kind = $kind) and ($version is null or version = $version) "
-            "and placeholder is null and snapshot < $snapshot), "
-            "declared as (select id, min(time) as time from occurrences "
-            "where id in (select id from named) group by id) "
-            "select n.uid from named n join declared d using (id) "
-            "where $version is not null or d.time <= make_timestamp_ns($before) "
-            "order by d.time desc, n.version desc, n.kind limit 1",
-            {
-                "name": reference.name,
-                "kind": reference.kind,
-                "version": reference.version,
-                "snapshot": self._snapshot,
-                "before": before,
-            },
-        )
-        return rows[0][0] if rows else None
+        return look_up(self._connection, reference, before, self._snapshot)
+
+
+def look_up(connection: Any, reference: Reference, before: int, snapshot: int) -> str | None:
+    """Find the version that a reference meant to a commit.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Open on the store.
+    reference : Reference
+        With a version number, it means that one; else the newest.
+    before : int
+        UTC nanoseconds; younger versions are passed over.
+    snapshot : int
+        Number of the commit; of it and of later ones nothing counts.
+
+    Returns
+    -------
+    str or None
+        Its id.
+    """
+    if reference.identity is not None:
+        rows = connection.execute(
+            "select uid from version_rows where starts_with(uid, ?) and snapshot < ? limit 2",
+            [reference.identity, snapshot],
+        ).fetchall()
+        return str(rows[0][0]) if len(rows) == 1 else None
+    # Of this commit nothing counts, so that it does not matter in which slices it was made.
+    rows = connection.execute(
+        "with named as (select id, uid, kind, version from version_rows "
+        "where name = $name and ($kind is null or kind = $kind) and ($version is null or version = $version) "
+        "and placeholder is null and snapshot < $snapshot), "
+        "declared as (select id, min(time) as time from occurrences "
+        "where id in (select id from named) group by id) "
+        "select n.uid from named n join declared d using (id) "
+        "where $version is not null or d.time <= make_timestamp_ns($before) "
+        "order by d.time desc, n.version desc, n.kind limit 1",
+        {
+            "name": reference.name,
+            "kind": reference.kind,
+            "version": reference.version,
+            "snapshot": snapshot,
+            "before": before,
+        },
+    ).fetchall()
+    return str(rows[0][0]) if rows else None
 
 
 class _Walk:

@@ -32,12 +32,24 @@ from braid_hpc.vocabulary.columns import BATCH_PLACE
 from braid_hpc.vocabulary.errors import CorruptLogError
 from braid_hpc.vocabulary.payloads import Close
 
-__all__ = ["Replay"]
+__all__ = ["Before", "Replay", "log_of"]
 
 
 @dataclass(slots=True)
-class _Before:
-    """What earlier commits took of a writer."""
+class Before:
+    """What earlier commits took of a writer.
+
+    Attributes
+    ----------
+    parts : list of Part
+        Where its rows are.
+    notes : Events
+        Those that tell of the log itself.
+    found : Ranges
+        The sequences of the rows that verify.
+    damage : list of str
+        A sentence for each damage of their archives.
+    """
 
     parts: list[Part] = field(default_factory=list)
     notes: Events = field(default_factory=Events.empty)
@@ -73,7 +85,7 @@ class Replay:
         self._connection = connection
         self._files = files
         self._progress = progress
-        self._before: dict[str, _Before] = {}
+        self._before: dict[str, Before] = {}
         self._committed = 0
         self.done = 0
         self.damage: list[str] = []
@@ -120,12 +132,12 @@ class Replay:
         damage = list(found.damage)
         speakers, damaged = [], set()
         for writer, faults in found.each_writer():
-            before = self._before.setdefault(writer.writer, _Before())
+            before = self._before.setdefault(writer.writer, Before())
             before.damage.extend(faults)
             damage.extend(faults)
             if before.damage:
                 damaged.add(writer.writer)
-            log = _log(found.folder, writer, before)
+            log = log_of(found.folder, writer, before)
             speakers.append(Speaker(log, str(writer.about["run"]), writer.taken & before.found))
         lost = lost_arrays(self._files.arrays, found.arrays, self._progress)
         damage.extend(lost.values())
@@ -175,8 +187,23 @@ def _last_of_each(folders: dict[int, Path]) -> dict[str, int]:
     return last
 
 
-def _log(folder: Path, found: ArchivedWriter, before: _Before) -> WriterLog:
-    """Return a writer's log as the commit found it."""
+def log_of(folder: Path, found: ArchivedWriter, before: Before) -> WriterLog:
+    """Return a writer's log as a commit found it.
+
+    Parameters
+    ----------
+    folder : Path
+        The archive of the commit.
+    found : ArchivedWriter
+        What is there of the writer.
+    before : Before
+        What earlier commits took of it; what this one took is added.
+
+    Returns
+    -------
+    WriterLog
+        Its rows are read from the archives.
+    """
     about = found.about
     before.parts.extend(found.parts)
     before.parts.sort(key=lambda part: part.first)
