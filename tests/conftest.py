@@ -17,12 +17,13 @@ settings.load_profile("unhurried")
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Keep the caller's settings out, raise on bad input, write no log outside the test's folder, leave no run open."""
+    """Keep the caller's settings out, raise on bad input, write nothing elsewhere, leave no run open."""
     for name in os.environ:
         if name.startswith("BRAID_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("BRAID_STRICT", "1")
     monkeypatch.setenv("BRAID_LOG_DIR", str(tmp_path / "logs"))
+    monkeypatch.setenv("BRAID_CACHE_DIR", str(tmp_path / "cache"))
     yield
     # One that a failing test left would be the current run of the next.
     for run in reversed(_RUNS[:]):

@@ -14,7 +14,7 @@ import click
 from braid_hpc.cli.loading import load_store
 from braid_hpc.cli.moments import as_of_option, at_option, relation_option
 from braid_hpc.cli.of_rows import ROW_OPTIONS, names_row, row_options, show_rows
-from braid_hpc.cli.output import Command, as_json, emit, format_option, messages, store_option
+from braid_hpc.cli.output import Command, Stores, as_json, emit, format_option, messages, stores_option
 from braid_hpc.snapshots.schema import RANKS
 from braid_hpc.store.sources import source
 from braid_hpc.vocabulary.encoding import to_jsonable
@@ -29,12 +29,12 @@ __all__ = ["impact", "lineage", "log", "open_chosen", "show", "sql", "status"]
 _HERE = "prov.duckdb"
 
 
-def open_chosen(store: str | None) -> Store:
-    """Open the store that a command was given, or the one that lies here.
+def open_chosen(store: Stores) -> Store:
+    """Open the store that a command was given, or several together, or the one that lies here.
 
     Parameters
     ----------
-    store : str or None
+    store : str, tuple of str, or None
         Of ``--store``.
 
     Returns
@@ -51,7 +51,12 @@ def open_chosen(store: str | None) -> Store:
         if not os.path.exists(_HERE):
             raise NotFoundError(f"no store is named and there is no {_HERE} here: say which with --store DB")
         store = _HERE
-    return load_store()(store)
+    opened = load_store()
+    if isinstance(store, tuple):
+        from braid_hpc.store.several import Several
+
+        return Several(store)
+    return opened(store)
 
 
 class LogGroup(click.Group, Command):
@@ -61,10 +66,10 @@ class LogGroup(click.Group, Command):
 @click.group(
     cls=LogGroup, invoke_without_command=True, examples=["braid log", "braid log --store scan.duckdb --format json"]
 )
-@store_option
+@stores_option
 @format_option
 @click.pass_context
-def log(context: click.Context, store: str | None, form: str) -> None:
+def log(context: click.Context, store: Stores, form: str) -> None:
     """List the snapshots of a store, with what each brought; 'log parse' shows the rows of a log file."""
     if context.invoked_subcommand is not None:
         return
@@ -101,7 +106,7 @@ def _no_file(file: Path) -> NoReturn:
     examples=["braid show model:braggnn", "braid show model:braggnn@3 --format json", "braid show id:0f3a77c1 --at 1"],
 )
 @click.argument("reference")
-@store_option
+@stores_option
 @at_option
 @as_of_option
 @click.option(
@@ -112,7 +117,7 @@ def _no_file(file: Path) -> NoReturn:
     show_default=True,
     help="How it is printed.",
 )
-def show(reference: str, store: str | None, at: int | None, as_of: str | None, form: str) -> None:
+def show(reference: str, store: Stores, at: int | None, as_of: str | None, form: str) -> None:
     """Show one version or activity: REFERENCE is [kind:]name[@version] or id:<hex>."""
     with open_chosen(store) as opened:
         facts = opened.describe(reference, at=at, as_of=as_of)
@@ -186,14 +191,14 @@ def _walk_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--depth", type=Depth(), default="all", show_default=True, metavar="N|all", help="How many edges to follow."
         ),
-        store_option,
+        stores_option,
         click.argument("reference"),
     ):
         command = option(command)
     return command
 
 
-def _walk(reference: str, *, down: bool, depth: int | str, store: str | None, form: str, **given: Any) -> None:
+def _walk(reference: str, *, down: bool, depth: int | str, store: Stores, form: str, **given: Any) -> None:
     words = {name: given.pop(name) or None for name in ("kinds", "relations")}
     of_rows = {name: given.pop(name) for name in ROW_OPTIONS}
     with open_chosen(store) as opened:
@@ -245,9 +250,9 @@ def impact(**given: Any) -> None:
     cls=Command, examples=["braid sql 'select kind, name, versions from records'", "braid sql 'from runs' --format csv"]
 )
 @click.argument("query")
-@store_option
+@stores_option
 @format_option
-def sql(query: str, store: str | None, form: str) -> None:
+def sql(query: str, store: Stores, form: str) -> None:
     """Ask in SQL; the tables and views are documented on the page of the store's format."""
     with open_chosen(store) as opened:
         table = opened.sql(query)
@@ -264,12 +269,12 @@ def sql(query: str, store: str | None, form: str) -> None:
     ],
 )
 @click.argument("search", required=False)
-@store_option
+@stores_option
 @format_option
 @click.option("--ranks", is_flag=True, help="One row for each rank instead of each run.")
 @at_option
 @click.option("--as-of", default=None, metavar="TIME", help="Runs that had begun by then, and how they had ended.")
-def status(search: str | None, store: str | None, form: str, ranks: bool, at: int | None, as_of: str | None) -> None:
+def status(search: str | None, store: Stores, form: str, ranks: bool, at: int | None, as_of: str | None) -> None:
     """List the runs in a store and how they ended; of SEARCH only those of which it holds (page 'filter')."""
     with open_chosen(store) as opened:
         table = opened.find_runs(search, at=at, as_of=as_of)

@@ -6,7 +6,7 @@ import click
 
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.moments import as_of_option, at_option
-from braid_hpc.cli.output import Command, as_json, messages, store_option
+from braid_hpc.cli.output import Command, Stores, as_json, messages, stores_option
 from braid_hpc.vocabulary.texts import visible
 
 __all__ = ["graph"]
@@ -24,7 +24,7 @@ _MERMAID_EDGES, _MERMAID_TEXT = 500, 50_000
     ],
 )
 @click.argument("reference", required=False)
-@store_option
+@stores_option
 @click.option(
     "--format",
     "form",
@@ -39,7 +39,7 @@ _MERMAID_EDGES, _MERMAID_TEXT = 500, 50_000
 @as_of_option
 def graph(
     reference: str | None,
-    store: str | None,
+    store: Stores,
     form: str,
     limit: int,
     everything: bool,

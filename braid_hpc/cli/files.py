@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from braid_hpc.cli.ask import open_chosen
-from braid_hpc.cli.output import Command, Group, emit, format_option, messages, store_option
+from braid_hpc.cli.output import Command, Group, Stores, emit, format_option, messages, store_option, stores_option
 from braid_hpc.store.attached import attached_files, read_attached, remove_attached
 
 __all__ = ["files"]
@@ -20,9 +20,9 @@ def files() -> None:
 
 
 @files.command("list", cls=Command, examples=["braid files list", "braid files list --format csv"])
-@store_option
+@stores_option
 @format_option
-def list_(store: str | None, form: str) -> None:
+def list_(store: Stores, form: str) -> None:
     """List the files that were attached; the bytes of those of the form 'left' stayed where they were."""
     with open_chosen(store) as opened:
         found = attached_files(opened)
@@ -34,8 +34,8 @@ def list_(store: str | None, form: str) -> None:
 )
 @click.argument("name")
 @click.option("--into", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Write it here.")
-@store_option
-def get(name: str, into: Path | None, store: str | None) -> None:
+@stores_option
+def get(name: str, into: Path | None, store: Stores) -> None:
     """Print the bytes of the file NAME, the newest of that name; or of the file with that digest."""
     with open_chosen(store) as opened:
         data = read_attached(opened, name)
@@ -50,7 +50,7 @@ def get(name: str, into: Path | None, store: str | None) -> None:
 @click.argument("names", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Only print what would be removed.")
 @store_option
-def remove(names: tuple[str, ...], dry_run: bool, store: str | None) -> None:
+def remove(names: tuple[str, ...], dry_run: bool, store: Stores) -> None:
     """Remove attached files from disk, all or those of NAMES, after their bytes in the store were verified."""
     with open_chosen(store) as opened:
         removed = remove_attached(opened, list(names) or None, dry_run=dry_run)

@@ -10,7 +10,7 @@ import click
 
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.conditions import parse_condition
-from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
+from braid_hpc.cli.output import Command, Stores, emit, format_option, messages, stores_option
 from braid_hpc.vocabulary.errors import BraidWarning, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ __all__ = ["find", "tagged"]
 @click.option("--at", type=int, default=None, metavar="SNAPSHOT", help="What the store knew at that snapshot.")
 @click.option("--as-of", default=None, metavar="TIME", help="What had been declared, begun and said by then.")
 @click.option("--limit", type=int, default=None, metavar="N", help="How many rows at most.")
-@store_option
+@stores_option
 @format_option
 def find(
     searches: tuple[str, ...],
@@ -49,7 +49,7 @@ def find(
     at: int | None,
     as_of: str | None,
     limit: int | None,
-    store: str | None,
+    store: Stores,
     form: str,
 ) -> None:
     """Find versions and activities of which all that is asked holds.

@@ -9,7 +9,7 @@ import click
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.conditions import format_condition
 from braid_hpc.cli.moments import as_of_option, at_option
-from braid_hpc.cli.output import Command, emit, format_option, store_option
+from braid_hpc.cli.output import Command, Stores, emit, format_option, stores_option
 from braid_hpc.store.finding import tags_of
 from braid_hpc.store.holding import HOLDING, LATER
 from braid_hpc.vocabulary.references import format_reference
@@ -23,9 +23,9 @@ __all__ = ["print_records"]
 @click.command("print", cls=Command, examples=["braid print", "braid print --format ndjson", "braid print --at 1"])
 @at_option
 @as_of_option
-@store_option
+@stores_option
 @format_option
-def print_records(at: int | None, as_of: str | None, store: str | None, form: str) -> None:
+def print_records(at: int | None, as_of: str | None, store: Stores, form: str) -> None:
     """Print every version with its parents, uris and tags, and whether it is valid.
 
     In a table and as CSV, tags stand as 'braid find' takes them; JSON has their values.

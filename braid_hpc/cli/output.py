@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Command",
     "Group",
+    "Stores",
     "as_json",
     "as_text",
     "emit",
     "format_option",
     "messages",
     "store_option",
+    "stores_option",
 ]
 
 
@@ -90,6 +92,33 @@ store_option = click.option(
     default=None,
     metavar="DB",
     help="The store; without it BRAID_STORE, or prov.duckdb in this directory.",
+)
+
+#: What was chosen by ``--store``: one store, or several that are asked together.
+Stores = str | tuple[str, ...] | None
+
+
+class _SeveralOption(click.Option):
+    """An option that may be given several times, and once by a variable, in whose value a space is a space."""
+
+    def value_from_envvar(self, ctx: click.Context) -> Any:
+        """Return the one value of the variable."""
+        value = self.resolve_envvar_value(ctx)
+        return None if value is None else (value,)
+
+
+def _one_or_several(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> Stores:
+    return given if len(given) > 1 else given[0] if given else None
+
+
+stores_option = click.option(
+    "--store",
+    cls=_SeveralOption,
+    multiple=True,
+    callback=_one_or_several,
+    envvar="BRAID_STORE",
+    metavar="DB",
+    help="The store; without it BRAID_STORE, or prov.duckdb in this directory. Given several times: asked together.",
 )
 
 

@@ -9,7 +9,7 @@ import click
 
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.moments import as_of_option, at_option, relation_option, text_format_option
-from braid_hpc.cli.output import Command, messages, store_option
+from braid_hpc.cli.output import Command, Stores, messages, stores_option
 from braid_hpc.vocabulary.texts import visible
 
 __all__ = ["complete", "how", "stale", "where", "why"]
@@ -48,7 +48,7 @@ def _warn(missing: list[Any], form: str) -> None:
 )
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@store_option
+@stores_option
 @click.option("--paths", type=int, default=1, show_default=True, help="How many ways, the shortest ones.")
 @click.option("--between", is_flag=True, help="Also all that came of the one and fed the other.")
 @relation_option
@@ -58,7 +58,7 @@ def _warn(missing: list[Any], form: str) -> None:
 def why(
     first: str,
     second: str,
-    store: str | None,
+    store: Stores,
     paths: int,
     between: bool,
     relations: tuple[str, ...],
@@ -80,11 +80,11 @@ def why(
 
 @click.command(cls=Command, examples=["braid how model:braggnn", "braid how data:peaks/3@2 --at 1 --format json"])
 @click.argument("reference")
-@store_option
+@stores_option
 @at_option
 @as_of_option
 @text_format_option
-def how(reference: str, store: str | None, at: int | None, as_of: str | None, form: str) -> None:
+def how(reference: str, store: Stores, at: int | None, as_of: str | None, form: str) -> None:
     """Say how REFERENCE was made: the steps that led to it, in an order in which they could be done again."""
     with open_chosen(store) as opened:
         answer = opened.how(reference, at=at, as_of=as_of)
@@ -94,11 +94,11 @@ def how(reference: str, store: str | None, at: int | None, as_of: str | None, fo
 
 @click.command(cls=Command, examples=["braid where model:braggnn@3", "braid where stream:positions --format json"])
 @click.argument("reference")
-@store_option
+@stores_option
 @at_option
 @as_of_option
 @text_format_option
-def where(reference: str, store: str | None, at: int | None, as_of: str | None, form: str) -> None:
+def where(reference: str, store: Stores, at: int | None, as_of: str | None, form: str) -> None:
     """Say where REFERENCE was declared or ran, and where its bytes are."""
     with open_chosen(store) as opened:
         answer = opened.where(reference, at=at, as_of=as_of)
@@ -107,14 +107,12 @@ def where(reference: str, store: str | None, at: int | None, as_of: str | None, 
 
 @click.command(cls=Command, examples=["braid stale model:braggnn", "braid stale model:net@1 --format json"])
 @click.argument("reference")
-@store_option
+@stores_option
 @at_option
 @as_of_option
 @text_format_option
 @click.pass_context
-def stale(
-    context: click.Context, reference: str, store: str | None, at: int | None, as_of: str | None, form: str
-) -> None:
+def stale(context: click.Context, reference: str, store: Stores, at: int | None, as_of: str | None, form: str) -> None:
     """Say whether REFERENCE is still good: 1 if what it came from is invalid, or has a newer version."""
     with open_chosen(store) as opened:
         answer = opened.stale(reference, at=at, as_of=as_of)
@@ -125,13 +123,13 @@ def stale(
 
 @click.command(cls=Command, examples=["braid complete model:braggnn", "braid complete model:net --format json"])
 @click.argument("reference")
-@store_option
+@stores_option
 @at_option
 @as_of_option
 @text_format_option
 @click.pass_context
 def complete(
-    context: click.Context, reference: str, store: str | None, at: int | None, as_of: str | None, form: str
+    context: click.Context, reference: str, store: Stores, at: int | None, as_of: str | None, form: str
 ) -> None:
     """Say whether all logs that contribute to REFERENCE are whole: 1 if some are not."""
     with open_chosen(store) as opened:

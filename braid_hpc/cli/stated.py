@@ -6,7 +6,7 @@ import click
 
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.moments import as_of_option, at_option
-from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
+from braid_hpc.cli.output import Command, Stores, emit, format_option, messages, stores_option
 from braid_hpc.store.stated import TestChanges, Tests
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 
@@ -31,7 +31,7 @@ _WORDS = (("does not pass", "do not pass"), ("newly fails", "newly fail"))
 @click.option("--all-versions", is_flag=True, help="The tests of every version of that name.")
 @at_option
 @as_of_option
-@store_option
+@stores_option
 @format_option
 @click.pass_context
 def tests(
@@ -41,7 +41,7 @@ def tests(
     all_versions: bool,
     at: int | None,
     as_of: str | None,
-    store: str | None,
+    store: Stores,
     form: str,
 ) -> None:
     """List the tests that were stated about REFERENCE; exit code 1 if one of them does not pass.

@@ -8,7 +8,7 @@ import click
 
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.moments import at_option, text_format_option
-from braid_hpc.cli.output import Command, Group, emit, format_option, messages, store_option
+from braid_hpc.cli.output import Command, Group, Stores, emit, format_option, messages, store_option, stores_option
 from braid_hpc.vocabulary.times import shown_time
 
 __all__ = ["tasks", "why_run"]
@@ -25,9 +25,9 @@ def tasks() -> None:
 @click.argument("name", required=False)
 @click.option("--status", type=click.Choice(_STATUSES), help="Only executions that ended so.")
 @at_option
-@store_option
+@stores_option
 @format_option
-def list_(name: str | None, status: str | None, at: int | None, store: str | None, form: str) -> None:
+def list_(name: str | None, status: str | None, at: int | None, store: Stores, form: str) -> None:
     """List the executions of tasks, newest first; with NAME those of one task."""
     with open_chosen(store) as opened:
         found = opened.tasks(name, status=status, at=at)
@@ -40,9 +40,9 @@ def list_(name: str | None, status: str | None, at: int | None, store: str | Non
 @tasks.command("show", cls=Command, examples=["braid tasks show 4f1e", "braid tasks show rng.draw --format json"])
 @click.argument("reference")
 @at_option
-@store_option
+@stores_option
 @text_format_option
-def show(reference: str, at: int | None, store: str | None, form: str) -> None:
+def show(reference: str, at: int | None, store: Stores, form: str) -> None:
     """Show an execution of a task, by the beginning of its key, its task id, an activity, or the task's name."""
     with open_chosen(store) as opened:
         found = opened.task(reference, at=at)
@@ -86,7 +86,7 @@ def show(reference: str, at: int | None, store: str | None, form: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Only make the call again, and print it.")
 @click.option("--force", is_flag=True, help="Also if its code, its version or a file is another one now.")
 @store_option
-def rerun(reference: str, dry_run: bool, force: bool, store: str | None) -> None:
+def rerun(reference: str, dry_run: bool, force: bool, store: Stores) -> None:
     """Run a task again, of what is on record of it, and merge what it did.
 
     Its module is imported, or its script is loaded: run only tasks of programs that you trust.
@@ -111,9 +111,9 @@ def rerun(reference: str, dry_run: bool, force: bool, store: str | None) -> None
 )
 @click.argument("reference")
 @at_option
-@store_option
+@stores_option
 @format_option
-def cost(reference: str, at: int | None, store: str | None, form: str) -> None:
+def cost(reference: str, at: int | None, store: Stores, form: str) -> None:
     """Say how long it took to make what would be made again if a task changed, or one thing.
 
     A task's name means its calls in the last run that made any, and all that came of these; a version, an activity
@@ -134,9 +134,9 @@ def cost(reference: str, at: int | None, store: str | None, form: str) -> None:
 @click.command("why-run", cls=Command, examples=["braid why-run 4f1e", "braid why-run rng.draw --format json"])
 @click.argument("reference", metavar="TASK")
 @at_option
-@store_option
+@stores_option
 @text_format_option
-def why_run(reference: str, at: int | None, store: str | None, form: str) -> None:
+def why_run(reference: str, at: int | None, store: Stores, form: str) -> None:
     """Say why TASK ran, what differs from the execution that it is nearest to, and whether it would run now.
 
     TASK is the beginning of a key, a task id, an activity, or a task's name, which means its newest execution.

@@ -10,7 +10,7 @@ import click
 
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.moments import as_of_option, at_option, text_format_option
-from braid_hpc.cli.output import Command, emit, format_option, store_option
+from braid_hpc.cli.output import Command, Stores, emit, format_option, stores_option
 from braid_hpc.vocabulary.encoding import to_jsonable
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.texts import visible
@@ -22,9 +22,9 @@ __all__ = ["checkout", "diff", "history"]
 @click.argument("reference", metavar="NAME")
 @at_option
 @as_of_option
-@store_option
+@stores_option
 @format_option
-def history(reference: str, at: int | None, as_of: str | None, store: str | None, form: str) -> None:
+def history(reference: str, at: int | None, as_of: str | None, store: Stores, form: str) -> None:
     """List the versions of NAME ([kind:]name) in order, with what made each."""
     with open_chosen(store) as opened:
         entries = opened.history(reference, at=at, as_of=as_of)
@@ -59,7 +59,7 @@ def history(reference: str, at: int | None, as_of: str | None, store: str | None
 )
 @click.argument("first", metavar="[A]", required=False)
 @click.argument("second", metavar="[B]", required=False)
-@store_option
+@stores_option
 @click.option("--snapshots", type=int, nargs=2, metavar="A B", help="Compare what the store knew at two snapshots.")
 @click.option(
     "--at", type=int, multiple=True, metavar="SNAPSHOT", help="What the store knew then; twice, for A and for B."
@@ -69,7 +69,7 @@ def history(reference: str, at: int | None, as_of: str | None, store: str | None
 def diff(
     first: str | None,
     second: str | None,
-    store: str | None,
+    store: Stores,
     snapshots: tuple[int, int] | None,
     at: tuple[int, ...],
     as_of: tuple[str, ...],
@@ -104,10 +104,10 @@ def diff(
 @click.option("--into", required=True, type=click.Path(path_type=Path), help="The directory; made if it is not there.")
 @at_option
 @as_of_option
-@store_option
+@stores_option
 @format_option
 def checkout(
-    references: tuple[str, ...], into: Path, at: int | None, as_of: str | None, store: str | None, form: str
+    references: tuple[str, ...], into: Path, at: int | None, as_of: str | None, store: Stores, form: str
 ) -> None:
     """Bring versions back as files: what was recorded of them, verified by its digest.
 

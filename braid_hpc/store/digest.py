@@ -51,7 +51,8 @@ _QUERIES = {
     "join nodes p on p.id = m.parent",
     "channels": "select run, comm, source, dest, tag, sent, received, matched, cancelled, pending, state from channels",
     "unmatched": "select run, comm, source, dest, tag, state, side, first, last, messages, other from unmatched",
-    "row_edges": "select * exclude (snapshot) from row_edges",
+    "row_edges": "select child_stream, child_writer, child_first, child_last, child_step, parent_stream, "
+    "parent_writer, said, parent_first, parent_last, parent_step, count, writer, sequence, time from row_edges",
     # Of rows that have the same key the one that came first counts, whichever that was.
     "quarantine": "select stream, writer, row, rule from quarantine_rows where other_writer is null",
     "marks": "select coalesce(h.stream, m.stream) as stream, m.name, m.place, m.state, m.size, m.modified, m.digest, "

@@ -63,13 +63,19 @@ class Opened:
         As :func:`braid_hpc.open`.
     """
 
+    #: What a handle has of the snapshot that it is on, besides the connection.
+    _moving: tuple[str, ...] = ("snapshot", "_alone", "_files")
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._connection: Any = None
         self._asking = threading.RLock()
-        files = StoreFiles(path)
+        self._known: dict[tuple[Any, ...], Any] = {}
+        self._open(StoreFiles(path))
+
+    def _open(self, files: StoreFiles) -> None:
+        """Connect to the newest snapshot of a store."""
         self.path: Path = files.path
         self._files = files
-        self._known: dict[tuple[Any, ...], Any] = {}
         try:
             newest, self._connection = _connect_newest(files)
             self._alone = newest == files.path
@@ -289,13 +295,20 @@ class Opened:
             As :func:`open_store`; the handle then stays where it is.
         """
         self._connected  # noqa: B018 - refuses where this handle is closed
-        fresh = type(self)(self.path)
+        fresh = self._again()
         self._connection, fresh._connection = fresh._connection, self._connection
-        self.snapshot, self._alone = fresh.snapshot, fresh._alone
+        for name in self._moving:
+            mine, theirs = getattr(self, name), getattr(fresh, name)
+            setattr(self, name, theirs)
+            setattr(fresh, name, mine)
         self._known.clear()
         for cached in ("adjacency", "_events"):
             self.__dict__.pop(cached, None)
         fresh.close()
+
+    def _again(self) -> Self:
+        """Return another handle on the newest snapshot."""
+        return type(self)(self.path)
 
     def same_content(self, reference: str, *, at: int | None = None, as_of: Any = None) -> Table:
         """Return every version whose bytes are those of one version, whatever it is called.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 
 from braid_hpc.store.asking import Asking
 from braid_hpc.store.guarded import guarded
@@ -16,18 +17,26 @@ from braid_hpc.vocabulary.errors import InvalidInputError
 __all__ = ["Store", "open_store"]
 
 
-def open_store(path: str | os.PathLike[str] | None = None) -> Store:
-    """Open a store to ask it.
+def open_store(
+    path: str
+    | os.PathLike[str]
+    | Iterable[str | os.PathLike[str]]
+    | Mapping[str, str | os.PathLike[str]]
+    | None = None,
+) -> Store:
+    """Open a store to ask it, or several as one.
 
     Parameters
     ----------
-    path : path-like, optional
-        The store; without it ``BRAID_STORE``.
+    path : path-like, iterable of path-like, or mapping of str to path-like, optional
+        The store; without it ``BRAID_STORE``. Several are answered together; a mapping names them, else they are called
+        as their files are.
 
     Returns
     -------
     Store
-        A context manager, on the newest snapshot of this moment.
+        A context manager, on the newest snapshot of this moment; of several stores a
+        :class:`~braid_hpc.store.several.Several`.
 
     Raises
     ------
@@ -43,6 +52,10 @@ def open_store(path: str | os.PathLike[str] | None = None) -> Store:
     chosen = path if path is not None else os.environ.get("BRAID_STORE")
     if chosen is None:
         raise InvalidInputError("no store is named: give its path, or set BRAID_STORE")
+    if not isinstance(chosen, (str, os.PathLike)):
+        from braid_hpc.store.several import Several
+
+        return Several(chosen)
     return Store(chosen)
 
 

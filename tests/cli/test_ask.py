@@ -448,3 +448,22 @@ def test_what_stands_in_a_store_does_nothing_to_a_terminal(cli: Braid, tmp_path:
     assert EVIL in data.stdout
     (row, _) = json.loads(cli("find", "kind = data", "--format", "json", "--store", tmp_path / "prov.duckdb").stdout)
     assert row["ref"] == f"data:{EVIL}@1"
+
+
+def test_several_stores_are_asked_together(
+    cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store given twice is two stores; the variable names one, whatever is in its name."""
+    for name in ("a b", "c"):
+        with one(tmp_path / name, name) as job:
+            job[0].data(f"of-{name[0]}", digest=name)
+        compact(tmp_path / name, tmp_path / f"{name}.duckdb")
+    paths = [str(tmp_path / "a b.duckdb"), str(tmp_path / "c.duckdb")]
+    query = "select job, origin from runs order by job"
+    ran = cli("sql", query, "--format", "json", "--store", paths[0], "--store", paths[1])
+    assert json.loads(ran.stdout) == [{"job": "a b", "origin": ["a b"]}, {"job": "c", "origin": ["c"]}]
+    monkeypatch.setenv("BRAID_STORE", paths[0])
+    ran = cli("print", "--format", "csv")
+    assert "of-a" in ran.stdout
+    ran = cli("show", "data:of-a", "--at", "1", "--store", paths[0], "--store", paths[1])
+    assert (ran.exit_code, "say as_of= a time" in ran.stderr) == (2, True)
