@@ -244,8 +244,8 @@ def _make_view(out: Writer, table: str) -> None:
     )
     if table.lower() not in ASTRA:
         out.connection.execute(
-            f"create or replace view astra.{_quoted(table)} as "
-            f"select * exclude (key, task, snapshot) from result.{_quoted(table)}"
+            f"create or replace view astra.{quoted(table)} as "
+            f"select * exclude (key, task, snapshot) from result.{quoted(table)}"
         )
 
 

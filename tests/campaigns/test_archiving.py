@@ -165,7 +165,8 @@ def test_files_go_to_tape_and_come_back(archive: Archive) -> None:
         assert move(store, SRC, "archive", command=archive.put, root=archive.disk).done == []
         for name in NAMES[5:]:
             (archive.disk / name).unlink()
-        assert check_files(store, SRC, root=archive.disk, young=0) == {"exists": 5, "missing": 3}, "whose sizes nobody had said"
+        # Nobody had said their sizes.
+        assert check_files(store, SRC, root=archive.disk, young=0) == {"exists": 5, "missing": 3}
         assert Campaign(store).list("archived", SRC)["name"] == NAMES[5:]
         moved = move(store, "src", "restore", command=archive.get, root=archive.disk, most=2)
         assert (moved.done, list(moved.failed)) == (["src/6.h5"], ["src/5.h5"])
