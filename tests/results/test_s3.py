@@ -80,7 +80,11 @@ class TestS3(_InBucket, StorageContract):
         target = Target(self.make(tmp_path), "x.bin", Raw())
         written = target.write(b"1")
         assert written.mtime_ns is not None
-        about = {"size": written.size, "digest": written.digest, "mtime_ns": written.mtime_ns - 1_000_000_000}
+        about: dict[str, Any] = {
+            "size": written.size,
+            "digest": written.digest,
+            "mtime_ns": written.mtime_ns - 1_000_000_000,
+        }
         assert target.found(**about) is Found.AS_RECORDED
         target.write(b"2")
         assert target.found(**about) is Found.CHANGED
