@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.run.handles import Record
+from braid_hpc.tasks.classes import INPUTS, Runner, task_of
 from braid_hpc.tasks.forms import file_digest
 from braid_hpc.tasks.naming import SCRIPT_MODULE
+from braid_hpc.tasks.states import Role
 from braid_hpc.tasks.task import Task
 from braid_hpc.tasks.values import build_value
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError
@@ -39,6 +41,8 @@ class Call:
 
     def __init__(self, task: Task, arguments: dict[str, Any], key: bytes) -> None:
         self.task, self.arguments, self.key = task, arguments, key
+        requires = INPUTS in task.identity.signature.parameters
+        self._made = getattr(task.function, "__wrapped__", None) if requires else None
         call = inspect.BoundArguments(task.identity.signature, OrderedDict(arguments))
         self._args, self._kwargs = call.args, call.kwargs
 
@@ -55,7 +59,11 @@ class Call:
         object
             What the function returns.
         """
-        return self.task.with_options(rerun=rerun)(*self._args, **self._kwargs)
+        task = self.task.with_options(rerun=rerun)
+        if isinstance(self._made, type):
+            # What it requires is run too, unless that is done.
+            return task(**self.arguments, **{INPUTS: self._made(**self.arguments).input()})
+        return task(*self._args, **self._kwargs)
 
     def __repr__(self) -> str:
         """Return the call as one would write it."""
@@ -86,8 +94,12 @@ def recreate(stored: StoredTask, *, force: bool) -> Call:
     task = _find(stored)
     names = task.identity.signature.parameters
     arguments = {}
+    required = None
     for each in stored.parameters:
         if each.role == "inherited":
+            continue
+        if each.name == INPUTS and isinstance(task.function, Runner):
+            required = each
             continue
         if each.name not in names:
             raise ConflictError(f"{stored.task} has no parameter {each.name} any more: its function changed")
@@ -97,9 +109,7 @@ def recreate(stored: StoredTask, *, force: bool) -> Call:
             raise InvalidInputError(
                 f"{stored.task}: of its argument {each.name}, which does not count, no value is on record"
             )
-    key = task.key_of(
-        *(call := inspect.BoundArguments(task.identity.signature, OrderedDict(arguments))).args, **call.kwargs
-    )
+    key = _key(task, arguments, required)
     if not force and key.hex() != stored.key:
         raise ConflictError(
             f"{stored.task} is not what it was: this call has the key {key.hex()[:12]} now, and had {stored.key[:12]} "
@@ -113,6 +123,19 @@ def recreate(stored: StoredTask, *, force: bool) -> Call:
     return Call(task, arguments, key)
 
 
+def _key(task: Task, arguments: dict[str, Any], required: StoredParameter | None) -> bytes:
+    """Return the key of a call; what it was given by those that it requires is taken as it was."""
+    call = inspect.BoundArguments(task.identity.signature, OrderedDict(arguments))
+    if required is None:
+        return task.key_of(*call.args, **call.kwargs)
+    if isinstance(required.form, list) and required.form[0] == "digest":
+        raise InvalidInputError(f"{task.name}: what it was given by those that it requires is on record by its digest")
+    bound = task._bind(call.args, call.kwargs)
+    counted = (Role.GIVEN, Role.DEFAULT)
+    forms = [(each.name, each.form) for each in bound.parameters if each.role in counted and each.name != INPUTS]
+    return task.identity.key([*forms, (INPUTS, required.form)])
+
+
 def _find(stored: StoredTask) -> Task:
     """Return the task as it is now."""
     if "<" in stored.function:
@@ -123,6 +146,7 @@ def _find(stored: StoredTask) -> Task:
     found: Any = module
     for part in stored.function.split("."):
         found = getattr(found, part, None)
+    found = task_of(found)
     if not isinstance(found, Task):
         raise NotFoundError(f"{stored.task_module} has no task {stored.function} any more: it was moved or renamed")
     return found

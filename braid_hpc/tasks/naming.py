@@ -156,6 +156,12 @@ def code_digest(function: Any) -> str | None:
     import inspect
 
     function = inspect.unwrap(function)
+    if isinstance(function, type):
+        try:
+            text = _significant(inspect.getsourcelines(function)[0])
+        except (OSError, TypeError, SyntaxError):
+            return None
+        return f"source:{_digest(text.encode('utf-8', 'surrogatepass'))}"
     code = getattr(function, "__code__", None)
     if code is None:
         return None

@@ -7,12 +7,13 @@ import inspect
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, dataclass_transform, overload
 
 from braid_hpc.results.lazy import loaded
 from braid_hpc.run.guard import disabled
 from braid_hpc.run.handles import RECORDS, Record
 from braid_hpc.run.job import current_run, start
+from braid_hpc.tasks.classes import ClassOutput, Runner, equip, make_class, task_of
 from braid_hpc.tasks.deciding import Decision, decide, index_of, tell_once
 from braid_hpc.tasks.identity import Bound, Identity, ParameterMissing
 from braid_hpc.tasks.keys import keys_of_columns
@@ -35,6 +36,19 @@ if TYPE_CHECKING:
 __all__ = ["Task", "task"]
 
 _starting = threading.Lock()
+
+T = TypeVar("T")
+
+
+class _Decorator(Protocol):
+    """What ``task(version="1")`` returns: a class stays one, and a function becomes a task."""
+
+    @overload
+    def __call__(self, made: type[T], /) -> type[T]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __call__(self, made: Callable[..., Any], /) -> Task: ...
+
 
 #: Makes arguments that are made once, and says how much of the time that took is the call's share.
 Prepare = Callable[[], tuple[dict[str, Any], int]]
@@ -81,6 +95,8 @@ class Task:
         found: Any = inspect.getmodule(self.function)
         for part in self.function.__qualname__.split("."):
             found = getattr(found, part, None)
+        if isinstance(found, type):
+            return _of_class, (found, self.options)
         return self.function.__qualname__ if found is self else (_with_options, (found, self.options))
 
     def with_options(self, **options: Any) -> Task:
@@ -169,6 +185,16 @@ class Task:
         return self._call(args, kwargs)
 
     def _call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], prepare: Prepare | None = None) -> Any:
+        return self._outcome(args, kwargs, prepare)[0]
+
+    def _outcome(
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        prepare: Prepare | None = None,
+        uses: Iterable[Record] = (),
+    ) -> tuple[Any, Record | None, bool]:
+        """Return the result of a call, its record, and whether it was skipped; what else it uses is recorded."""
         run = _open_run(self.name)
         try:
             bound = self._bind(args, kwargs, run)
@@ -186,8 +212,9 @@ class Task:
                 decision = Decision(reason=Reason.UNRECORDED, detail=f"the recorded result cannot be read: {error}")
             else:
                 record_skipped(run, self.identity, bound.key, done, decision.detail)
-                return value
-        return self._execute(bound, target, run, decision, prepare)
+                return value, Record.from_bytes(done.record) if done.record else None, True
+        bound.seen.records.extend(uses)
+        return *self._execute(bound, target, run, decision, prepare), False
 
     def decide(self, bound: Bound, target: Target | None, run: Run) -> Decision:
         """Decide whether a call runs.
@@ -226,7 +253,7 @@ class Task:
 
     def _execute(
         self, bound: Bound, target: Target | None, run: Run, decision: Decision, prepare: Prepare | None = None
-    ) -> Any:
+    ) -> tuple[Any, Record | None]:
         made, shared = prepare() if prepare is not None else ({}, 0)
         bound.arguments.update(made)
         if decision.reason is Reason.NEW and target is not None and target.there():
@@ -234,7 +261,7 @@ class Task:
             tell_once(f"task {self.name}: {target.uri} {said}", about=f"over {self.name}")
         if not run:
             value = self._run(bound)
-            return value if target is None else target.lazy(target.write(value), value=(value,))
+            return value if target is None else target.lazy(target.write(value), value=(value,)), None
         execution = Execution(run, self.identity, bound)
         act = execution.begin(decision.reason or Reason.NEW, decision.detail, self.options, shared)
         with act:
@@ -242,9 +269,9 @@ class Task:
             written = target.write(value) if target is not None else None
             record = execution.end(act, value, written)
         if target is None or written is None:
-            return value
+            return value, record or None
         # As it comes back the next time: what is below counts it alike, here and in other processes.
-        return self._lazy(target, written, record, bound, value=(value,))
+        return self._lazy(target, written, record, bound, value=(value,)), record or None
 
     def _run(self, bound: Bound) -> Any:
         """Call the function; an argument that is a result which was not read yet is read for it."""
@@ -316,7 +343,7 @@ class _Again:
         bound = self._task._bind(self._args, self._kwargs, run)
         target = self._task._target(bound)
         said = "" if target is None else f"{target.uri} is not what was written there"
-        return self._task._execute(bound, target, run, Decision(reason=Reason.CHANGED, detail=said))
+        return self._task._execute(bound, target, run, Decision(reason=Reason.CHANGED, detail=said))[0]
 
 
 def _written(output: Output) -> Written:
@@ -331,6 +358,11 @@ def _with_options(base: Task, options: Options) -> Task:
     return base.with_options(**options.given)
 
 
+def _of_class(made: Any, options: Options) -> Task:
+    base: Task = task_of(made)
+    return base if base.options.given == options.given else base.with_options(**options.given)
+
+
 def _open_run(name: str) -> Run:
     """Return the run that is open; outside of all runs one is begun, which ends when the process does."""
     run = current_run()
@@ -338,6 +370,11 @@ def _open_run(name: str) -> Run:
         return run
     with _starting:
         return current_run() or start(name)
+
+
+@overload
+@dataclass_transform(frozen_default=True)
+def task(function: type[T], /) -> type[T]: ...  # type: ignore[overload-overlap]
 
 
 @overload
@@ -359,7 +396,7 @@ def task(
     rerun: bool = ...,
     table: str | None = ...,
     columns: Any = ...,
-) -> Callable[[Callable[..., Any]], Task]: ...
+) -> _Decorator: ...
 
 
 def task(
@@ -381,8 +418,10 @@ def task(
 
     Parameters
     ----------
-    function : callable, optional
-        The function (``@task``).
+    function : callable or type, optional
+        The function (``@task``), or a class: its annotated attributes are the parameters, ``run(self)`` is what is
+        called, ``requires(self)`` returns instances of such classes whose results ``self.input()`` has, and
+        ``output(self)`` the target that the result is written to.
     version : str, optional
         Such as ``"0.1.3"``. Without it the source of the function stands in.
     name : str, optional
@@ -413,7 +452,7 @@ def task(
     Returns
     -------
     Task
-        To be called as the function is.
+        To be called as the function is. A class stays a class: ``Fit(seed=3).run()`` is the call.
 
     Raises
     ------
@@ -435,8 +474,18 @@ def task(
 
 def _make(
     function: Any, version: Any, name: Any, significant: str, ignore: Iterable[str], given: dict[str, Any]
-) -> Task:
-    if not callable(function) or isinstance(function, type):
+) -> Any:
+    if isinstance(function, type):
+        made = make_class(function)
+        runner = Runner(made)
+        if hasattr(made, "output"):
+            if given.get("result") is not None:
+                raise InvalidInputError(f"task {made.__qualname__}: result= and output(self) are two ways: give one")
+            given = {**given, "result": ClassOutput(made), "target": ""}
+        identity = Identity(runner, name=name, version=version, significant=significant, ignore=ignore)
+        equip(made, Task(runner, identity, make_options(identity.name, given, runner)))
+        return made
+    if not callable(function):
         raise InvalidInputError(f"task(...) decorates a function, not {function!r}")
     if (
         inspect.isgeneratorfunction(function)

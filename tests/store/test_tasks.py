@@ -208,7 +208,7 @@ def test_questions_that_were_written_for_astra(tmp_path: Path) -> None:
         ).to_pylist()
         assert list(row.values()) == [5, 5, 11, 11, 21, 21]
         keys = store.sql(
-            "select pk, count(task.output_pk) as n from astra.output_interface left join astra.task "
+            "select output_interface.pk, count(task.output_pk) as n from astra.output_interface left join astra.task "
             "on task.output_pk = output_interface.pk group by output_interface.pk"
         ).to_pylist()
         assert [row["n"] for row in keys] == [1] * 5
