@@ -39,6 +39,7 @@ _HOMES = {
     "todo": ("campaign", "todo"),
     "files": ("files", "files"),
     "find": ("find", "find"),
+    "scans": ("scans", "scans"),
     "tests": ("stated", "tests"),
     "invalidate": ("judge", "invalidate"),
     "revalidate": ("judge", "revalidate"),

@@ -15,17 +15,26 @@ from braid_hpc.vocabulary.errors import InvalidInputError
 
 __all__ = [
     "Noun",
+    "Series",
     "begin_time",
+    "config",
+    "data",
+    "data_key",
+    "device",
     "digest",
     "end_time",
     "field",
     "host",
     "kind",
     "name",
+    "nexus",
     "param",
     "rank",
     "run",
+    "start",
     "status",
+    "stop",
+    "stream",
     "tag",
     "time",
     "uri",
@@ -223,6 +232,107 @@ class Noun:
         return f"<field {noun(self.field)}>"
 
 
+class Series(Noun):
+    """The values of a data key in the events of a scan; compared by itself, one value is enough.
+
+    Parameters
+    ----------
+    found : Field
+        What it stands for.
+
+    Examples
+    --------
+    >>> print(data("motor").all_between(0, 5) & (data("det", stream="primary").max() > 10))
+    all(data.motor) >= 0 and all(data.motor) <= 5 and max(data.det@primary) > 10
+    """
+
+    __slots__ = ()
+
+    def _made(self, function: str) -> Noun:
+        return Noun(find_field("data", self.field.key, of=function, stream=self.field.stream))
+
+    def all(self) -> Noun:
+        """Return every value; what is said of it holds if there are values and it holds of each.
+
+        Returns
+        -------
+        Noun
+            To be compared.
+        """
+        return self._made("all")
+
+    def all_between(self, low: float, high: float) -> Query:
+        """Hold where there are values, and all lie between two numbers, or are one of them.
+
+        Parameters
+        ----------
+        low, high : int or float
+            The two.
+
+        Returns
+        -------
+        Query
+            That condition.
+
+        Raises
+        ------
+        InvalidInputError
+            If they are no numbers.
+        """
+        every = self.all()
+        return (every >= low) & (every <= high)
+
+    def min(self) -> Noun:
+        """Return the least of the values, those of arrays included.
+
+        Returns
+        -------
+        Noun
+            To be compared with numbers.
+        """
+        return self._made("min")
+
+    def max(self) -> Noun:
+        """Return the largest of the values, those of arrays included.
+
+        Returns
+        -------
+        Noun
+            To be compared with numbers.
+        """
+        return self._made("max")
+
+    def mean(self) -> Noun:
+        """Return the mean of the values, those of arrays included.
+
+        Returns
+        -------
+        Noun
+            To be compared with numbers.
+        """
+        return self._made("mean")
+
+    def sum(self) -> Noun:
+        """Return the sum of the values, those of arrays included.
+
+        Returns
+        -------
+        Noun
+            To be compared with numbers.
+        """
+        return self._made("sum")
+
+    def count(self) -> Noun:
+        """Return how many values there are, those of arrays included.
+
+        Returns
+        -------
+        Noun
+            To be compared with numbers; where a scan has none, no comparison holds.
+        """
+        return self._made("count")
+
+
 def _shown(value: object) -> str:
     return "a number of too many digits" if isinstance(value, int) else f"{value!r:.80}"
 
@@ -235,7 +345,7 @@ def field(name: str, key: str | None = None) -> Noun:
     name : str
         As on the page :doc:`filter`, ``step`` for example; ``run`` with a key is a column of the view ``runs``.
     key : str, optional
-        Of a tag, a parameter, a declared value or a run.
+        Of a tag, a parameter, a declared value, a run, or a document of an instrument.
 
     Returns
     -------
@@ -313,6 +423,113 @@ def value(key: str | None = None) -> Noun:
     return field("value", key)
 
 
+def start(key: str) -> Noun:
+    """Return a part of the start document of a scan.
+
+    Parameters
+    ----------
+    key : str
+        Dotted where it is nested; of a list each item counts.
+
+    Returns
+    -------
+    Noun
+        To be compared.
+
+    Raises
+    ------
+    InvalidInputError
+        If the key is no text.
+    """
+    return field("start", key)
+
+
+def stop(key: str) -> Noun:
+    """Return a part of the stop document of a scan.
+
+    Parameters
+    ----------
+    key : str
+        ``exit_status``, ``num_events.primary`` and so on. A scan that never stopped has none of it.
+
+    Returns
+    -------
+    Noun
+        To be compared.
+
+    Raises
+    ------
+    InvalidInputError
+        If the key is no text.
+    """
+    return field("stop", key)
+
+
+def config(key: str) -> Noun:
+    """Return a setting of a device in a scan.
+
+    Parameters
+    ----------
+    key : str
+        ``device.setting``, or a setting alone, of whatever device.
+
+    Returns
+    -------
+    Noun
+        To be compared.
+
+    Raises
+    ------
+    InvalidInputError
+        If the key is no text.
+    """
+    return field("config", key)
+
+
+def data(key: str, *, stream: str | None = None) -> Series:
+    """Return the values of a data key in the events of a scan.
+
+    Parameters
+    ----------
+    key : str
+        The data key.
+    stream : str, optional
+        Only events of that stream; without it all of them.
+
+    Returns
+    -------
+    Series
+        To be compared, or reduced first.
+
+    Raises
+    ------
+    InvalidInputError
+        If one of the two is no text.
+    """
+    return Series(find_field("data", key, stream=stream))
+
+
+def nexus(path: str) -> Noun:
+    """Return what stands in the documents of a scan under a NeXus name.
+
+    Parameters
+    ----------
+    path : str
+        Such as ``/entry/sample/name``.
+
+    Returns
+    -------
+    Noun
+        To be compared.
+
+    Raises
+    ------
+    InvalidInputError
+        If it does not begin with a slash.
+    """
+    return field("nexus", path)
+
+
 kind = Noun(Field("kind"))
 name = Noun(Field("name"))
 digest = Noun(Field("digest"))
@@ -320,6 +537,9 @@ uri = Noun(Field("uri"))
 run = Noun(Field("run"))
 rank = Noun(Field("rank"))
 host = Noun(Field("host"))
+stream = Noun(Field("stream"))
+device = Noun(Field("device"))
+data_key = Noun(Field("data_key"))
 status = Noun(Field("status"))
 time = Noun(Field("time"))
 begin_time = Noun(Field("begin_time"))

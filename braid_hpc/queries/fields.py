@@ -8,7 +8,20 @@ from enum import StrEnum
 
 from braid_hpc.vocabulary.errors import InvalidInputError
 
-__all__ = ["FAMILIES", "FIELDS", "RUN_FIELDS", "STATUSES", "Field", "Holds", "find_field", "likely_fields", "near"]
+__all__ = [
+    "AGGREGATES",
+    "FAMILIES",
+    "FIELDS",
+    "FUNCTIONS",
+    "OF_SCANS",
+    "RUN_FIELDS",
+    "STATUSES",
+    "Field",
+    "Holds",
+    "find_field",
+    "likely_fields",
+    "near",
+]
 
 
 class Holds(StrEnum):
@@ -52,6 +65,9 @@ FIELDS = {
     "run": Holds.RUN,
     "rank": Holds.NUMBER,
     "host": Holds.TEXT,
+    "stream": Holds.TEXT,
+    "device": Holds.TEXT,
+    "data_key": Holds.TEXT,
     "snapshot": Holds.NUMBER,
     "valid": Holds.FLAG,
     "weak": Holds.FLAG,
@@ -81,7 +97,16 @@ RUN_FIELDS = {
 }
 
 #: Fields with a key of their own behind a dot. ``value`` alone is what was declared as a whole.
-FAMILIES = ("tag", "param", "value", "run")
+FAMILIES = ("tag", "param", "value", "run", "start", "stop", "config", "data", "nexus")
+
+#: What documents of an instrument say of a scan, and what its events hold.
+OF_SCANS = frozenset(("start", "stop", "config", "data", "nexus", "stream", "device", "data_key"))
+
+#: Numbers that are made of all values of a data key in a scan.
+AGGREGATES = ("min", "max", "mean", "sum", "count")
+
+#: What may stand around ``data.KEY``; without one, some value is meant.
+FUNCTIONS = ("all", *AGGREGATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +118,11 @@ class Field:
     name : str
         Of :data:`FIELDS` or :data:`FAMILIES`.
     key : str or None
-        Of a tag, a parameter, a part of a declared value, or a column of a run.
+        Of a tag, a parameter, a part of a declared value, a column of a run, a part of a document, or a data key.
+    of : str or None
+        Of a data key one of :data:`FUNCTIONS`; None where one value is enough.
+    stream : str or None
+        Of a data key the stream whose events are meant; None for all.
     bare : bool
         Whether a tag was written without ``tag.`` before it, so that a misspelt field may be meant. It is no part of
         what is asked.
@@ -101,6 +130,8 @@ class Field:
 
     name: str
     key: str | None = None
+    of: str | None = None
+    stream: str | None = None
     bare: bool = field(default=False, compare=False, repr=False)
 
     @property
@@ -113,10 +144,12 @@ class Field:
         """What its values are."""
         if self.name == "run" and self.key is not None:
             return RUN_FIELDS[self.key]
+        if self.of in AGGREGATES:
+            return Holds.NUMBER
         return FIELDS.get(self.name, Holds.TYPED)
 
 
-def find_field(name: str, key: str | None = None) -> Field:
+def find_field(name: str, key: str | None = None, *, of: str | None = None, stream: str | None = None) -> Field:
     """Return a field by its name.
 
     Parameters
@@ -125,6 +158,10 @@ def find_field(name: str, key: str | None = None) -> Field:
         Of :data:`FIELDS` or :data:`FAMILIES`.
     key : str, optional
         For a family.
+    of : str, optional
+        For ``data``: one of :data:`FUNCTIONS`.
+    stream : str, optional
+        For ``data``: whose events are meant.
 
     Returns
     -------
@@ -144,7 +181,18 @@ def find_field(name: str, key: str | None = None) -> Field:
         raise InvalidInputError(f"{name}.{key} is no field: only {', '.join(FAMILIES)} have keys, which are texts")
     if name == "run" and key is not None and key not in RUN_FIELDS:
         raise InvalidInputError(f"a run has no field {key!r:.80}{near(key, list(RUN_FIELDS))}")
-    return Field(name, key)
+    if name == "data":
+        if of is not None and of not in FUNCTIONS:
+            raise InvalidInputError(f"there is no function {of!r:.80} of data: there are {', '.join(FUNCTIONS)}")
+        if stream is not None and not isinstance(stream, str):
+            raise InvalidInputError(f"{stream!r:.80} is no name of a stream: that is a text")
+    elif of is not None or stream is not None:
+        raise InvalidInputError(
+            f"only data has functions and streams, as in max(data.motor@primary), and {name} is not data"
+        )
+    if name == "nexus" and not (key or "").startswith("/"):
+        raise InvalidInputError(f"{key!r:.80} is no NeXus name: that begins with a slash, such as /entry/sample/name")
+    return Field(name, key, of, stream)
 
 
 def likely_fields(name: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from braid_hpc.queries.fields import FAMILIES, FIELDS, Field, Holds, find_field, near
+from braid_hpc.queries.fields import FAMILIES, FIELDS, FUNCTIONS, Field, Holds, find_field, near
 from braid_hpc.queries.operators import PATTERNS, Operator, Scalar
 from braid_hpc.queries.tree import DEEPEST, And, Condition, Not, Or, Query
 from braid_hpc.queries.words import Mark, Word, mistake, split
@@ -201,11 +201,17 @@ class _Parser:
         word = self.take()
         if word.mark is Mark.QUOTED:
             return Field("tag", word.text)
+        if word.is_word(*FUNCTIONS) and self.next.is_sign("("):
+            return self.function(word)
         if word.mark is not Mark.WORD or word.is_word("and", "or", "in"):
             self.wrong(f"a condition was expected here, such as kind = model, and not {word.shown}", word)
         if self.columns:
             return Field("tag", word.text)
         head, dot, key = word.text.partition(".")
+        if dot and head == "data":
+            return self.data(word, None)
+        if word.text.startswith("/"):
+            return Field("nexus", word.text)
         if dot and head in FAMILIES:
             quoted = self.next
             if not key and quoted.mark is Mark.QUOTED and quoted.start == word.end:
@@ -221,6 +227,42 @@ class _Parser:
         if word.text.lower() in FIELDS:
             self.wrong(f"fields are written in small letters: {word.text.lower()}, or tag.{word.text} for a tag", word)
         return Field("tag", word.text, bare=True)
+
+    def function(self, word: Word) -> Field:
+        opened = self.take()
+        inner = self.take()
+        if inner.mark is not Mark.WORD or not inner.text.startswith("data."):
+            shown = f"{word.text.lower()}(data.motor)"
+            self.wrong(
+                f"a data key was expected after {word.text.lower()}(, as in {shown}, and not {inner.shown}", inner
+            )
+        found = self.data(inner, word.text.lower())
+        if not self.next.is_sign(")"):
+            if self.next.ends:
+                self.wrong("this parenthesis is not closed", opened)
+            self.wrong(self._instead("')'"))
+        self.take()
+        return found
+
+    def data(self, word: Word, of: str | None) -> Field:
+        """Read ``data.KEY`` and ``data.KEY@STREAM``; either may stand in quotes."""
+        key, at, stream = word.text.removeprefix("data.").partition("@")
+        end = word.end
+        if not key and not at:
+            if self.next.mark is not Mark.QUOTED or self.next.start != end:
+                self.wrong(f"a key was expected after {word.text}", self.next)
+            quoted, following = self.take(), self.next
+            key, end = quoted.text, quoted.end
+            if following.mark is Mark.WORD and following.start == end and following.text.startswith("@"):
+                self.take()
+                at, stream, end = "@", following.text[1:], following.end
+        elif not key:
+            self.wrong("a key was expected after data.", word)
+        if at and not stream:
+            if self.next.mark is not Mark.QUOTED or self.next.start != end:
+                self.wrong("the name of a stream was expected after @", self.next)
+            stream = self.take().text
+        return Field("data", key, of, stream if at else None)
 
     def _compares(self, word: Word) -> bool:
         return word.is_sign(*_SIGNS) or word.is_word(*_WORDS)

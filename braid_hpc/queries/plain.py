@@ -29,7 +29,8 @@ def to_json(query: Query) -> str:
     -------
     str
         ``{"and": [...]}``, ``{"or": [...]}``, ``{"not": {...}}`` or ``{"field": "tag", "key": "energy_keV", "operator":
-        ">", "value": 70}``. What JSON has no number for is ``{"float": "nan"}``, ``"inf"`` or ``"-inf"``.
+        ">", "value": 70}``; of data also ``"of": "max"`` and ``"stream": "primary"``. What JSON has no number for is
+        ``{"float": "nan"}``, ``"inf"`` or ``"-inf"``.
 
     See Also
     --------
@@ -43,6 +44,10 @@ def _written(query: Query) -> dict[str, Any]:
         found: dict[str, Any] = {"field": query.field.name}
         if query.field.key is not None:
             found["key"] = query.field.key
+        if query.field.of is not None:
+            found["of"] = query.field.of
+        if query.field.stream is not None:
+            found["stream"] = query.field.stream
         found["operator"] = str(query.operator)
         if isinstance(query.value, tuple):
             found["value"] = [_value(each) for each in query.value]
@@ -115,10 +120,11 @@ def _read(found: Any) -> Query:
         raise InvalidInputError(f"{found['operator']!r:.40} is no operator: there are {', '.join(Operator)}")
     value = found.get("value")
     given = tuple(_given(each) for each in value) if isinstance(value, list) else _given(value)
-    return Condition(find_field(found["field"], found.get("key")), Operator(found["operator"]), given, found.get("at"))
+    field = find_field(found["field"], found.get("key"), of=found.get("of"), stream=found.get("stream"))
+    return Condition(field, Operator(found["operator"]), given, found.get("at"))
 
 
-_MEMBERS = {"field", "key", "operator", "value", "at"}
+_MEMBERS = {"field", "key", "of", "stream", "operator", "value", "at"}
 
 
 def _given(value: Any) -> Any:

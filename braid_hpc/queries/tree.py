@@ -255,7 +255,7 @@ class Condition(Query):
         InvalidInputError
             As the class says.
         """
-        find_field(self.field.name, self.field.key)
+        find_field(self.field.name, self.field.key, of=self.field.of, stream=self.field.stream)
         allowed = ALLOWED[self.field.holds]
         if self.operator not in allowed:
             ways = ", ".join(allowed)

@@ -34,13 +34,27 @@ def noun(field: Field) -> str:
     """
     if field.key is None:
         return field.name
+    if field.name == "data":
+        return _of_data(field)
     key = field.key
     plain = WORD.fullmatch(key) is not None
     head = key.partition(".")[0]
-    if field.name == "tag" and plain and head not in FAMILIES and key.lower() not in (*FIELDS, *KEYWORDS):
+    if field.name == "nexus" and plain:
+        # Nothing else begins so.
+        return key
+    known = head in FAMILIES or key.startswith("/") or key.lower() in (*FIELDS, *KEYWORDS)
+    if field.name == "tag" and plain and not known:
         # What could be a misspelt field is said to be a tag.
         return f"tag.{key}" if field.meant else key
     return f"{field.name}.{key if plain else _quoted(key)}"
+
+
+def _of_data(field: Field) -> str:
+    key = field.key or ""
+    text = f"data.{key if WORD.fullmatch(key) and '@' not in key else _quoted(key)}"
+    if field.stream is not None:
+        text += f"@{field.stream if WORD.fullmatch(field.stream) else _quoted(field.stream)}"
+    return text if field.of is None else f"{field.of}({text})"
 
 
 def written(value: Scalar) -> str:

@@ -115,6 +115,43 @@ class Asking:
 
         return searching.find_runs(cast("Store", self), query, at=at, as_of=as_of, limit=limit)
 
+    def find_scans(
+        self, query: Query | str | None = None, *, at: int | None = None, as_of: Any = None, limit: int | None = None
+    ) -> Table:
+        """Find scans of an instrument, of which documents were recorded (:doc:`documents`).
+
+        Parameters
+        ----------
+        query : Query or str, optional
+            As for :meth:`find`; also what their documents say (``start.sample.name``, ``stop.exit_status``,
+            ``config.detector.gain``, ``stream``, ``device``, ``data_key``) and the values of their events
+            (``max(data.det) > 10``). Of fields of versions those of the record of the start are meant. Without it all.
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what had been recorded and said by then.
+        limit : int, optional
+            How many rows at most, in their order.
+
+        Returns
+        -------
+        Table
+            ``uid``, ``scan_id``, ``plan``, ``time`` of the start, ``exit_status``, ``streams`` and ``rows`` (a list
+            each: names, and how many events of them there are), ordered by time and uid. What is missing is null.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`find`, and if numbers are asked of values that are none.
+
+        See Also
+        --------
+        documents : returns the documents of one of them.
+        """
+        from braid_hpc.store import searching
+
+        return searching.find_scans(cast("Store", self), query, at=at, as_of=as_of, limit=limit)
+
     def describe(self, reference: str, *, at: int | None = None, as_of: Any = None) -> dict[str, Any]:
         """Return all that is known of one version or activity, as ``braid show`` prints it.
 

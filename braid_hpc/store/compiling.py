@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.queries.fields import Holds
+from braid_hpc.queries.fields import OF_SCANS, Holds
 from braid_hpc.queries.operators import Operator, Scalar
 from braid_hpc.queries.tree import And, Condition, Not, Query
 from braid_hpc.queries.values import LONGEST
@@ -21,7 +21,9 @@ from braid_hpc.store.comparing import (
     compared_text,
     compared_typed,
 )
+from braid_hpc.store.holding import FOREVER
 from braid_hpc.store.marks import Marks, joined
+from braid_hpc.store.scan_conditions import ScanConditions, known_scans
 from braid_hpc.store.sources import source
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identifiers import canonical
@@ -70,6 +72,8 @@ class Compiler:
         Nanoseconds since 1970.
     runs : bool
         Whether rows are runs; else versions and activities.
+    scans : bool
+        Whether rows are scans of an instrument, each with the record of its start.
     bound : Bound
         The values.
     """
@@ -78,7 +82,9 @@ class Compiler:
     at: int
     as_of: int | None = None
     runs: bool = False
+    scans: bool = False
     bound: Bound = field(default_factory=Bound)
+    _of_scans: ScanConditions | None = None
     _sources: dict[str, str] = field(default_factory=dict)
     _marks: dict[str, Marks] = field(default_factory=dict)
     _parts: dict[str, dict[str | None, int]] = field(default_factory=dict)
@@ -121,17 +127,19 @@ class Compiler:
         Parameters
         ----------
         name : str
-            ``things`` or ``known_runs``.
+            ``things``, ``known_runs`` or ``known_scans``.
 
         Returns
         -------
         str
             To stand behind ``from``.
         """
-        key = "run" if self.runs else "id"
+        if name == "known_scans" and name not in self._sources:
+            self.source("things")
+            self._sources[name] = known_scans(self.store, until=self.as_of is not None)
         found = f"{self.source(name)} t"
         for each in self._marks.values():
-            found += f" left join {each.name} on {each.name}.{key} = t.{key}"
+            found += f" left join {each.name} on {each.name}.{each.identity} = t.{each.identity}"
         return found
 
     def labelled(self, key: str, where: str) -> str:
@@ -186,11 +194,13 @@ class Compiler:
         values : dict of str to object
             Its parameters.
         """
+        if self._of_scans is not None:
+            self._sources = {"said_of_scans": self._of_scans.query(), **self._sources}
         parts = [f"{name} as ({text})" for name, text in self._sources.items()]
         parts += [f"{name}_parts as ({self._taken_apart(name, keys)})" for name, keys in self._parts.items()]
         parts += [f"{each.name} as ({each.query()})" for each in self._marks.values()]
         query = f"with {', '.join(parts)} {body}"
-        given = {"at": self.at, "as_of": self.as_of}
+        given = {"at": self.at, "as_of": FOREVER if self.as_of is None else self.as_of}
         return query, self.bound.values | {name: value for name, value in given.items() if f"${name}" in query}
 
     # ------------------------------------------------------------------ trees
@@ -209,6 +219,8 @@ class Compiler:
 
     def _of_node(self, asked: Condition) -> str:
         name, key = asked.field.name, asked.field.key
+        if name in OF_SCANS:
+            return self._of_scan(asked)
         if name == "run" and key is not None:
             return self._marked("of_runs", self._each(asked, f'"{key}"'))
         if name == "run":
@@ -233,8 +245,41 @@ class Compiler:
             return f"coalesce({self._each(asked, f't.{name}')}, false)"
         return self._marked(_ELSEWHERE[name], self._each(asked, name))
 
+    def _of_scan(self, asked: Condition) -> str:
+        """Return the condition on what documents and events of an instrument hold."""
+        if self._of_scans is None:
+            then = {"at": self.at, "as_of": FOREVER if self.as_of is None else self.as_of}
+            self._of_scans = ScanConditions(self.store, then, self.bound)
+            if not self.scans:
+                self._sources["of_scans"] = self._of_scans.belonging(runs=self.runs)
+                column = "run" if self.runs else "id"
+                self._sources["scan_values"] = (
+                    f"select o.{column}, s.* from said_of_scans s join of_scans o using (scan)"
+                )
+        number = self._of_scans.add(asked)
+        name = "said_of_scans" if self.scans else "scan_values"
+        exists = asked.operator is Operator.EXISTS
+        where = (
+            "true" if exists else self._each(asked, "text") if asked.field.holds is Holds.TEXT else self._typed(asked)
+        )
+        if asked.field.of != "all":
+            return self._marked(name, f"number = {number} and {where}")
+        # Not one of them is otherwise, and there is one.
+        otherwise = self._marked(name, f"number = {number} and not coalesce({where}, false)")
+        return f"({self._marked(name, f'number = {number}')} and not {otherwise})"
+
+    def _typed(self, asked: Condition) -> str:
+        values = _values(asked)
+        if len(values) != 1:
+            return f"({among_typed(values, self.bound)})"
+        if asked.operator is Operator.MATCHES:
+            self._check(asked, str(values[0]))
+        return f"({compared_typed(asked, values[0], self.bound)})"
+
     def _of_run(self, asked: Condition) -> str:
         name, key = asked.field.name, asked.field.key
+        if name in OF_SCANS:
+            return self._of_scan(asked)
         if name == "run" and key is None:
             return "true" if asked.operator is Operator.EXISTS else f"coalesce({self._named(asked, 't.')}, false)"
         if name == "run" or name in _OF_RUNS:
@@ -251,11 +296,13 @@ class Compiler:
     def _marked(self, name: str, where: str, *, key: str | None = None) -> str:
         """Return SQL that says whether a row of a source that belongs to ``t`` fits."""
         origin = name.removesuffix("_parts")
-        if origin not in self._sources:
+        of_scans = name in ("said_of_scans", "scan_values")
+        if origin not in self._sources and not of_scans:
             self.source(name)
         if name not in self._marks:
-            several = name in _SEVERAL or name != origin
-            self._marks[name] = Marks(name, "run" if self.runs else "id", self.bound, several=several)
+            several = name in _SEVERAL or name != origin or of_scans
+            identity = "scan" if name == "said_of_scans" else "run" if self.runs else "id"
+            self._marks[name] = Marks(name, identity, self.bound, several=several)
         return self._marks[name].add(where, key=key)
 
     def _named(self, asked: Condition, table: str) -> str:

@@ -282,7 +282,7 @@ class _Reader:
         """Add the documents that a condition names to those that were found."""
         known: dict[tuple[str, Any], dict[bytes, Any]] = {}
         for row in self._rows(where, values):
-            for name, document in _apart(row["document"], decode_words(row["body"])):
+            for name, document in apart(row["document"], decode_words(row["body"])):
                 if type(document) is not dict:
                     continue
                 form = canonical(document)
@@ -299,7 +299,7 @@ class _Reader:
         for row in self._rows(
             "document in ('event', 'event_page') and about in (select unnest($uids::varchar[]))", {"uids": descriptors}
         ):
-            found += [event for _, event in _apart(row["document"], decode_words(row["body"])) if type(event) is dict]
+            found += [event for _, event in apart(row["document"], decode_words(row["body"])) if type(event) is dict]
         # What is looked up by is escaped where UTF-8 cannot hold it.
         return [event for event in found if event.get("descriptor") in descriptors]
 
@@ -333,7 +333,7 @@ def _cleaned(value: Any) -> Any:
     return [clean(each) for each in value] if isinstance(value, list) else clean(value)
 
 
-def _apart(name: str, document: Any) -> Iterator[tuple[str, Any]]:
+def apart(name: str, document: Any) -> Iterator[tuple[str, Any]]:
     """Yield what a document of several holds one by one; a page whose columns differ in length holds nothing."""
     if name not in ("datum_page", "bulk_datum", "event_page") or type(document) is not dict:
         yield name, document

@@ -27,7 +27,7 @@ class Marks:
 
     def __init__(self, source: str, identity: str, bound: Bound, *, several: bool) -> None:
         self._source = source
-        self._identity = identity
+        self.identity = identity
         self._bound = bound
         self._several = several
         self._conditions: list[str] = []
@@ -69,9 +69,9 @@ class Marks:
         """
         # Few of the rows of a large table have one of the keys.
         keys = f" where key in (select unnest({self._bound(self._keys)}::varchar[]))" if self._keys else ""
-        form, group = ("bool_or({})", f" group by {self._identity}") if self._several else ("({})", "")
+        form, group = ("bool_or({})", f" group by {self.identity}") if self._several else ("({})", "")
         marks = ", ".join(f"{form.format(where)} as m{at}" for at, where in enumerate(self._conditions))
-        return f"select {self._identity}, {marks} from {self._source}{keys}{group}"
+        return f"select {self.identity}, {marks} from {self._source}{keys}{group}"
 
 
 def joined(parts: list[str], word: str, *, plain: bool) -> str:

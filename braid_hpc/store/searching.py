@@ -20,7 +20,7 @@ from braid_hpc.vocabulary.errors import BraidWarning, InvalidInputError
 if TYPE_CHECKING:
     from braid_hpc.store.store import Store
 
-__all__ = ["READ_AS_TAG", "find", "find_runs", "misspelt"]
+__all__ = ["READ_AS_TAG", "find", "find_runs", "find_scans", "misspelt"]
 
 #: What is said of a name that may be a misspelt field.
 READ_AS_TAG = "read as a tag, and nothing in this store has such a tag"
@@ -140,6 +140,39 @@ def find_runs(store: Store, query: Query | str | None, *, at: int | None, as_of:
     where = "true" if query is None else compiler.condition(_query(query))
     body = f"select t.* from {compiler.rows('known_runs')} where {where} order by t.begin_time, t.run{_limit(limit)}"
     return store.sql(*compiler.statement(body))
+
+
+def find_scans(store: Store, query: Query | str | None, *, at: int | None, as_of: Any, limit: int | None) -> Table:
+    """Find scans of an instrument; see :meth:`braid_hpc.Store.find_scans`.
+
+    Parameters
+    ----------
+    store : Store
+        Open.
+    query, at, as_of, limit
+        As there.
+
+    Returns
+    -------
+    Table
+        As there.
+
+    Raises
+    ------
+    InvalidInputError
+        As there.
+    """
+    from braid_hpc.store.scan_listing import list_scans
+
+    asked = None if query is None else _query(query)
+    for sentence in misspelt(store, asked) if asked is not None else ():
+        warnings.warn(sentence, BraidWarning, stacklevel=3)
+    compiler = Compiler(store, store._at(at), store._as_of(as_of), scans=True)
+    where = "true" if asked is None else compiler.condition(asked)
+    body = f"select t.scan from {compiler.rows('known_scans')} where {where} order by t.scan"
+    found = store.sql(*compiler.statement(body))["scan"]
+    _limit(limit)
+    return list_scans(store, found, store._then(at, as_of), limit)
 
 
 def _query(query: Query | str) -> Query:

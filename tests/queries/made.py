@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as some
 
-from braid_hpc.queries.fields import FIELDS, RUN_FIELDS, STATUSES, Field, Holds
+from braid_hpc.queries.fields import FIELDS, FUNCTIONS, RUN_FIELDS, STATUSES, Field, Holds
 from braid_hpc.queries.operators import ALLOWED, Operator
 from braid_hpc.queries.tree import And, Condition, Not, Or, Query
 
@@ -23,7 +23,10 @@ NUMBERS = some.one_of(
 TIMES = some.one_of(
     some.datetimes().map(lambda time: time.isoformat()), some.integers(10**9, 10**19), some.just("2026-11-21")
 )
-KEYS = some.one_of(some.sampled_from(["k", "site.name", "a=b", "and", "kind", "", "x.", "valid", "tag.x"]), some.text())
+KEYS = some.one_of(
+    some.sampled_from(["k", "site.name", "a=b", "and", "kind", "", "x.", "valid", "tag.x", "a@b", "@", "motor"]),
+    some.text(),
+)
 
 
 def values(holds: Holds, operator: Operator) -> some.SearchStrategy[Any]:
@@ -63,6 +66,9 @@ def conditions(draw: some.DrawFn, fields: some.SearchStrategy[Field] | None = No
 FIELD = some.one_of(
     some.sampled_from([Field(name) for name in FIELDS] + [Field("value")]),
     some.builds(Field, some.sampled_from(["tag", "param", "value"]), KEYS),
+    some.builds(Field, some.sampled_from(["start", "stop", "config"]), KEYS),
+    some.builds(Field, some.just("nexus"), KEYS.map(lambda key: f"/{key}")),
+    some.builds(Field, some.just("data"), KEYS, some.none() | some.sampled_from(FUNCTIONS), some.none() | KEYS),
     some.builds(Field, some.just("run"), some.sampled_from(list(RUN_FIELDS))),
 )
 

@@ -170,3 +170,40 @@ def test_what_is_no_text_is_refused(wrong: Any) -> None:
 @pytest.mark.parametrize("key", ["Time", "KIND", "Valid", "time", "Tag.x", "Value", "AND", "Run.job"])
 def test_a_tag_that_is_called_like_a_word_of_the_language_is_read_back(key: str) -> None:
     assert repr(parse_query(str(tag(key, ">", 3)))) == repr(tag(key, ">", 3))
+
+
+def test_functions_and_streams_of_data() -> None:
+    """A key or a stream that is no word, or has an @ in it, stands in quotes."""
+    for text in (
+        "data.motor > 3",
+        "all(data.motor@primary) <= 5",
+        'max(data."a@b"@"base line") = 1',
+        'data.""@"" exists',
+        "sum(data.x) in (1, 2.5)",
+        "/entry/sample/name similar Nickel",
+        'nexus."/a b" exists',
+        "tag./entry = 1",
+        "all = 3 and max exists",
+    ):
+        assert str(parse_query(text)) == text
+    assert str(parse_query("MAX ( data.x ) > 1")) == "max(data.x) > 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "at"),
+    [
+        ("max(motor) > 3", "a data key was expected after max(", 4),
+        ("max(data.x > 3", "')' was expected here", 11),
+        ("max(data.x", "this parenthesis is not closed", 3),
+        ("data. > 3", "a key was expected after data.", 6),
+        ("data.@primary > 3", "a key was expected after data.", 0),
+        ("data.x@ > 3", "the name of a stream was expected after @", 8),
+        ("sum(data.x) = a", "sum(data.x) is a number", 14),
+        ("sum(data.x) ~ a", "is not compared with ~", 12),
+    ],
+)
+def test_mistakes_in_functions_have_their_place(text: str, message: str, at: int) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        parse_query(text)
+    assert message in str(refused.value)
+    assert refused.value.__notes__[1].index("^") == at

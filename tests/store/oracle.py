@@ -32,11 +32,11 @@ def holds(query: Query, row: Row) -> bool:
     if query.operator is Operator.EXISTS:
         return bool(found)
     if query.operator is Operator.NE:
-        return not any(_compares(query, Operator.EQ, value, query.value) for value in found)
+        return not any(compares(query, Operator.EQ, value, query.value) for value in found)
     if query.operator is Operator.IN:
         assert isinstance(query.value, tuple)
-        return any(_compares(query, Operator.EQ, value, one) for value in found for one in query.value)
-    return any(_compares(query, query.operator, value, query.value) for value in found)
+        return any(compares(query, Operator.EQ, value, one) for value in found for one in query.value)
+    return any(compares(query, query.operator, value, query.value) for value in found)
 
 
 def _values(field: Field, row: Row) -> Iterator[Any]:
@@ -56,7 +56,7 @@ def _inside(value: Any, key: str) -> list[Any]:
     return [whole, value]
 
 
-def _compares(query: Condition, operator: Operator, value: Any, given: Any) -> bool:
+def compares(query: Condition, operator: Operator, value: Any, given: Any) -> bool:
     kind = query.field.holds
     if kind is Holds.RUN:
         run, job = value

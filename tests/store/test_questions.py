@@ -114,6 +114,7 @@ ANSWERS: dict[str, Callable[[Store], Any]] = {
     "diff_snapshots": lambda store: store.diff_snapshots(1, 2),
     "find": lambda store: store.find(kind="model"),
     "find_runs": lambda store: store.find_runs(),
+    "find_scans": lambda store: store.find_scans(),
     "same_content": lambda store: store.same_content("scan"),
     "table": lambda store: store.table("hits"),
     "tests": lambda store: store.tests("net"),
