@@ -26,6 +26,7 @@ import msgspec
 
 from braid_hpc.run.handles import Record
 from braid_hpc.tasks.naming import code_digest, qualified_name
+from braid_hpc.tasks.padding import without_padding
 from braid_hpc.vocabulary.arrays import array_bytes
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.identity import content_of_file
@@ -232,7 +233,14 @@ class FormMaker:
         item = value.item() if getattr(value.dtype, "kind", "") not in "mM" else None
         if type(item) in (bool, int, float, complex, str, bytes):
             return self._form(item, what, depth + 1)
-        return ["scalar", str(value.dtype.str), bytes(array_bytes(value).data)] if not value.dtype.hasobject else None
+        if value.dtype.hasobject:
+            return None
+        if not self._inline and value.dtype.kind in "fc":
+            # A long double: NumPy has no Python number for it, but where it equals one it counts as that.
+            plain = complex(value) if value.dtype.kind == "c" else float(value)
+            if plain == value or plain != plain:
+                return self._form(plain, what, depth + 1)
+        return ["scalar", str(value.dtype.str), bytes(array_bytes(without_padding(value)).data)]
 
     # ------------------------------------------------------------------ what holds others
 
@@ -304,7 +312,7 @@ class FormMaker:
         try:
             if self._inline and not _is_kept(value):
                 raise InvalidInputError(f"a {_class_name(value)} would come back as another array: give result=")
-            laid, labels = array_bytes(value), _labels(value)
+            laid, labels = array_bytes(without_padding(value)), _labels(value)
         except InvalidInputError as error:
             raise InvalidInputError(f"{what} cannot be told by its content: {error}") from None
         if labels:

@@ -48,9 +48,10 @@ def columns_of(identity: Identity, columns: Mapping[str, Any]) -> tuple[dict[str
         if hasattr(values, "to_pylist"):
             values = values.to_pylist()
         elif hasattr(values, "tolist") and getattr(values, "ndim", 1) == 1:
-            # NumPy's times are no numbers without their unit, which a list would make of them.
-            timed = getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M")
-            values = list(values) if timed else values.tolist()
+            # NumPy's times are no numbers without their unit, and its records no tuples without their fields, which a
+            # list would make of them.
+            more = getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M", "V")
+            values = list(values) if more else values.tolist()
         if isinstance(values, (str, bytes)) or not hasattr(values, "__len__") or not hasattr(values, "__getitem__"):
             raise InvalidInputError(
                 f"task {identity.name}: the column {name} is a {type(values).__name__}, and has one value for each call"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import array
+import copy
 import datetime
 import decimal
 import math
 import os
+import pickle
 import subprocess
 import sys
 from collections import OrderedDict
@@ -18,7 +20,7 @@ import pandas
 import polars
 import pyarrow
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import braid_hpc as braid
@@ -154,6 +156,120 @@ def test_other_values_have_other_keys(values: tuple[Any, ...]) -> None:
 )
 def test_equal_values_have_one_key(one: Any, other: Any) -> None:
     assert key(one) == key(other)
+
+
+RECORD = np.dtype([("a", "i1"), ("b", "f8"), ("c", "g", (2,)), ("d", [("x", "i2"), ("y", "G")])], align=True)
+
+
+def laid(values: Any, dtype: Any, memory: int) -> np.ndarray[Any, Any]:
+    """An array of some values, in memory that held something else before."""
+    held = np.array(values, dtype)
+    found = np.zeros_like(held)
+    counts = np.full(held.itemsize, False)
+    for name, (field, offset, *_) in dtype.fields.items():
+        del name
+        parts = field.fields.values() if field.fields else [(field, 0)]
+        for inner, at, *_ in parts:
+            base = inner.subdtype[0] if inner.subdtype else inner
+            long = base.char in "gG" and np.finfo("g").nmant == 63
+            step, used = (16, 10) if long else (inner.itemsize, inner.itemsize)
+            for first in range(offset + at, offset + at + inner.itemsize, step):
+                counts[first : first + used] = True
+    raw = np.frombuffer(held.tobytes(), "u1").reshape(-1, held.itemsize)
+    found.view("u1").reshape(-1, held.itemsize)[:] = np.where(counts, raw, memory)
+    return found
+
+
+def test_bytes_that_belong_to_no_value_do_not_count() -> None:
+    """Between the fields of a record, and behind the ten bytes of a long double."""
+    rows = [(1, 2.0, (3, 4), (5, 6 + 7j)), (-1, -0.0, (0.1, np.inf), (0, 1j))]
+    one, other = laid(rows, RECORD, 0x00), laid(rows, RECORD, 0xFF)
+    assert (one == other).all()
+    assert one.tobytes() != other.tobytes()
+    assert key(one) == key(other) == key(one[::-1][::-1])
+    assert key(one[0]) == key(other[0]) != key(one[1])
+    assert key({"x": [one]}) == key({"x": [other]})
+    assert key(one) != key(laid([rows[0], (-1, 0.0, *rows[1][2:])], RECORD, 0x00))
+    columns = keys_of_columns(anything.identity, {"x": one})
+    assert [row.tobytes() for row in columns] == [key(row) for row in one] == [key(row) for row in other]
+    encoded = [encode_value(each) for each in (one, other)]
+    assert encoded[0] == encoded[1]
+    for dtype in ("g", "G", np.dtype("g").newbyteorder(), np.dtype("G").newbyteorder()):
+        values = np.array([[1.5, 2], [1 / np.longdouble(3), 4]], "g").astype(dtype)
+        dirty = values.copy()
+        parts = dirty.view("u1").reshape(-1, np.dtype("g").itemsize)
+        if np.finfo("g").nmant == 63:
+            parts[:, slice(10, None) if dirty.dtype.isnative else slice(None, -10)] = 0x77
+        assert (dirty == values).all()
+        assert key(dirty) == key(values) == key(np.asfortranarray(dirty)) != key(values + 1)
+
+
+def test_a_long_double_counts_as_the_number_that_it_equals() -> None:
+    assert key(np.longdouble(0.5)) == key(0.5) == key(np.float32(0.5))
+    assert key(np.clongdouble(0.5j)) == key(0.5j)
+    third = 1 / np.longdouble(3)
+    if third != float(third):
+        assert key(third) == key(np.array(third)) != key(float(third))
+    assert key(np.longdouble("1e4000")) != key(math.inf) == key(np.longdouble("inf"))
+    for nan in (np.longdouble("nan"), np.clongdouble(complex(0, math.nan))):
+        with pytest.raises(InvalidInputError, match="x= is NaN, which is not equal to itself"):
+            key(nan)
+
+
+#: Values of which no two kinds are equal to Python, so that its own comparison is an oracle.
+WORDS = st.text(max_size=4)
+VALUES = st.recursive(
+    st.none() | st.integers() | WORDS | st.binary(max_size=4) | st.sampled_from(list(Colour)),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(WORDS, inner, max_size=3)
+        | st.frozensets(WORDS, max_size=4)
+        | st.frozensets(st.integers(), max_size=4).map(set)
+        | st.builds(Window, st.integers(), st.integers())
+    ),
+    max_leaves=6,
+)
+
+IN_ANOTHER_PROCESS = """
+import pickle, sys
+from tests.tasks.functions import anything
+
+pickle.dump([anything.key_of(value) for value in pickle.load(sys.stdin.buffer)], sys.stdout.buffer)
+"""
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(VALUES, min_size=1, max_size=30))
+def test_equal_values_have_one_key_and_others_another_one_whatever_the_seed_of_hashing(values: list[Any]) -> None:
+    """In two processes that put sets in other orders; whether two are equal Python says, sets being no frozensets."""
+    both = [*values, *copy.deepcopy(values)]
+    found = [
+        pickle.loads(
+            subprocess.run(
+                [sys.executable, "-c", IN_ANOTHER_PROCESS],
+                env={**os.environ, "PYTHONHASHSEED": seed},
+                cwd=Path(__file__).parents[2],
+                input=pickle.dumps(both),
+                capture_output=True,
+                check=True,
+            ).stdout
+        )
+        for seed in ("1", "4711")
+    ]
+    assert found[0] == found[1] == [key(value) for value in both]
+    for one, its in zip(both, found[0], strict=True):
+        for other, others in zip(both, found[1], strict=True):
+            assert (its == others) == (marked(one) == marked(other))
+
+
+def marked(value: Any) -> Any:
+    """A value with what tells those apart that Python calls equal: sets and frozensets."""
+    if isinstance(value, (set, frozenset)):
+        return type(value).__name__, value
+    if isinstance(value, (list, tuple)):
+        return type(value)(marked(each) for each in value)
+    return {name: marked(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 @given(
@@ -319,7 +435,11 @@ def test_only_functions_with_a_name_that_return_are_tasks() -> None:
     def steps() -> Any:
         yield 1
 
-    for function, said in ((lambda: 1, "not a lambda"), (steps, "no generator or coroutine"), (Window, "a function")):
+    for function, said in (
+        (lambda: 1, "not a lambda"),
+        (steps, "no generator or coroutine"),
+        (Window, "a class that is a task has a method run"),
+    ):
         with pytest.raises(InvalidInputError, match=said):
             braid.task(version="1")(function)
 
