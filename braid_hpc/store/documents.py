@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from braid_hpc.store.event_documents import THEN, EventTable, canonical, event_tables, order_of, read_events
 from braid_hpc.store.missing_documents import MissingDocument, Numbers, missing_of
+from braid_hpc.store.recorded_files import RecordedFile, recorded_files
 from braid_hpc.vocabulary.errors import ConflictError, NotFoundError
 from braid_hpc.vocabulary.event_rows import DOCUMENTS, written_keys
 from braid_hpc.vocabulary.texts import clean
@@ -16,7 +17,7 @@ from braid_hpc.vocabulary.verbatim import decode_words
 if TYPE_CHECKING:
     from braid_hpc.store.opened import Opened
 
-__all__ = ["Documents", "Held", "MissingDocument", "held_documents", "read_documents"]
+__all__ = ["Documents", "Held", "MissingDocument", "apart", "held_documents", "read_documents"]
 
 #: Kinds of documents that are not rows, in the order in which they are given back before the events.
 FIRST = ("start", "descriptor", "resource", "stream_resource", "datum", "stream_datum")
@@ -35,7 +36,7 @@ class Documents:
     ----------
     uid : str
         Of the run.
-    missing : list of MissingDocumentDocument
+    missing : list of MissingDocument
         What the documents that are there refer to or count, and is not there; empty for a whole run.
     conflicts : list of (str, str)
         Name and uid of documents that came with different contents under one uid. The first of them by their bytes is
@@ -51,6 +52,7 @@ class Documents:
     writers: list[dict[str, Any]] = field(default_factory=list)
     _held: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _events: Any = None
+    _files: Any = None
 
     @property
     def start(self) -> dict[str, Any] | None:
@@ -66,6 +68,32 @@ class Documents:
     def descriptors(self) -> list[dict[str, Any]]:
         """The descriptors, by time."""
         return list(self._held.get("descriptor", ()))
+
+    def held(self, name: str) -> list[dict[str, Any]]:
+        """Return the documents of one kind that are no events.
+
+        Parameters
+        ----------
+        name : str
+            ``start``, ``descriptor``, ``resource``, ``stream_resource``, ``datum``, ``stream_datum`` or ``stop``.
+
+        Returns
+        -------
+        list of dict
+            In the order in which iterating gives them.
+        """
+        return list(self._held.get(name, ()))
+
+    def files(self) -> list[RecordedFile]:
+        """Return what was recorded of the files that the resources name, when the run stopped.
+
+        Returns
+        -------
+        list of RecordedFile
+            By uri; none of files that nobody looked at.
+        """
+        found: list[RecordedFile] = self._files() if self._files is not None else []
+        return found
 
     @property
     def whole(self) -> bool:
@@ -190,6 +218,8 @@ def read_documents(store: Opened, uid: str, *, then: dict[str, int]) -> Document
     found._events = lambda: read_events(store._connected.cursor, tables, loose, described, then)
     numbers = Numbers.read(store, tables, loose, found, then)
     found.missing = missing_of(found._held, numbers, wanted)
+    uids = [str(each.get("uid")) for name in ("resource", "stream_resource") for each in found.held(name)]
+    found._files = lambda: recorded_files(store, found.uid, _cleaned(uids), then=then)
     found.writers = _incomplete(store, held.place, tables, found.uid, _cleaned(list(described)), then)
     return found
 
@@ -334,7 +364,20 @@ def _cleaned(value: Any) -> Any:
 
 
 def apart(name: str, document: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a document of several holds one by one; a page whose columns differ in length holds nothing."""
+    """Take a document of several apart.
+
+    Parameters
+    ----------
+    name : str
+        Of its kind.
+    document : object
+        A page, or any other document.
+
+    Yields
+    ------
+    name, document
+        What it holds, one by one; a page whose columns differ in length holds nothing.
+    """
     if name not in ("datum_page", "bulk_datum", "event_page") or type(document) is not dict:
         yield name, document
         return
@@ -359,13 +402,13 @@ def apart(name: str, document: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _external(descriptors: list[dict[str, Any]]) -> set[str]:
-    """Return the data keys whose values in events are names of datums."""
+    """Return the data keys whose values in events, if there are any, are names of datums."""
     found = set()
     for each in descriptors:
         keys = each.get("data_keys")
         for key, about in keys.items() if type(keys) is dict else ():
-            external = about.get("external") if type(about) is dict else None
-            if type(key) is str and external is not None and not str(external).startswith("STREAM:"):
+            # Of a key that is in stream datums, too: older documents say so where the events name datums.
+            if type(key) is str and type(about) is dict and about.get("external") is not None:
                 found.add(key)
     return found
 
