@@ -1,12 +1,14 @@
 """The process that opens arrays files, so that a damaged one can neither hang nor end the reader.
 
-Started by its path, see :mod:`braid_hpc.reading.arrays`; it imports nothing of this package. Requests are lines of
-JSON, answers are frames: a letter, a length (uint64), that many bytes. Letters: ``R`` ready, ``D`` bytes of an
-array, ``J`` JSON, ``F`` a sentence on what is damaged, ``N`` the number of a newer format, ``M`` that h5py is missing.
+Started by its path, see :mod:`braid_hpc.reading.arrays`; it imports nothing of this package. It reads other HDF5 files
+too, for :mod:`braid_hpc.assets.hdf5`. Requests are lines of JSON, answers are frames: a letter, a length (uint64), that
+many bytes. Letters: ``R`` ready, ``D`` bytes of an array, ``J`` JSON, ``F`` a sentence on what is damaged, ``N`` the
+number of a newer format, ``M`` that h5py is missing.
 
 HDF5 never opens the file itself. It is given a view of it in which the superblock says that no writer is at work
 and that the file ends where it ends: HDF5 otherwise waits for a writer that was killed, for minutes or for ever,
-each time a checksum of its own structures does not hold.
+each time a checksum of its own structures does not hold. Of other files it is given that view only where a writer is
+named, and there nothing is read for zeros: what lies behind the end is an error.
 """
 
 from __future__ import annotations
@@ -86,6 +88,8 @@ class QuietFile(io.RawIOBase):
     ----------
     path : str
         An HDF5 file with a superblock of version 3.
+    padded : bool
+        Whether what lies behind the end reads as zeros; else it is an error.
 
     Raises
     ------
@@ -93,8 +97,9 @@ class QuietFile(io.RawIOBase):
         If it has none, or one that does not carry its checksum.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, padded: bool = True) -> None:
         self._file = io.FileIO(path)
+        self._padded = padded
         self._at: int = 0
         self._length = os.fstat(self._file.fileno()).st_size
         head = bytearray(self._file.read(_SUPERBLOCK) or b"")
@@ -117,11 +122,29 @@ class QuietFile(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Read as much as there is; what lies behind the end reads as zeros."""
+        """Read as much as there is; what lies behind the end reads as zeros.
+
+        Parameters
+        ----------
+        buffer : writable buffer
+            Filled.
+
+        Returns
+        -------
+        int
+            Its length.
+
+        Raises
+        ------
+        OSError
+            If it is not padded, and the file ends before.
+        """
         view = memoryview(buffer).cast("B")
         data = os.pread(self._file.fileno(), len(view), self._at)
         if self._at < _SUPERBLOCK:
             data = (self._head[self._at :] + data[_SUPERBLOCK - self._at :])[: len(view)]
+        if len(data) < len(view) and not self._padded:
+            raise OSError(f"the file ends after {self._length} bytes, and byte {self._at + len(view) - 1} is wanted")
         view[: len(data)] = data
         view[len(data) :] = bytes(len(view) - len(data))
         self._at += len(view)
@@ -191,11 +214,17 @@ class _Server:
 
         state = os.stat(request["path"])
         which = (request["path"], state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+        foreign = request["ask"] in ("about", "part")
         if self._which != which:
             self._forget()
-            self._h5 = h5py.File(QuietFile(request["path"]), "r")
-            _refuse_newer(self._h5)
+            if foreign:
+                self._h5 = _open_foreign(h5py, request["path"])
+            else:
+                self._h5 = h5py.File(QuietFile(request["path"]), "r")
+                _refuse_newer(self._h5)
             self._which = which
+        if foreign:
+            return _of_dataset(h5py, self._h5, request)
         if request["ask"] == "extents":
             extents = {name: self._h5[name].shape[0] for name in self._h5}
             return b"J", json.dumps(extents).encode()
@@ -207,6 +236,60 @@ class _Server:
         if request["ask"] == "bytes":
             return b"D", values.tobytes()
         return b"J", json.dumps([_index_row(row) for row in values]).encode()
+
+
+def _open_foreign(h5py: Any, path: str) -> Any:
+    """Open a file that others write: as it is, or through the view if it names a writer."""
+    try:
+        # Detectors compress with filters that this package brings, where it is installed.
+        import hdf5plugin  # noqa: F401
+    except ImportError:
+        pass
+    with open(path, "rb") as file:
+        head = file.read(_FLAGS + 1)
+    # Only files of that superblock name a writer.
+    if head[:9] == _SIGNATURE + b"\3" and head[_FLAGS:] != b"\0":
+        return h5py.File(QuietFile(path, padded=False), "r")
+    return h5py.File(path, "r", locking=False)
+
+
+def _of_dataset(h5py: Any, h5: Any, request: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Answer what a dataset is, or with a part of it: a line of JSON, and the bytes."""
+    name = request["dataset"]
+    dataset = h5.get(name)
+    if dataset is None:
+        raise ValueError(f"it has no dataset {name!r}")
+    if not isinstance(dataset, h5py.Dataset):
+        raise ValueError(f"{name!r} is no dataset")
+    if dataset.shape is None:
+        raise ValueError(f"the dataset {name!r} is empty")
+    text = h5py.check_string_dtype(dataset.dtype) is not None
+    ragged = None if text else h5py.check_vlen_dtype(dataset.dtype)
+    if request["ask"] == "about":
+        about = {"shape": dataset.shape, "chunks": dataset.chunks, "dtype": _dtype_text(dataset.dtype, text, ragged)}
+        return b"J", json.dumps(about).encode()
+    part = tuple(slice(first, stop) for first, stop in request["part"])
+    if part and part[0].stop > dataset.shape[0]:
+        raise ValueError(f"{name!r} has {dataset.shape[0]} rows, and row {part[0].stop - 1} is asked for")
+    if text:
+        values = dataset.asstr("utf-8", "surrogateescape")[part]
+        line = {"shape": values.shape, "texts": [str(each) for each in values.ravel()]}
+        return b"D", json.dumps(line).encode() + b"\n"
+    values = dataset[part]
+    if ragged is not None:
+        flat = list(values.ravel())
+        line = {"shape": values.shape, "lengths": [len(each) for each in flat], "dtype": _dtype_text(ragged)}
+        return b"D", json.dumps(line).encode() + b"\n" + b"".join(each.tobytes() for each in flat)
+    line = {"shape": values.shape, "dtype": _dtype_text(values.dtype)}
+    return b"D", json.dumps(line).encode() + b"\n" + values.tobytes()
+
+
+def _dtype_text(dtype: Any, text: bool = False, ragged: Any = None) -> Any:
+    if text or ragged is not None:
+        return "O"
+    if dtype.hasobject:
+        raise ValueError("it holds values that are neither numbers nor texts")
+    return dtype.str if dtype.names is None else [list(each) for each in dtype.descr]
 
 
 def _index_row(row: Any) -> dict[str, Any]:

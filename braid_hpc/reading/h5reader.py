@@ -117,9 +117,14 @@ class ArrayReader:
             except CorruptLogError as error:
                 yield f"rows {first} to {min(first + INDEX_ROWS, rows) - 1} of the index: {error}"
 
+    @staticmethod
+    def _shown(path: str) -> str:
+        """Return what a file is called where it cannot be read."""
+        return os.path.basename(path)
+
     def _ask(self, request: dict[str, Any]) -> bytes:
         path = request["path"]
-        name = os.path.basename(path)
+        name = self._shown(path)
         if not os.path.exists(path):
             raise CorruptLogError(f"{name} is missing")
         if self._failed.get(path, 0) >= PATIENCE:
