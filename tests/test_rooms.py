@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "braid_hpc"
 #: From left to right; a room imports only rooms to its left, and itself.
 ROOMS = (
     *("vocabulary", "log", "run", "results", "tasks", "reading", "remote", "snapshots", "compaction"),
-    *("queries", "store", "lineage", "scans", "exports", "batch", "campaigns", "bench", "cli"),
+    *("queries", "store", "lineage", "assets", "scans", "exports", "batch", "campaigns", "bench", "cli"),
 )
 
 #: Import nothing of ours, so that everybody may import them.
