@@ -15,6 +15,7 @@ from braid_hpc.compaction.actions import write_actions
 from braid_hpc.compaction.array_copies import write_arrays
 from braid_hpc.compaction.conversion import Conversion, RowKeeper
 from braid_hpc.compaction.declared import settle_tables
+from braid_hpc.compaction.denials import settle_denials
 from braid_hpc.compaction.extract import Facts, Speaker
 from braid_hpc.compaction.graph import build_graph
 from braid_hpc.compaction.judgements import write_judgements
@@ -154,6 +155,7 @@ def write_commit(
         write_writers(out, commit.taken, ledger, digests)
         # After all others, because it depends on which logs are complete; it gives numbers too.
         match_messages(out, sorted({facts.run for facts in commit.taken}))
+        settle_denials(out, tables)
         keeper.finish(commit, out)
     _close_commit(out, commit)
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from braid_hpc.compaction.marks import place_marks
+from braid_hpc.compaction.marks import MarkedTable, place_marks
 from braid_hpc.compaction.problems import Problem
 from braid_hpc.compaction.row_edge_store import RowEdgeTables
 from braid_hpc.compaction.rows import Rows
@@ -26,7 +26,7 @@ from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.payloads import TableParent, TableSchema
 from braid_hpc.vocabulary.sql import quoted
 
-__all__ = ["settle_tables"]
+__all__ = ["marked_tables", "settle_tables"]
 
 
 @dataclass(slots=True)
@@ -74,15 +74,36 @@ def settle_tables(out: Rows, tables: StreamTables, edges: RowEdgeTables) -> list
         settling.check(name)
         settling.check_unique(name)
         settling.relate(name)
+    place_marks(out, tables, _marked(declared), {name for name in declared if settling.fresh[name]})
+    settle_sets(out, tables)
+    return settling.problems
+
+
+def marked_tables(connection: Any, tables: StreamTables) -> list[MarkedTable]:
+    """Return the declared tables that have rows, as marks are placed on them.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Of the commit; all rows of streams are inserted.
+    tables : StreamTables
+        Where they are.
+
+    Returns
+    -------
+    list of MarkedTable
+        As they were declared last.
+    """
+    return _marked(_declarations(connection, tables))
+
+
+def _marked(declared: dict[str, list[_Declaration]]) -> list[MarkedTable]:
     newest = [each[-1] for each in declared.values()]
-    marked = [
+    return [
         (each.stream, each.place, each.schema, each.stored, each.types)
         for each in newest
         if each.schema.file or each.schema.key
     ]
-    place_marks(out, tables, marked, {name for name in declared if settling.fresh[name]})
-    settle_sets(out, tables)
-    return settling.problems
 
 
 def _parents_first(declared: dict[str, list[_Declaration]]) -> list[str]:

@@ -9,7 +9,7 @@ from braid_hpc.compaction.stream_store import StreamTables
 from braid_hpc.vocabulary.payloads import TableSchema
 from braid_hpc.vocabulary.places import MARK_COLUMNS, MARKS
 
-__all__ = ["MarkedTable", "place_marks"]
+__all__ = ["MarkedTable", "add_holders", "name_of_row", "place_marks"]
 
 #: Name of a table, its place in SQL, how it is declared, and the store's column, quoted, and type of each declared one.
 MarkedTable = tuple[str, str, TableSchema, dict[str, str], dict[str, str]]
@@ -39,7 +39,7 @@ def place_marks(out: Rows, tables: StreamTables, declared: list[MarkedTable], fr
     marked = {name for (name,) in ask(f'select distinct "table" from {place}').fetchall()}
     for each in declared:
         if each[0] in marked:
-            _add_holders(out, each)
+            add_holders(out, each)
             if said:
                 _place(out, place, each, f"m._snapshot = {snapshot}")
             if each[0] in fresh:
@@ -124,8 +124,16 @@ def _single(column: str) -> str:
     return f"case {shorter} else {texts[-1]}::double end"
 
 
-def _add_holders(out: Rows, table: MarkedTable) -> None:
-    """Give numbers to the writers that have rows of a table."""
+def add_holders(out: Rows, table: MarkedTable) -> None:
+    """Give numbers to the writers that have rows of a table.
+
+    Parameters
+    ----------
+    out : Rows
+        Of the commit; all rows of streams are inserted.
+    table : MarkedTable
+        Which one.
+    """
     name, rows, *_ = table
     found: list[tuple[Any, ...]] = out.connection.execute(
         f"select distinct t._writer from {rows} t where t._snapshot = {out.snapshot} or not exists "

@@ -14,8 +14,8 @@ class Problem:
     Attributes
     ----------
     code : str
-        ``array``, ``cycle``, ``link``, ``quarantine``, ``rejected``, ``run``, ``set``, ``stream``, ``undecodable``,
-        ``unknown``, ``unresolved`` or ``world``.
+        ``array``, ``cycle``, ``denied``, ``link``, ``quarantine``, ``rejected``, ``run``, ``set``, ``stream``,
+        ``undecodable``, ``unknown``, ``unresolved`` or ``world``.
     message : str
         One sentence.
     run, writer : str or None

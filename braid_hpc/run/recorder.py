@@ -30,6 +30,7 @@ from braid_hpc.run.process import describe_process, imported_packages, mpi_libra
 from braid_hpc.run.streams import Stream, stream_type
 from braid_hpc.vocabulary.codes import Code, Outcome
 from braid_hpc.vocabulary.columns import check_columns
+from braid_hpc.vocabulary.denials import DENIAL_COLUMNS, DENIALS
 from braid_hpc.vocabulary.encoding import check_tags, encode
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.payloads import Close, StreamSchema
@@ -47,6 +48,7 @@ __all__ = ["Run"]
 
 #: Streams that we write ourselves, with their columns.
 _OWN = {MARKS: MARK_COLUMNS, CLAIMS: CLAIM_COLUMNS, SETS: SET_COLUMNS, ATTACHED: ATTACHED_COLUMNS}
+_OWN |= {DENIALS: DENIAL_COLUMNS}
 
 
 class Run(AttachingFiles):

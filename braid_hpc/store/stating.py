@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from braid_hpc.store.declared import quoted
 from braid_hpc.store.walking import Walking
 from braid_hpc.vocabulary.codes import check_retractable
+from braid_hpc.vocabulary.denials import DENIAL_COLUMNS, DENIALS
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.references import format_reference
 from braid_hpc.vocabulary.texts import clean
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from braid_hpc.store.due import Actions, ActionState
     from braid_hpc.store.store import Store
+    from braid_hpc.store.tables import Table
 
 __all__ = ["Stating"]
 
@@ -158,6 +161,107 @@ class Stating(Walking):
         (made,) = self._state(lambda run: [run.retract(*ends, cause=cause, relation=relation)])
         return made
 
+    def deny(self, revision: str, *, cause: str) -> None:
+        """State that what code of a revision has made, and what it will have made, is not to be relied on.
+
+        That is all that processes of it have recorded, in whichever log it comes: activities and calls of tasks,
+        records that they made (sources they only declared), rows of declared tables, and files that they said to
+        exist. Everything that came of it is invalid too.
+
+        Parameters
+        ----------
+        revision : str
+            The commit, the digest of the script, or that of a task's source; or its first digits, seven at least.
+        cause : str
+            Why, for people.
+
+        Raises
+        ------
+        InvalidInputError
+            If `revision` is none, or `cause` no text. Nothing is stated then.
+        StorageError
+            If the statement cannot be written.
+
+        See Also
+        --------
+        allow : take it back.
+        """
+        if not isinstance(cause, str) or not cause:
+            raise InvalidInputError(f"the cause of a denial is a text, not {cause!r}")
+        self._say_denial(_revision(revision), cause, denied=True)
+
+    def allow(self, revision: str) -> None:
+        """Take back that a revision is denied; what else was said of what it made stays.
+
+        Parameters
+        ----------
+        revision : str
+            As it was denied.
+
+        Raises
+        ------
+        NotFoundError
+            If it is not denied.
+        InvalidInputError
+            If it is no revision.
+        StorageError
+            If the statement cannot be written.
+
+        See Also
+        --------
+        deny : what is taken back.
+        """
+        revision = _revision(revision)
+        denied = [row["revision"] for row in self.denials()]
+        if revision not in denied:
+            known = ", ".join(denied) or "none"
+            raise NotFoundError(f"the revision {revision} is not denied in {self.path.name}; there are: {known}")
+        self._say_denial(revision, "", denied=False)
+
+    def denials(self, *, at: int | None = None, as_of: Any = None) -> Table:
+        """Return the revisions of code that are denied.
+
+        Parameters
+        ----------
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what had been said by then.
+
+        Returns
+        -------
+        Table
+            ``revision``, ``cause``, ``time`` and ``user``.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such snapshot, or nothing can be asked as of that time.
+        """
+        then = self._then(at, as_of)
+        place = self._asked("select min(place) as place from stream_rows where stream = ?", [DENIALS])["place"][0]
+        if place is None:
+            names = ", ".join(f"null::varchar as {name}" for name in ("revision", "cause", "time", '"user"'))
+            return self._asked(f"select {names} where false")
+        return self._asked(
+            """select revision, cause, time, "user" from (
+            select d.revision, d.cause, d.denied, d._time as time, w.header ->> '$.user' as "user",
+                row_number() over (partition by d.revision order by d._time desc, d._writer desc, d._row desc) as last
+            from stream."""
+            + quoted(place)
+            + """ d left join writers w on w.writer = d._writer
+            where d._snapshot <= $at and epoch_ns(d._time) <= $as_of) where last = 1 and denied order by time""",
+            then,
+        )
+
+    def _say_denial(self, revision: str, cause: str, *, denied: bool) -> None:
+        columns = {"revision": [revision], "cause": [cause], "denied": [denied]}
+
+        def say(run: Any) -> list[str]:
+            return [revision if run.stream(DENIALS, DENIAL_COLUMNS).extend(columns).count == 1 else ""]
+
+        self._state(say)
+
     def _targets(self, references: str | Iterable[str], *, all_versions: bool) -> list[str]:
         texts = [references] if isinstance(references, str) else list(references)
         nodes = [self.get(text) for text in texts]
@@ -265,3 +369,14 @@ class Stating(Walking):
 
         limit = TIMEOUT if timeout is None else timeout
         return run_actions(cast("Store", self), retry=retry, dry_run=dry_run, timeout=limit, told=told)
+
+
+def _revision(text: Any) -> str:
+    """Return a revision of code as it is written down."""
+    digits = text.rpartition(":")[2] if isinstance(text, str) else ""
+    if len(digits) < 7 or set(digits.lower()) - set("0123456789abcdef"):
+        raise InvalidInputError(
+            f"{text!r} is no revision: give a commit, or the digest of a script or of a task's source, seven digits at "
+            "least"
+        )
+    return str(text).lower()

@@ -26,7 +26,9 @@ OF_NO_MOMENT = {
     "digests": "compares whole stores",
     "actions": "what is due is due now",
     "run_actions": "so it is run now",
-    **dict.fromkeys(("invalidate", "revalidate", "retract", "on_invalid"), "makes a statement, which is of now"),
+    **dict.fromkeys(
+        ("invalidate", "revalidate", "retract", "on_invalid", "deny", "allow"), "makes a statement, which is of now"
+    ),
     **dict.fromkeys(("refresh", "close"), "is no question"),
 }
 
@@ -41,7 +43,7 @@ COMMANDS_OF_NO_MOMENT = {
     "sql": "as Store.sql",
     "log": "as Store.snapshots",
     **dict.fromkeys(("actions list", "actions run"), "as Store.actions"),
-    **dict.fromkeys(("invalidate", "revalidate", "retract"), "states something, which is of now"),
+    **dict.fromkeys(("invalidate", "revalidate", "retract", "deny", "allow"), "states something, which is of now"),
     **dict.fromkeys(
         ("compact", "rebuild", "create", "demo", "ingest bluesky"), "makes a store, or takes something into it"
     ),
