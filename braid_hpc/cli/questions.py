@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +12,7 @@ import click
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.moments import as_of_option, at_option, relation_option, text_format_option
 from braid_hpc.cli.output import Command, Stores, messages, stores_option
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.texts import visible
 
 __all__ = ["complete", "how", "stale", "where", "why"]
@@ -78,16 +81,32 @@ def why(
     _warn(answer.missing, form)
 
 
-@click.command(cls=Command, examples=["braid how model:braggnn", "braid how data:peaks/3@2 --at 1 --format json"])
+@click.command(
+    cls=Command,
+    examples=[
+        "braid how model:braggnn",
+        "braid how data:peaks/3@2 --at 1 --format json",
+        "braid how staging/projected/003.png",
+    ],
+)
 @click.argument("reference")
 @stores_option
 @at_option
 @as_of_option
 @text_format_option
 def how(reference: str, store: Stores, at: int | None, as_of: str | None, form: str) -> None:
-    """Say how REFERENCE was made: the steps that led to it, in an order in which they could be done again."""
+    """Say how REFERENCE was made: the steps that led to it, in an order in which they could be done again.
+
+    REFERENCE may be a file on a disk, which is known by its bytes, or the digest of one.
+    """
     with open_chosen(store) as opened:
-        answer = opened.how(reference, at=at, as_of=as_of)
+        try:
+            answer = opened.how(reference, at=at, as_of=as_of)
+        except (NotFoundError, InvalidInputError):
+            # What is called so in the store comes first.
+            if not os.path.isfile(reference):
+                raise
+            answer = opened.how(Path(reference), at=at, as_of=as_of)
     show(answer, form)
     _warn(answer.missing, form)
 

@@ -12,6 +12,7 @@ from braid_hpc.lineage.answered import plain
 from braid_hpc.lineage.completeness import said
 from braid_hpc.lineage.ground import Ground, edges_by_refs
 from braid_hpc.lineage.missing import Missing
+from braid_hpc.lineage.of_file import reference_of
 from braid_hpc.lineage.order import in_order
 from braid_hpc.lineage.pictured import Pictured, Source
 from braid_hpc.store.holding import FOREVER, appeared
@@ -20,6 +21,8 @@ from braid_hpc.vocabulary.codes import ACTIVITY_KIND, Relation
 from braid_hpc.vocabulary.encoding import to_jsonable
 
 if TYPE_CHECKING:
+    import os
+
     from braid_hpc.store.store import Store
 
 __all__ = ["How", "Step", "how"]
@@ -206,7 +209,7 @@ def _run_lines(run: RunFacts) -> list[str]:
     return lines + ([f"     {run.mpi_library}"] if run.mpi_library else [])
 
 
-def how(store: Store, reference: str, *, at: int | None, as_of: Any) -> How:
+def how(store: Store, reference: str | os.PathLike[str], *, at: int | None, as_of: Any) -> How:
     """Find the steps that led to something; see :meth:`braid_hpc.Store.how`.
 
     Parameters
@@ -227,7 +230,7 @@ def how(store: Store, reference: str, *, at: int | None, as_of: Any) -> How:
         As there.
     """
     ground = Ground.of(store, at=at, as_of=as_of)
-    root, others = ground.resolve(reference)
+    root, others = ground.resolve(reference_of(store, reference, at=at, as_of=as_of))
     found = ground.walk(ground.starts(root, others), edges=True)
     distance = dict(found.distance)
     edges = list(found.edges)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
 
     from braid_hpc.lineage.completeness import Completeness
@@ -66,15 +67,16 @@ class Questions:
         given = {"relations": relations, "at": at, "as_of": as_of}
         return why(cast("Store", self), a, b, paths=paths, between=between, **given)
 
-    def how(self, reference: str, *, at: int | None = None, as_of: Any = None) -> How:
+    def how(self, reference: str | os.PathLike[str], *, at: int | None = None, as_of: Any = None) -> How:
         """Ask how something was made: the steps that led to it, in an order in which they could be done again.
 
         Steps are the activities that led to it, and the versions that a run derived from others outside any activity.
 
         Parameters
         ----------
-        reference : str
-            A version or an activity.
+        reference : str or path
+            A version or an activity. A path stands for the file there, by its bytes, wherever it was when it was
+            recorded; so does the digest of a file, ``"blake3:..."``.
         at : int, optional
             A snapshot number: what the store knew then.
         as_of : datetime, str or int, optional
@@ -89,7 +91,9 @@ class Questions:
         Raises
         ------
         NotFoundError, ConflictError, InvalidInputError
-            As :meth:`lineage`.
+            As :meth:`lineage`; also if nothing has the bytes of a file, or the store knows a file there of others.
+        StorageError
+            If a file cannot be read.
         """
         from braid_hpc.lineage.how import how
 

@@ -183,6 +183,46 @@ def test_a_changed_function_runs_again_and_what_is_below_it(flow: Flow) -> None:
 
 
 @pytest.mark.slow
+def test_what_is_below_a_file_that_came_out_otherwise_is_made_again(flow: Flow) -> None:
+    """Two files are deleted, and one of their functions gives another value now: what came of that one runs, too."""
+    flow.edit(
+        'return "text of " + str(n % 5)', 'return "text of " + str(n % 5 + 2 * (n == 1 and os.path.exists("salt")))'
+    )
+    flow.start()
+    for number in (1, 2):
+        (flow.folder / f"staging/first-{number}.txt").unlink()
+    (flow.folder / "salt").touch()
+    assert flow.start() == "54"
+    assert flow.made() == {"first": 2, "second": 1, "collected": 1, "total": 1}
+    assert flow.reasons("first") == {"target-missing"}
+    assert (flow.folder / "staging/first-1.txt").read_text() == "text of 3"
+
+
+@pytest.mark.slow
+def test_what_a_change_will_cost_is_known_before(flow: Flow) -> None:
+    """From the durations on record, within a fifth of what it then takes."""
+    flow.edit("import os, sys\n", "import os, sys, time\n")
+    flow.edit("assert type(text) is str", "time.sleep(0.3)\n    assert type(text) is str")
+    flow.start()
+    (task,) = {row["task"] for row in flow.rows("select task from tasks where task like '%second'")}
+    with braid.open(flow.folder / "prov.duckdb") as store:
+        expected = store.redo(task)
+    flow.edit(
+        'version="1", result=LocalResult("staging", serializer=Json()), target=lambda',
+        'version="2", result=LocalResult("staging", serializer=Json()), target=lambda',
+    )
+    flow.edit("text.upper()", "text.upper() + '!'")
+    flow.start()
+    assert flow.made() == {each.task.rpartition(".")[2].rpartition(":")[2]: each.calls for each in expected.tasks}
+    latest = "(select run from runs order by begin_time desc limit 1)"
+    ((took,),) = [
+        tuple(row.values()) for row in flow.rows(f"select sum(duration) as s from tasks where run = {latest}")
+    ]
+    assert took > 1.8
+    assert expected.seconds == pytest.approx(took, rel=0.2)
+
+
+@pytest.mark.slow
 def test_a_file_that_another_call_made_at_the_same_place_is_not_taken(flow: Flow) -> None:
     """Same path, another key: it is made again, each time."""
     flow.edit('"first-{n}.txt"', '"first.txt"')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,34 @@ def test_an_exported_dataset_stands_alone(dataset: Dataset, tmp_path: Path) -> N
     assert sorted(os.listdir(tmp_path / "moved")) == [README, MANIFEST, CRATE, "text"]
     assert sorted(os.listdir(tmp_path / "moved/text")) == [f"{number:06d}-ä b.txt" for number in range(3)]
     assert sorted(os.listdir(tmp_path)) == ["datasets", "moved", "names"]
+
+
+ELSEWHERE = """
+import os, sys
+from braid_hpc.results import open_dataset
+
+assert not [name for name in os.environ if name not in ("LC_CTYPE", "PWD")], os.environ
+for where in (".", os.getcwd(), "file://" + os.getcwd()):
+    dataset = open_dataset(where)
+    assert dataset.problems(verify="digest") == []
+print(dataset.version, *[file.load() for file in dataset["text"]])
+"""
+
+
+def test_a_package_is_verified_elsewhere_without_anything_else(dataset: Dataset, tmp_path: Path) -> None:
+    """By a process with an empty environment, after all that it came from was removed."""
+    version = dataset.version
+    dataset.export(tmp_path / "package")
+    there = tmp_path / "elsewhere"
+    (tmp_path / "package").rename(there)
+    for name in ("names", "datasets", "logs"):
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+    command = [sys.executable, "-s", "-c", ELSEWHERE]
+    done = subprocess.run(command, cwd=there, env={}, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split("\n")[0] == f"{version} name 0 name 1 name 2"
+    (there / "text/000001-ä b.txt").write_text("name 7")
+    assert subprocess.run(command, cwd=there, env={}, capture_output=True, timeout=60).returncode != 0
+    assert [said.partition(": ")[0] for said in open_dataset(there).problems(verify="digest")] == ["row 1, column text"]
 
 
 def test_a_file_that_is_called_as_another_one_becomes_is_kept(tmp_path: Path) -> None:

@@ -14,8 +14,12 @@ import pytest
 
 import braid_hpc as braid
 from braid_hpc.results import Json, Lazy, LocalResult, MemoryResult, Npy, Png, loaded, source
-from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
+from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError, StorageError
+from braid_hpc.vocabulary.identity import content_of_bytes
+from tests.cli.conftest import Braid, cli
 from tests.jobs import rows
+
+__all__ = ["cli"]
 
 
 class Counting(Json):
@@ -126,6 +130,39 @@ def test_from_a_file_to_what_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
         if commit.returncode == 0:
             assert answer.runs[0].git == commit.stdout.strip()
+
+
+def test_a_file_on_a_disk_is_known_by_its_bytes(tmp_path: Path, cli: Braid) -> None:
+    """By path, wherever it was taken meanwhile, and by digest; one that was edited is not taken for another."""
+    there = picture.with_options(result=LocalResult(tmp_path / "a", serializer=Png()), target="{seed}.png")
+    with braid.job("job", log_dir=tmp_path / "logs"):
+        for seed in (3, 4):
+            there(seed)
+    braid.compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    (tmp_path / "elsewhere").mkdir()
+    moved = (tmp_path / "a/3.png").rename(tmp_path / "elsewhere/taken.png")
+    digest = content_of_bytes(moved.read_bytes()).digest
+    with braid.open(tmp_path / "prov.duckdb") as store:
+        for asked in (moved, digest, digest.upper().replace("BLAKE3", "blake3"), tmp_path / "a/4.png"):
+            (step,) = store.how(asked).steps
+            assert (step.params or {})["seed"] == (4 if asked == tmp_path / "a/4.png" else 3)
+        with pytest.raises(NotFoundError, match=r"there is no file .*a/3\.png"):
+            store.how(tmp_path / "a/3.png")
+        with pytest.raises(NotFoundError, match="nothing with the digest blake3:0"):
+            store.how("blake3:" + "0" * 64)
+        (tmp_path / "a/4.png").write_bytes(b"edited")
+        with pytest.raises(ConflictError, match=r"a/4\.png has other bytes than any file that was recorded there"):
+            store.how(tmp_path / "a/4.png")
+        moved.with_name("other.png").write_bytes(b"nobody's")
+        with pytest.raises(NotFoundError, match=r"nothing with the bytes of .*other\.png"):
+            store.how(moved.with_name("other.png"))
+        with pytest.raises(StorageError):
+            store.how(tmp_path)
+    answer = cli("how", moved, "--store", tmp_path / "prov.duckdb")
+    assert answer.exit_code == 0, answer.stderr
+    assert "results.picture" in answer.stdout
+    assert cli("how", tmp_path / "a/4.png", "--store", tmp_path / "prov.duckdb").exit_code == 5
+    assert cli("how", "no-such-thing", "--store", tmp_path / "prov.duckdb").exit_code == 3
 
 
 # ---------------------------------------------------------------------- what a flow begins with
