@@ -385,10 +385,10 @@ class DatasetTarget(Target):
         serializer = self.serializer
         assert isinstance(serializer, Manifest)
         dataset = serializer.dataset(loaded(value))
-        # First the readme: what says that it is done is the manifest.
-        text = readme_text(dataset).encode()
-        self.storage.put(self.path.removesuffix(MANIFEST) + README, lambda file: file.write(text))
-        written = super().write(dataset)
+        # What says that it is done is the manifest. It has been written when the readme takes the place of an earlier
+        # one, so that on a full disk both are what they were.
+        text, beside = readme_text(dataset).encode(), self.path.removesuffix(MANIFEST) + README
+        written = self._write(dataset, lambda: self.storage.put(beside, lambda file: file.write(text)))
         members = dict.fromkeys(record for row in dataset.rows for record in row.records)
         current_run().record(
             "dataset",

@@ -139,7 +139,13 @@ class DigestingFile(io.RawIOBase):
         """
         wanted = self._under.tell() if size is None else size
         self._in_order = self._in_order and wanted == self._length
-        return int(self._kept(self._under.truncate, wanted))
+        self._kept(self._under.truncate, wanted)
+        # In memory that does not extend, as it does on a disk.
+        place = self._under.tell()
+        if (there := self._under.seek(0, os.SEEK_END)) < wanted:
+            self._kept(self._under.write, bytes(wanted - there))
+        self._under.seek(place)
+        return wanted
 
     def flush(self) -> None:
         """Hand everything to the operating system.

@@ -91,8 +91,12 @@ class LocalStorage:
             If the file system refuses.
         """
         uri = self.uri(path)
-        with _refusals(uri), _directory(self._inside(path, make=True)) as directory:
+        with _refusals(uri):
+            directory = os.open(self._inside(path, make=True), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
             return _put(directory, os.path.basename(path), uri, fill)
+        finally:
+            os.close(directory)
 
     def look(self, path: str) -> Seen | None:
         """Say how a file is listed.
@@ -179,37 +183,29 @@ def _refusals(uri: str) -> Iterator[None]:
     except (StorageError, NotFoundError, InvalidInputError):
         raise
     except OSError as error:
-        if error.errno is None:
-            raise  # a serializer's own
         raise StorageError(f"{uri}: {error.strerror}") from error
-
-
-@contextmanager
-def _directory(folder: str) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _put(directory: int, name: str, uri: str, fill: Fill) -> Stored:
     aside = f"{ASIDE}{uuid.uuid4().hex}"
-    descriptor, named = _create(directory, aside)
+    with _refusals(uri):
+        descriptor, named = _create(directory, aside)
     try:
         # Closed below, where it is known whether the file system took everything.
         under = cast(BinaryIO, os.fdopen(descriptor, "w+b", closefd=False))
         stored = _fill(descriptor, under, uri, fill)
-        if not named:
-            _name(descriptor, directory, aside)
-            named = True
-        os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
+        with _refusals(uri):
+            if not named:
+                _name(descriptor, directory, aside)
+                named = True
+            os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
         named = False
     finally:
         os.close(descriptor)
         if named:
             os.unlink(aside, dir_fd=directory)
-    os.fsync(directory)
+    with _refusals(uri):
+        os.fsync(directory)
     return stored
 
 
@@ -218,15 +214,16 @@ def _fill(descriptor: int, under: BinaryIO, uri: str, fill: Fill) -> Stored:
     try:
         fill(cast(BinaryIO, file))
         digest, size = file.finish()
-        os.fsync(descriptor)
     except BaseException as error:
         _drop(under)
         problem = failed(uri, file, error)
         if problem is error:
             raise
         raise problem from file.failure
-    under.close()
-    return Stored(size, os.fstat(descriptor).st_mtime_ns, digest)
+    with _refusals(uri):
+        under.close()
+        os.fsync(descriptor)
+        return Stored(size, os.fstat(descriptor).st_mtime_ns, digest)
 
 
 def _drop(under: BinaryIO) -> None:

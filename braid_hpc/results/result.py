@@ -68,10 +68,16 @@ class Target:
         StorageError
             If the place refuses.
         """
-        value = loaded(value)
+        return self._write(loaded(value))
+
+    def _write(self, value: Any, before: Callable[[], object] | None = None) -> Written:
+        """Write a value; `before` is called when all of it has been written, and has its name not yet."""
 
         def fill(file: BinaryIO) -> None:
             self.serializer.write(value, file)
+            if before is not None:
+                file.flush()
+                before()
 
         # Before anything is written: what cannot be recorded is made in vain.
         content, media_type = self.serializer.content(value), self.serializer.media_type

@@ -195,6 +195,36 @@ class StorageContract:
 
         assert self.make(tmp_path).put("x.bin", fill).digest == content_of_bytes(b"headbody").digest
 
+    def test_a_file_is_as_long_as_it_was_said_to_be(self, tmp_path: Path) -> None:
+        """Cut or extended, in memory as on a disk: formats with a size of their own do that."""
+
+        def fill(file: BinaryIO) -> None:
+            file.write(b"much too long")
+            assert file.truncate(4) == 4
+            assert file.truncate(6) == 6
+            file.seek(9)
+            file.write(b"end")
+            assert file.truncate(14) == 14
+
+        stored = self.make(tmp_path).put("x.bin", fill)
+        data = b"much" + bytes(5) + b"end" + bytes(2)
+        assert (stored.size, stored.digest) == (14, content_of_bytes(data).digest)
+        with self.make(tmp_path).open("x.bin") as file:
+            assert file.read() == data
+
+    @pytest.mark.parametrize("error", [FileNotFoundError(2, "no such table"), OSError("own"), ValueError("no")])
+    def test_what_a_writer_raises_is_raised_as_it_is(self, tmp_path: Path, error: Exception) -> None:
+        """Also where it looks like what a file system answers: it was another file."""
+
+        def fill(file: BinaryIO) -> None:
+            file.write(b"half of it")
+            raise error
+
+        with pytest.raises(type(error)) as caught:
+            self.make(tmp_path).put("x.bin", fill)
+        assert caught.value is error
+        assert self.names(tmp_path) == set()
+
     @pytest.mark.parametrize("before", [b"", b"what was there"])
     def test_a_writer_that_fails_leaves_nothing(self, tmp_path: Path, before: bytes) -> None:
         """Neither a part of the file nor another one, and what was there before stays."""

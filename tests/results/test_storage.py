@@ -21,6 +21,7 @@ from braid_hpc.results.remote import RemoteStorage
 from braid_hpc.results.storage import Storage, storage_of
 from braid_hpc.results.testing import StorageContract
 from braid_hpc.vocabulary.errors import InvalidInputError, MissingExtraError, NotFoundError, StorageError
+from tests.rank_logs import tmpfs
 from tests.results.tasks_there import TasksThere
 
 
@@ -241,6 +242,59 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, small_fi
     with pytest.raises(StorageError, match=r"/place/x cannot be written: File too large; nothing was left there"):
         target.write(value)
     assert files_below(tmp_path / "place") == set()
+
+
+@pytest.mark.parametrize("kind", ["Npy", "Hdf5", "Zarr", "OmeTiff", "Png"])
+def test_a_disk_without_room_keeps_what_was_there(tmp_path: Path, kind: str) -> None:
+    """A real one, of a few pages: no part of a file and no other name is left, and the next small one is written."""
+    import numpy as np
+
+    import braid_hpc.results as results
+
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 600), dtype=np.uint8)
+    serializer = results.OmeTiff("YX") if kind == "OmeTiff" else getattr(results, kind)()
+    with tmpfs(tmp_path / "disk", "256k") as disk:
+        target = results.LocalResult(disk / "place", serializer=serializer).at("x", {})
+        written = target.write(pixels[:9, :9])
+        for _ in range(2):
+            with pytest.raises(StorageError, match=r"/x cannot be written: No space left on device; nothing was left"):
+                target.write(pixels)
+            assert np.array_equal(target.read(digest=written.digest), pixels[:9, :9])
+            assert files_below(disk) == {"place/x"}
+        assert target.write(pixels[:9, :8]).digest != written.digest
+
+
+def test_a_dataset_for_which_there_is_no_room_changes_nothing(tmp_path: Path) -> None:
+    """Readme and manifest are both those of before; and of an export nothing is left."""
+    from braid_hpc.results import DatasetResult, LocalResult, Raw, Text, export_package, loaded
+    from braid_hpc.results.export import open_dataset
+
+    place = LocalResult(tmp_path / "texts", serializer=Text())
+    rows = []
+    for number in range(4000):
+        target = place.at("{n}.txt", {"n": number})
+        rows.append({"n": number, "text": target.lazy(target.write(f"text of {number}"))})
+    with tmpfs(tmp_path / "disk", "256k") as disk:
+        result = DatasetResult("texts", readme="Texts.", file_columns=["text"], within=disk)
+        target = result.at("", {})
+        target.write(rows[:9])
+        before = {name: (disk / name).read_bytes() for name in files_below(disk)}
+        assert set(before) == {"texts/README.md", "texts/manifest.parquet"}
+        with pytest.raises(StorageError, match=r"manifest\.parquet cannot be written: No space left on device"):
+            target.write(rows)
+        assert {name: (disk / name).read_bytes() for name in files_below(disk)} == before
+        elsewhere = DatasetResult("texts", readme="Texts.", file_columns=["text"], within=tmp_path / "all").at("", {})
+        dataset = loaded(elsewhere.lazy(elsewhere.write(rows)))
+        for export in (
+            lambda: dataset.export(disk / "package"),
+            lambda: dataset.export(f"file://{disk}/package"),
+            lambda: export_package(dataset, disk / "registry", "lab/texts"),
+        ):
+            with pytest.raises(StorageError, match="No space left on device"):
+                export()
+            assert {name: (disk / name).read_bytes() for name in files_below(disk)} == before
+        assert len(open_dataset(disk / "texts")) == 9
+        LocalResult(disk, serializer=Raw()).at("small", {}).write(b"small")
 
 
 KILLED = """
