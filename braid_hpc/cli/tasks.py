@@ -7,7 +7,7 @@ import json
 import click
 
 from braid_hpc.cli.ask import open_chosen
-from braid_hpc.cli.moments import at_option, text_format_option
+from braid_hpc.cli.moments import as_of_option, at_option, text_format_option
 from braid_hpc.cli.output import Command, Group, Stores, emit, format_option, messages, store_option, stores_option
 from braid_hpc.vocabulary.times import shown_time
 
@@ -25,12 +25,13 @@ def tasks() -> None:
 @click.argument("name", required=False)
 @click.option("--status", type=click.Choice(_STATUSES), help="Only executions that ended so.")
 @at_option
+@as_of_option
 @stores_option
 @format_option
-def list_(name: str | None, status: str | None, at: int | None, store: Stores, form: str) -> None:
+def list_(name: str | None, status: str | None, at: int | None, as_of: str | None, store: Stores, form: str) -> None:
     """List the executions of tasks, newest first; with NAME those of one task."""
     with open_chosen(store) as opened:
-        found = opened.tasks(name, status=status, at=at)
+        found = opened.tasks(name, status=status, at=at, as_of=as_of)
     columns = found.columns
     if form == "table":
         columns = ["task_id", "status", "reason", "created", "duration", "parameters", "error"]
@@ -40,12 +41,13 @@ def list_(name: str | None, status: str | None, at: int | None, store: Stores, f
 @tasks.command("show", cls=Command, examples=["braid tasks show 4f1e", "braid tasks show rng.draw --format json"])
 @click.argument("reference")
 @at_option
+@as_of_option
 @stores_option
 @text_format_option
-def show(reference: str, at: int | None, store: Stores, form: str) -> None:
+def show(reference: str, at: int | None, as_of: str | None, store: Stores, form: str) -> None:
     """Show an execution of a task, by the beginning of its key, its task id, an activity, or the task's name."""
     with open_chosen(store) as opened:
-        found = opened.task(reference, at=at)
+        found = opened.task(reference, at=at, as_of=as_of)
     about = {
         "task": found.task,
         "key": found.key,

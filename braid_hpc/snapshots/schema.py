@@ -10,6 +10,7 @@ from __future__ import annotations
 from braid_hpc.snapshots.task_schema import TASK_TABLES, TASK_VIEWS
 
 __all__ = [
+    "ATTEMPTS",
     "FORMAT",
     "MAJOR",
     "MINOR",
@@ -264,7 +265,7 @@ RUNS = """select r.run, arg_min(w.header ->> '$.job', order_key) as job,
 
 #: Each run of a batch job. What a job script has said of itself (``BRAID_RUN_ID``) comes before what the scheduler's
 #: variables say in its ranks: within Flux these are of the launch, and not every scheduler counts.
-_ATTEMPTS = r"""select coalesce(said.scheduler, w.scheduler) as scheduler,
+ATTEMPTS = r"""select coalesce(said.scheduler, w.scheduler) as scheduler,
         coalesce(said.job, w.scheduler_job) as scheduler_job, coalesce(nullif(said.task, ''), w.task) as task,
         coalesce(said.attempt::integer, w.attempt, 0) as attempt, r.run, r.job, r.size, r.ranks, w.states, r.status,
         r.begin_time, r.end_time, r.snapshot
@@ -359,7 +360,7 @@ create view runs as
 
 create view attempts as
     """
-    + _ATTEMPTS
+    + ATTEMPTS
     + """;
 
 create view latest_attempts as

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ASTRA", "SUPERSEDED", "TASK_TABLES", "TASK_VIEWS"]
+__all__ = ["ASTRA", "SUPERSEDED", "TASKS", "TASK_TABLES", "TASK_VIEWS"]
 
 TASK_TABLES = """
 create table task_rows (
@@ -62,19 +62,23 @@ _STATUS = """case a.status when 'ok' then 'done' when 'failed' then 'failed' whe
             else case when r.state in ('closed', 'ended') or r.outcome is not null or r.process is not null
                     or s.writer is not null then 'interrupted' else 'running' end end"""
 
-TASK_VIEWS = f"""
-create view tasks as
-    select a.id as pk, t.task, t.key, t.task || '_' || left(t.key, 8) as task_id, t.version,
+#: Each execution; what it is taken from is filled in.
+TASKS = f"""select a.id as pk, t.task, t.key, t.task || '_' || left(t.key, 8) as task_id, t.version,
         if(t.module = '', t.script, t.module) as task_module, t.function, {_STATUS} as status, t.reason, t.detail,
-        a.begin_time as created, coalesce(a.end_time, r.last_time) as modified, a.duration_ns / 1e9 as duration,
-        t.shared_ns / 1e9 as overhead, a.error, o.id as output_pk, e.plain as value, e.uri, e.size, e.digest, e.unkept,
+        a.begin_time as created, coalesce(a.end_time, r.last_time, a.begin_time) as modified,
+        a.duration_ns / 1e9 as duration, t.shared_ns / 1e9 as overhead, a.error, o.id as output_pk, e.plain as value,
+        e.uri, e.size, e.digest, e.unkept,
         t.code, t.result_table, a.run, r.rank, t.begun_by as writer, t.begun_at as sequence,
         greatest(t.snapshot, coalesce(e.snapshot, 0)) as snapshot
-    from task_rows t join activities a on a.writer = t.begun_by and a.sequence = t.begun_at
+    from {{task_rows}} t join activities a on a.writer = t.begun_by and a.sequence = t.begun_at
     join ranks r on r.writer = t.begun_by
     left join ({SUPERSEDED}) s on s.writer = t.begun_by
-    left join task_ends e on e.begun_by = t.begun_by and e.begun_at = t.begun_at
-    left join occurrences o on o.writer = e.writer and o.sequence = e.record_sequence;
+    left join {{task_ends}} e on e.begun_by = t.begun_by and e.begun_at = t.begun_at
+    left join {{occurrences}} o on o.writer = e.writer and o.sequence = e.record_sequence"""
+
+TASK_VIEWS = f"""
+create view tasks as
+    {TASKS.format(task_rows="task_rows", task_ends="task_ends", occurrences="occurrences")};
 
 create view parameters as
     select pk, name as parameter_name, value as parameter_value, type, snapshot from parameter_rows;

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from braid_hpc.store.task_moments import tasks_then
 from braid_hpc.vocabulary.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
@@ -136,12 +137,15 @@ class Tasks:
         @property
         def _connected(self) -> Any: ...
         def _at(self, at: int | None) -> int: ...
+        def _as_of(self, as_of: Any) -> int | None: ...
         def _resolved(self, reference: str, at: int, as_of: int | None) -> tuple[Node, list[Node]]: ...
 
         sql: Callable[..., Table]
         judgements: Callable[..., dict[int, Any]]
 
-    def tasks(self, name: str | None = None, *, status: str | None = None, at: int | None = None) -> Table:
+    def tasks(
+        self, name: str | None = None, *, status: str | None = None, at: int | None = None, as_of: Any = None
+    ) -> Table:
         """Return the executions of tasks, newest first.
 
         Parameters
@@ -152,6 +156,8 @@ class Tasks:
             Only those that ended so, see the view ``tasks``.
         at : int, optional
             A snapshot: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what had begun by then, and how it stood.
 
         Returns
         -------
@@ -162,20 +168,27 @@ class Tasks:
         Raises
         ------
         InvalidInputError
-            If there is no such snapshot.
+            If there is no such snapshot, or `as_of` is no time of this store.
         """
+        then = self._of_moment(at, as_of)
         return self.sql(
+            f"{tasks_then(until='as_of' in then)} "
             "select t.pk, t.task_id, t.version, t.status, t.reason, t.created, t.duration, p.parameters, t.value, "
             "t.uri, t.error from tasks t left join (select task_pk, string_agg(parameter_name || '=' || "
             "coalesce(given, parameter_value), ', ' order by position) "
             "filter (where role <> 'inherited') as parameters "
             "from task_parameters join parameters on parameter_pk = parameters.pk group by task_pk) p "
-            "on p.task_pk = t.pk where t.snapshot <= $at and ($name is null or t.task = $name) "
+            "on p.task_pk = t.pk where ($name is null or t.task = $name) "
             "and ($status is null or t.status = $status) order by t.created desc, t.pk desc",
-            {"at": self._at(at), "name": name, "status": status},
+            {**then, "name": name, "status": status},
         )
 
-    def task(self, reference: str, *, at: int | None = None) -> StoredTask:
+    def _of_moment(self, at: int | None, as_of: Any) -> dict[str, Any]:
+        """Return what :func:`tasks_then` takes."""
+        time = self._as_of(as_of)
+        return {"at": self._at(at)} if time is None else {"at": self._at(at), "as_of": time}
+
+    def task(self, reference: str, *, at: int | None = None, as_of: Any = None) -> StoredTask:
         """Return an execution of a task.
 
         Parameters
@@ -185,6 +198,8 @@ class Tasks:
             executions of one key the newest that is done, else the newest, is meant; of a name the newest execution.
         at : int, optional
             A snapshot: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what had begun by then, and how it stood.
 
         Returns
         -------
@@ -198,15 +213,18 @@ class Tasks:
         ConflictError
             If several keys begin so.
         InvalidInputError
-            If there is no such snapshot, or `reference` cannot be one.
+            If there is no such snapshot, `as_of` is no time of this store, or `reference` cannot be one.
         """
-        snapshot = self._at(at)
-        pk = self._task_pk(str(reference), snapshot)
-        row = self._connected.execute(f"select {_COLUMNS} from tasks where pk = $1", [pk]).fetchall()[0]
+        then = self._of_moment(at, as_of)
+        tasks = tasks_then(until="as_of" in then)
+        pk = self._task_pk(str(reference), then)
+        row = self._connected.execute(f"{tasks} select {_COLUMNS} from tasks where pk = $pk", {**then, "pk": pk})
+        row = row.fetchall()[0]
+        cut = "and epoch_ns(time) <= $as_of" if "as_of" in then else ""
         executions, skips = self._connected.execute(
-            "select (select count(*) from task_rows where key = $1 and snapshot <= $2), "
-            "(select count(*) from task_skips where key = $1 and snapshot <= $2)",
-            [row[2], snapshot],
+            f"{tasks} select (select count(*) from tasks where key = $key), "
+            f"(select count(*) from task_skips where key = $key and snapshot <= $at {cut})",
+            {**then, "key": row[2]},
         ).fetchall()[0]
         return StoredTask(*(*row, _parameters(self._connected, pk), executions, skips))
 
@@ -269,19 +287,20 @@ class Tasks:
             try:
                 roots = [self._resolved(str(reference), snapshot, None)[0].id]
             except NotFoundError:
-                roots = [self._task_pk(str(reference), snapshot)]
+                roots = [self._task_pk(str(reference), {"at": snapshot})]
         return redo(connection, roots, snapshot, current=current)
 
-    def _task_pk(self, reference: str, at: int) -> int:
+    def _task_pk(self, reference: str, then: dict[str, Any]) -> int:
+        tasks = tasks_then(until="as_of" in then)
         name, _, digits = reference.rpartition("_")
         digits = digits.lower()
         connection = self._connected
         if len(digits) >= DIGITS and not set(digits) - set("0123456789abcdef"):
             found = connection.execute(
-                "select key, first(pk order by status <> 'done', created desc, pk desc), any_value(task) from tasks "
-                "where snapshot <= $at and starts_with(key, $digits) and ($name = '' or task = $name) "
+                f"{tasks} select key, first(pk order by status <> 'done', created desc, pk desc), any_value(task) "
+                "from tasks where starts_with(key, $digits) and ($name = '' or task = $name) "
                 "group by key order by key limit 6",
-                {"at": at, "digits": digits, "name": name},
+                {**then, "digits": digits, "name": name},
             ).fetchall()
             if len(found) > 1:
                 listed = ", ".join(f"{task} {key[:12]}" for key, _, task in found[:5])
@@ -290,16 +309,16 @@ class Tasks:
             if found:
                 return int(found[0][1])
         named = connection.execute(
-            "select pk from tasks where task = $1 and snapshot <= $2 order by created desc, pk desc limit 1",
-            [reference, at],
+            f"{tasks} select pk from tasks where task = $name order by created desc, pk desc limit 1",
+            {**then, "name": reference},
         ).fetchall()
         if named:
             return int(named[0][0])
         try:
-            node = self._resolved(reference, at, None)[0].id
+            node = self._resolved(reference, then["at"], then.get("as_of"))[0].id
         except NotFoundError:
             node = None
-        if not connection.execute("select 1 from tasks where pk = $1", [node]).fetchall():
+        if not connection.execute(f"{tasks} select 1 from tasks where pk = $pk", {**then, "pk": node}).fetchall():
             raise NotFoundError(
                 f"no task {reference!r} is on record: 'braid tasks list' lists them, a key needs {DIGITS} digits"
             )

@@ -370,6 +370,8 @@ def test_a_task_of_a_killed_process_is_interrupted_and_stays_so(start: Start, tm
     assert (merged.new, merged.snapshot, merged.events) == (True, 2, 0)
     with braid.open(store) as opened:
         assert [row["status"] for row in opened.tasks()] == ["interrupted"]
+        assert [row["status"] for row in opened.tasks(at=1)] == ["running"]
+        assert [row["status"] for row in opened.tasks(as_of=before)] == ["running"]
         (seen,) = opened.sql("select epoch_ns(ended_time) as ns from ranks").to_pylist()
         assert before <= seen["ns"] <= time.time_ns()
     assert not braid.compact(tmp_path / "logs", store).new

@@ -33,10 +33,10 @@ OF_NO_MOMENT = {
 }
 
 #: Methods that take a snapshot and no time: what they say of is known by the snapshot that brought it alone.
-OF_SNAPSHOTS = {"members", "sets", "sets_with", "task", "tasks", "redo", "why_run"}
+OF_SNAPSHOTS = {"members", "sets", "sets_with", "redo", "why_run"}
 
 #: Commands likewise.
-COMMANDS_OF_SNAPSHOTS = {"tasks cost", "tasks list", "tasks show", "why-run"}
+COMMANDS_OF_SNAPSHOTS = {"tasks cost", "why-run"}
 
 #: Commands that open a store and take no --at and no --as-of.
 COMMANDS_OF_NO_MOMENT = {

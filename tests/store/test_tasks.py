@@ -161,6 +161,100 @@ def test_what_is_on_record_by_its_digest_cannot_be_made_again(tmp_path: Path) ->
         assert store.task(double.name).call().run(rerun=False) == 2.0
 
 
+def test_tasks_are_told_as_they_were_known_and_as_they_stood(tmp_path: Path) -> None:
+    """At every snapshot and every time that matters, against plain Python over the base tables."""
+    store_path, during = tmp_path / "prov.duckdb", []
+
+    @braid.task(version="1", name="merges")
+    def merges(logs: str) -> int:
+        if logs:
+            braid.compact(logs, store_path)
+            during.append(logs)
+        return 1
+
+    for number in range(3):
+        logs = tmp_path / f"logs-{number}"
+        with braid.job("job", log_dir=logs, store=store_path):
+            merges("")
+            merges(str(logs))
+            with pytest.raises(ValueError, match="no convergence"):
+                fails("raise")
+        braid.compact(logs, store_path)
+    with braid.open(store_path) as store:
+        tables = {
+            name: store.sql(f"select * from {name}").to_pylist()
+            for name in ("task_rows", "activity_rows", "activity_ends", "writer_states", "task_skips")
+        }
+        known = [row["snapshot"] for row in store.sql("select snapshot from snapshots").to_pylist()]
+        ids = {(row["writer"], row["sequence"]): row for row in tables["activity_rows"]}
+        begun_ns = {
+            row["id"]: row["t"]
+            for row in store.sql("select id, epoch_ns(begin_time) as t from activity_rows").to_pylist()
+        }
+        ended_ns = {
+            (row["begun_by"], row["begun_at"]): row["t"]
+            for row in store.sql("select begun_by, begun_at, epoch_ns(end_time) as t from activity_ends").to_pylist()
+        }
+        last_ns = {
+            (row["writer"], row["snapshot"]): row["t"]
+            for row in store.sql(
+                "select writer, snapshot, epoch_ns(greatest(end_time, last_time)) as t from writer_states"
+            ).to_pylist()
+        }
+        times = sorted({*begun_ns.values(), *ended_ns.values()})
+
+        def expected(at: int, as_of: int | None) -> list[tuple[int, str]]:
+            found = []
+            for row in tables["task_rows"]:
+                place = row["begun_by"], row["begun_at"]
+                began = begun_ns[ids[place]["id"]]
+                if row["snapshot"] > at or (as_of is not None and began > as_of):
+                    continue
+                ends = [
+                    each
+                    for each in tables["activity_ends"]
+                    if (each["begun_by"], each["begun_at"]) == place
+                    and each["snapshot"] <= at
+                    and (as_of is None or ended_ns[place] <= as_of)
+                ]
+                states = [
+                    each for each in tables["writer_states"] if each["writer"] == place[0] and each["snapshot"] <= at
+                ]
+                newest = max(states, key=lambda each: each["snapshot"])
+                over = newest["state"] == "closed" and (as_of is None or last_ns[place[0], newest["snapshot"]] <= as_of)
+                word = (
+                    {"ok": "done", "failed": "failed"}[ends[0]["status"]]
+                    if ends
+                    else "interrupted"
+                    if over
+                    else "running"
+                )
+                found.append((began, ids[place]["id"], word))
+            return [each[1:] for each in sorted(found, reverse=True)]
+
+        asked = 0
+        for at in known:
+            for as_of in (None, *times, *(time - 1 for time in times[1:])):
+                said = store.tasks(at=at, as_of=as_of).to_pylist()
+                assert [(row["pk"], row["status"]) for row in said] == expected(at, as_of), (at, as_of)
+                asked += len(said)
+        assert asked > 100
+        words = {row["status"] for at in known for row in store.tasks(at=at)}
+        assert words == {"done", "failed", "running"}
+        # One of them, likewise: its newest execution that was there then, and how often it had been made by then.
+        first, last = store.task("merges", at=1), store.task("merges")
+        assert (first.status, first.value, first.executions) == ("running", None, 1)
+        assert (last.status, last.value) == ("done", "1")
+        key = merges.key_of("").hex()
+        assert (store.task(key).executions, store.task(key).skips) == (1, 2)
+        middle = begun_ns[store.task(key).pk]
+        assert (store.task(key, as_of=middle).status, store.task(key, as_of=middle).skips) == ("running", 0)
+        with pytest.raises(NotFoundError):
+            store.task("tests.tasks.functions.fails", as_of=middle)
+        with pytest.raises(InvalidInputError):
+            store.tasks(as_of=1)
+
+
 TEN = "1.7640524 0.4001572 0.978738 2.2408931 1.867558 -0.9772779 0.95008844 -0.1513572 -0.10321885 0.41059852"
 
 
