@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from braid_hpc.cli.annotate import own_option, with_own
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.conditions import parse_condition
 from braid_hpc.cli.output import Command, Stores, emit, format_option, messages, stores_option
@@ -39,6 +40,7 @@ __all__ = ["find", "tagged"]
 @click.option("--at", type=int, default=None, metavar="SNAPSHOT", help="What the store knew at that snapshot.")
 @click.option("--as-of", default=None, metavar="TIME", help="What had been declared, begun and said by then.")
 @click.option("--limit", type=int, default=None, metavar="N", help="How many rows at most.")
+@own_option
 @stores_option
 @format_option
 def find(
@@ -49,6 +51,7 @@ def find(
     at: int | None,
     as_of: str | None,
     limit: int | None,
+    own: str | None,
     store: Stores,
     form: str,
 ) -> None:
@@ -69,6 +72,7 @@ def find(
     asked = [_read(text, notes, as_text=as_text) for text in searches]
     query = None if not asked else asked[0] if len(asked) == 1 else And(tuple(asked))
     with open_chosen(store) as opened:
+        with_own(opened, own)
         with warnings.catch_warnings():
             # They are said in the words of the command line.
             warnings.filterwarnings("ignore", f".*{READ_AS_TAG}", BraidWarning)
@@ -117,8 +121,9 @@ def _tag(key: str, value: Any) -> Query:
 def _hints(opened: Store, query: Query) -> list[str]:
     """Say of each key that no tag has which ones are near it, and of each field that a tag is called so too."""
     from braid_hpc.queries.fields import FIELDS, likely_fields
+    from braid_hpc.store.searching import tag_keys
 
-    known = opened._asked("select distinct key from tags")["key"]
+    known = tag_keys(opened)
     found = []
     for name, key in dict.fromkeys((each.field.name, each.field.key) for each in query.conditions()):
         if name == "tag" and key is not None and key not in known:

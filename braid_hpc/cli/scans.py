@@ -6,6 +6,7 @@ import warnings
 
 import click
 
+from braid_hpc.cli.annotate import own_option, with_own
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.moments import as_of_option, at_option
 from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
@@ -25,12 +26,19 @@ __all__ = ["scans"]
 )
 @click.argument("searches", nargs=-1, metavar="[SEARCH]...")
 @click.option("--limit", type=int, default=None, metavar="N", help="How many rows at most.")
+@own_option
 @at_option
 @as_of_option
 @store_option
 @format_option
 def scans(
-    searches: tuple[str, ...], limit: int | None, at: int | None, as_of: str | None, store: str | None, form: str
+    searches: tuple[str, ...],
+    limit: int | None,
+    own: str | None,
+    at: int | None,
+    as_of: str | None,
+    store: str | None,
+    form: str,
 ) -> None:
     """List the scans of an instrument of which all that is asked holds, by the time of their start.
 
@@ -43,6 +51,7 @@ def scans(
     asked = [parse_query(text) for text in searches]
     query = None if not asked else asked[0] if len(asked) == 1 else And(tuple(asked))
     with open_chosen(store) as opened:
+        with_own(opened, own)
         with warnings.catch_warnings():
             # They are said in the words of the command line.
             warnings.filterwarnings("ignore", f".*{READ_AS_TAG}", BraidWarning)

@@ -12,6 +12,7 @@ from braid_hpc.reading.events import Events
 from braid_hpc.reading.newer import unknown_in
 from braid_hpc.reading.ranges import Ranges
 from braid_hpc.reading.writer_log import WriterLog
+from braid_hpc.vocabulary.annotations import ANNOTATION_CONTENT, ANNOTATIONS
 from braid_hpc.vocabulary.codes import Code, Relation
 from braid_hpc.vocabulary.encoding import decode, decoder
 from braid_hpc.vocabulary.payloads import (
@@ -469,6 +470,8 @@ def _take(facts: Facts, speaker: Speaker, events: Events, row: int, sequence: in
         facts.streams.append((other, name, schema, sequence))
         # A table that the ranks share: one version for each step of the run.
         about = Declaration(parents=schema.parents, tags=schema.tags, shared=True)
+        if name == ANNOTATIONS:
+            about = Declaration(digest=ANNOTATION_CONTENT)
         facts.declared.append(Declared(sequence, "stream", name, place if subject else None, about, time))
     elif code == Code.BEGIN:
         begin = _BEGIN.decode(payload or _EMPTY)

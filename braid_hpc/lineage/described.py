@@ -6,8 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.lineage.ground import Ground
-from braid_hpc.store.finding import typed
+from braid_hpc.store.annotations import annotations_about
+from braid_hpc.store.finding import tags_of
 from braid_hpc.store.holding import FOREVER
+from braid_hpc.vocabulary.annotations import NOTE
 from braid_hpc.vocabulary.codes import ACTIVITY_KIND, Relation
 
 if TYPE_CHECKING:
@@ -70,7 +72,9 @@ def describe(store: Store, reference: str, *, at: int | None = None, as_of: Any 
     for name in ("value", "params", "result"):
         if isinstance(facts.get(name), str):
             facts[name] = json.loads(facts[name])
-    facts["tags"] = _tags(store, then)
+    facts["tags"] = tags_of(store, [node.id], at=at, as_of=as_of).get(node.id)
+    said = annotations_about(store, node.id, store._then(at, as_of))
+    facts["notes"] = [each.value for each in said if each.what == NOTE]
     uris = store._rows(
         "select distinct position, uri from uri_rows where id = $id and snapshot <= $at and epoch_ns(time) <= $as_of "
         "order by position, uri",
@@ -89,19 +93,6 @@ def describe(store: Store, reference: str, *, at: int | None = None, as_of: Any 
     )
     facts["declared by"] = [f"rank {row['rank']} of run {row['run'][:8]}" for row in ranks]
     return {key: value for key, value in facts.items() if value not in (None, [], {})}
-
-
-def _tags(store: Store, then: dict[str, Any]) -> dict[str, Any]:
-    """Return the tags that had been given, with their types."""
-    rows = store._rows(
-        "select distinct key, type, text from tag_rows "
-        "where id = $id and snapshot <= $at and epoch_ns(time) <= $as_of order by key, text",
-        then,
-    )
-    found: dict[str, list[Any]] = {}
-    for row in rows:
-        found.setdefault(row["key"], []).append(typed(row["type"], row["text"]))
-    return {key: given[0] if len(given) == 1 else given for key, given in found.items()}
 
 
 def _next_to(ground: Ground, node: int, *, down: bool) -> list[str]:

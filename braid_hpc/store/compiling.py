@@ -11,6 +11,7 @@ from braid_hpc.queries.tree import And, Condition, Not, Query
 from braid_hpc.queries.values import LONGEST
 from braid_hpc.queries.words import mistake
 from braid_hpc.queries.written import noun
+from braid_hpc.store.annotations import current_tags
 from braid_hpc.store.comparing import (
     Bound,
     among_numbers,
@@ -174,6 +175,8 @@ class Compiler:
         """
         if name not in self._sources:
             text, needs = source(name, until=self.as_of is not None)
+            if name == "labels":
+                text = current_tags(self.store, self.bound, until=self.as_of is not None)
             for need in needs:
                 self.source(need)
             self._sources[name] = text

@@ -7,7 +7,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.store.annotations import current_tags
 from braid_hpc.store.arrays import StoredArray, find_array
+from braid_hpc.store.comparing import Bound
 from braid_hpc.store.differences import ArrayDifference, Difference, FactDifference
 from braid_hpc.store.finding import typed
 from braid_hpc.store.holding import FOREVER, HOLDING
@@ -240,10 +242,10 @@ def declared(store: Store, node: Node, then: Moment) -> dict[str, Any]:
     given = {"id": node.id, "at": then[0], "as_of": FOREVER if then[1] is None else then[1]}
     (row,) = store._rows(_DECLARED, given)
     tags: dict[str, list[Any]] = {}
+    bound = Bound()
     for tag in store._rows(
-        "select distinct key, type, text from tag_rows "
-        "where id = $id and snapshot <= $at and epoch_ns(time) <= $as_of order by key, type, text",
-        given,
+        f"select distinct key, type, text from ({current_tags(store, bound)}) where id = $id order by key, type, text",
+        {**bound.values, **given},
     ):
         tags.setdefault(tag["key"], []).append(typed(tag["type"], tag["text"]))
     edges = store._rows(

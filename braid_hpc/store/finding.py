@@ -6,17 +6,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from braid_hpc.store.store import Store
+    from braid_hpc.store.opened import Opened
 
 __all__ = ["tags_of", "typed"]
 
 
-def tags_of(store: Store, ids: list[int], *, at: int | None = None, as_of: Any = None) -> dict[int, dict[str, Any]]:
+def tags_of(store: Opened, ids: list[int], *, at: int | None = None, as_of: Any = None) -> dict[int, dict[str, Any]]:
     """Return the tags of some nodes, each value as what it was.
 
     Parameters
     ----------
-    store : Store
+    store : Opened
         Open.
     ids : list of int
         Dense ids.
@@ -35,10 +35,14 @@ def tags_of(store: Store, ids: list[int], *, at: int | None = None, as_of: Any =
     InvalidInputError
         If there is no such snapshot, or nothing can be asked as of that time.
     """
+    from braid_hpc.store.annotations import current_tags
+    from braid_hpc.store.comparing import Bound
+
+    bound = Bound()
     rows = store._rows(
-        "select distinct id, key, type, text from tag_rows where id in (select unnest($ids::bigint[])) "
-        "and snapshot <= $at and epoch_ns(time) <= $as_of order by id, key, text",
-        {"ids": ids, **store._then(at, as_of)},
+        f"select distinct id, key, type, text from ({current_tags(store, bound)}) "
+        "where id in (select unnest($ids::bigint[])) order by id, key, text",
+        {**bound.values, "ids": ids, **store._then(at, as_of)},
     )
     found: dict[int, dict[str, list[Any]]] = {}
     for row in rows:

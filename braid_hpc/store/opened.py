@@ -76,6 +76,8 @@ class Opened:
         """Connect to the newest snapshot of a store."""
         self.path: Path = files.path
         self._files = files
+        own = os.environ.get("BRAID_PRIVATE_STORE")
+        self.private: Path | None = Path(own) if own else None
         try:
             newest, self._connection = _connect_newest(files)
             self._alone = newest == files.path

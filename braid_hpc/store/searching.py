@@ -12,15 +12,18 @@ from braid_hpc.queries.operators import Operator
 from braid_hpc.queries.parse import parse_query
 from braid_hpc.queries.tree import And, Condition, Query
 from braid_hpc.snapshots.schema import reference_of
+from braid_hpc.store.annotations import current_tags
+from braid_hpc.store.comparing import Bound
 from braid_hpc.store.compiling import Compiler
 from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.encoding import check_tags
 from braid_hpc.vocabulary.errors import BraidWarning, InvalidInputError
+from braid_hpc.vocabulary.texts import clean
 
 if TYPE_CHECKING:
     from braid_hpc.store.store import Store
 
-__all__ = ["READ_AS_TAG", "find", "find_runs", "find_scans", "misspelt"]
+__all__ = ["READ_AS_TAG", "find", "find_runs", "find_scans", "misspelt", "tag_keys"]
 
 #: What is said of a name that may be a misspelt field.
 READ_AS_TAG = "read as a tag, and nothing in this store has such a tag"
@@ -53,12 +56,30 @@ def misspelt(store: Store, query: Query | str) -> list[str]:
     asked = {key: meant for key, meant in asked.items() if meant}
     if not asked:
         return []
-    rows = store.sql("select distinct key from tag_rows where key in (select unnest(?::varchar[]))", [list(asked)])
+    known = tag_keys(store)
     return [
         f"{key:.80} is {READ_AS_TAG}: {' or '.join(meant)} is a field; write tag.{key:.80} if the tag is meant"
         for key, meant in asked.items()
-        if key not in rows["key"]
+        if clean(key) not in known
     ]
+
+
+def tag_keys(store: Store) -> set[str]:
+    """Return the keys of all tags that hold in a store, those of annotations among them.
+
+    Parameters
+    ----------
+    store : Store
+        Open.
+
+    Returns
+    -------
+    set of str
+        Keys.
+    """
+    bound = Bound()
+    query = f"select distinct key from ({current_tags(store, bound)})"
+    return set(store._asked(query, {**bound.values, **store._then(None, None)})["key"])
 
 
 def find(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
+from braid_hpc.store.annotating import Annotating
 from braid_hpc.store.asking import Asking
 from braid_hpc.store.guarded import guarded
 from braid_hpc.store.questions import Questions
 from braid_hpc.store.reading_back import ReadingBack
-from braid_hpc.store.stating import Stating
 from braid_hpc.store.tasks import Tasks
 from braid_hpc.store.versions import Versions
 from braid_hpc.vocabulary.errors import InvalidInputError
@@ -23,6 +24,8 @@ def open_store(
     | Iterable[str | os.PathLike[str]]
     | Mapping[str, str | os.PathLike[str]]
     | None = None,
+    *,
+    private: str | os.PathLike[str] | None = None,
 ) -> Store:
     """Open a store to ask it, or several as one.
 
@@ -31,6 +34,8 @@ def open_store(
     path : path-like, iterable of path-like, or mapping of str to path-like, optional
         The store; without it ``BRAID_STORE``. Several are answered together; a mapping names them, else they are called
         as their files are.
+    private : path-like, optional
+        A store of one's own, with private annotations; without it ``BRAID_PRIVATE_STORE``. It need not be there yet.
 
     Returns
     -------
@@ -52,15 +57,19 @@ def open_store(
     chosen = path if path is not None else os.environ.get("BRAID_STORE")
     if chosen is None:
         raise InvalidInputError("no store is named: give its path, or set BRAID_STORE")
-    if not isinstance(chosen, (str, os.PathLike)):
+    if isinstance(chosen, (str, os.PathLike)):
+        store = Store(chosen)
+    else:
         from braid_hpc.store.several import Several
 
-        return Several(chosen)
-    return Store(chosen)
+        store = Several(chosen)
+    if private is not None:
+        store.private = Path(private)
+    return store
 
 
 @guarded
-class Store(Asking, ReadingBack, Versions, Tasks, Questions, Stating):
+class Store(Asking, ReadingBack, Versions, Tasks, Questions, Annotating):
     """A snapshot of a store, read-only; compactions that publish later ones do not disturb it.
 
     A handle answers one thread at a time, and others wait: open one for each thread that is to ask at the same time.
@@ -76,6 +85,8 @@ class Store(Asking, ReadingBack, Versions, Tasks, Questions, Stating):
         As it was named.
     snapshot : int
         Number of the snapshot.
+    private : Path or None
+        Where one's own annotations are (:doc:`annotations`).
 
     Raises
     ------

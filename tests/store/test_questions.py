@@ -27,7 +27,8 @@ OF_NO_MOMENT = {
     "actions": "what is due is due now",
     "run_actions": "so it is run now",
     **dict.fromkeys(
-        ("invalidate", "revalidate", "retract", "on_invalid", "deny", "allow"), "makes a statement, which is of now"
+        ("invalidate", "revalidate", "retract", "on_invalid", "deny", "allow", "tag", "untag", "note"),
+        "makes a statement, which is of now",
     ),
     **dict.fromkeys(("refresh", "close"), "is no question"),
 }
@@ -43,7 +44,9 @@ COMMANDS_OF_NO_MOMENT = {
     "sql": "as Store.sql",
     "log": "as Store.snapshots",
     **dict.fromkeys(("actions list", "actions run"), "as Store.actions"),
-    **dict.fromkeys(("invalidate", "revalidate", "retract", "deny", "allow"), "states something, which is of now"),
+    **dict.fromkeys(
+        ("invalidate", "revalidate", "retract", "deny", "allow", "tag", "note"), "states something, which is of now"
+    ),
     **dict.fromkeys(
         ("compact", "rebuild", "create", "demo", "ingest bluesky"), "makes a store, or takes something into it"
     ),
@@ -116,6 +119,7 @@ ANSWERS: dict[str, Callable[[Store], Any]] = {
     "diff_snapshots": lambda store: store.diff_snapshots(1, 2),
     "find": lambda store: store.find(kind="model"),
     "find_runs": lambda store: store.find_runs(),
+    "annotations": lambda store: store.annotations("net"),
     "find_scans": lambda store: store.find_scans(),
     "same_content": lambda store: store.same_content("scan"),
     "table": lambda store: store.table("hits"),
