@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.vocabulary.settings import settings_digest
 from braid_hpc.vocabulary.verbatim import encode_words
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Scans:
 
     def _setting(self, device: str, about: dict[str, Any]) -> Any:
         data = encode_words(about.get("data"))[0]
-        digest = _digest(encode_words(_sorted({key: about.get(key) for key in ("data", "data_keys")}))[0])
+        digest = settings_digest(about)
         known = self._settings.get((device, digest))
         if known is None:
             value = _jsonable(about["data"]) if len(data) <= LARGEST_VALUE else None
@@ -213,19 +214,6 @@ def _utf8(text: str) -> str | None:
     if "\0" in text or len(text) > 4096:
         return None
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _digest(data: bytes) -> str:
-    from blake3 import blake3
-
-    return f"blake3:{blake3(data).hexdigest()}"
-
-
-def _sorted(value: Any, depth: int = 0) -> Any:
-    """Return a value with its mappings in order of their keys, so that equal settings have one digest."""
-    if isinstance(value, dict) and depth < 16:
-        return {key: _sorted(value[key], depth + 1) for key in sorted(value, key=repr)}
-    return value
 
 
 def _jsonable(data: Any) -> Any:
