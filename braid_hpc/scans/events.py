@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from braid_hpc.scans.forms import DECLARED, Form, columns_for, form_of
 from braid_hpc.scans.windows import Window, find_windows
+from braid_hpc.snapshots.connect import READ
 from braid_hpc.store.declared import quoted
 from braid_hpc.store.event_documents import THEN, EventTable, order_of
 from braid_hpc.store.event_documents import each_once as _each_once
 from braid_hpc.store.guarded import refusal
 from braid_hpc.vocabulary.event_rows import (
+    HEAD,
     REST_CHANGED,
     REST_DATA,
     REST_KEYS,
@@ -36,6 +38,12 @@ Item = tuple[Member, Any]
 
 #: Rests that are looked for by their bytes; beyond that, every row with one is looked at.
 MOST_RESTS = 1_000
+
+#: Rows that are read at once, at most and at least: of large values, DuckDB reads 2,048 to give one.
+MOST_ROWS, LEAST_ROWS = 1 << 15, 1 << 6
+
+#: Columns, and bytes of 2,048 rows, up to which little memory will do.
+MOST_COLUMNS, LITTLE = 48, 8 << 20
 
 _OVER: dict[Member, tuple[str, str]] = {
     "data": (REST_DATA, REST_WHOLE_DATA),
@@ -119,6 +127,8 @@ class Events:
         self.loose = [each for each in held.loose if each.get("descriptor") in self.described]
         self._forms: dict[Item, list[Form]] = {}
         self._windows: dict[int, list[Window]] = {}
+        #: How many events there are in a range of numbers, as far as that was asked.
+        self.counts: dict[Window, int] = {}
 
     # ------------------------------------------------------------------ asking
 
@@ -142,9 +152,7 @@ class Events:
         InvalidInputError
             If the store was closed.
         """
-        with self.store._asking:
-            found: list[tuple[Any, ...]] = self.store._connected.execute(query, self.bound(values)).fetchall()
-        return found
+        return [row for rows in self.stream(query, values) for row in rows]
 
     def bound(self, values: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the parameters of a statement with :attr:`where` in it.
@@ -164,9 +172,63 @@ class Events:
     #: What holds of the rows of these events.
     where = f"list_contains($descriptors::varchar[], descriptor) and {THEN}"
 
-    def cursor(self) -> Any:
-        """Return a connection of its own, to read rows from bit by bit."""
-        return self.store._connected.cursor()
+    def cursor(self, *, little: bool = True) -> Any:
+        """Return a connection of its own, to read rows from bit by bit.
+
+        Parameters
+        ----------
+        little : bool
+            Whether little is read at a time, so that little memory will do.
+
+        Returns
+        -------
+        duckdb.DuckDBPyConnection
+            To be closed.
+        """
+        with self.store._asking:
+            connected = self.store._connected
+            reading = self.store._reading if little else None
+            if reading is None:
+                return connected.cursor()
+            cursor = reading.cursor()
+        cursor.execute(f"use {READ}")
+        return cursor
+
+    def stream(
+        self, query: str, values: dict[str, Any] | None = None, *, little: bool = True
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of a statement about the events, some at a time.
+
+        Parameters
+        ----------
+        query : str
+            SQL, with :attr:`where` in it.
+        values : dict, optional
+            Further parameters.
+        little : bool
+            As for :meth:`cursor`.
+
+        Yields
+        ------
+        list of tuple
+            Up to 1,000.
+
+        Raises
+        ------
+        InvalidInputError
+            If the store was closed.
+        """
+        import duckdb
+
+        cursor = self.cursor(little=little)
+        try:
+            cursor.execute(query, self.bound(values))
+            while rows := cursor.fetchmany(1_000):
+                yield rows
+        except duckdb.Error as error:
+            raise refusal(error) from error
+        finally:
+            cursor.close()
 
     # ------------------------------------------------------------------ where they are
 
@@ -177,8 +239,10 @@ class Events:
         for table in self._tables if self.descriptors else ():
             ((rows,),) = self.ask(f"select count(*) from {table.place} where {self.where}")
             if rows:
-                relation = self.cursor().sql(f"select * from {table.place} limit 0")
+                cursor = self.cursor()
+                relation = cursor.sql(f"select * from {table.place} limit 0")
                 names = dict(zip(relation.columns, map(str, relation.types), strict=True))
+                cursor.close()
                 kinds = {column: _KINDS[kind] for column, kind in names.items() if kind in _KINDS}
                 found.append(Part(table, rows, kinds))
         return found
@@ -188,23 +252,16 @@ class Events:
         """What stands in the rests of their rows."""
         found = Rests()
         for part in self.parts:
-            query = f"select distinct rest from {part.table.place} where {self.where} and octet_length(rest) > 0"
-            for (body,) in self._stream(query):
+            source = f"from {part.table.place} where {self.where} and octet_length(rest) > 0"
+            ((several,),) = self.ask(f"select approx_count_distinct(rest) {source}")
+            if several <= MOST_RESTS:
+                bodies = (row for rows in self.stream(f"select distinct rest {source}", little=False) for row in rows)
+            else:
+                # So many are not held at once.
+                bodies = (row for rows in self.stream(f"select rest {source}", little=False) for row in rows)
+            for (body,) in bodies:
                 self._look(found, body)
         return found
-
-    def _stream(self, query: str, values: dict[str, Any] | None = None) -> Iterator[tuple[Any, ...]]:
-        import duckdb
-
-        cursor = self.cursor()
-        try:
-            cursor.execute(query, self.bound(values))
-            while rows := cursor.fetchmany(1_000):
-                yield from rows
-        except duckdb.Error as error:
-            raise refusal(error) from error
-        finally:
-            cursor.close()
 
     def _look(self, found: Rests, body: bytes) -> None:
         rest = decode_words(body)
@@ -374,9 +431,10 @@ class Events:
             for window in self.windows([column]):
                 low, high = window.bounds
                 query = f"select {name} from {part.table.place} where {self.where} and {window.where} "
-                for (body,) in self._stream(f"{query} and {name} is not null", {"low": low, "high": high}):
-                    form = form_of(decode_words(body))
-                    found |= {form} if form is not None else set()
+                given = {"low": low, "high": high}
+                for rows in self.stream(f"{query} and {name} is not null", given, little=self.little([column])):
+                    forms = {form_of(decode_words(body)) for (body,) in rows}
+                    found |= {form for form in forms if form is not None}
             return found
         asked = f"count({name})" + (f", min({name}), max({name})" if kind == "int64" else "")
         ((count, *ends),) = self.ask(f"select {asked} from {part.table.place} where {self.where}")
@@ -403,15 +461,34 @@ class Events:
         list of Window
             In order; all events are in them.
         """
-        width = 64
+        rows = _fitting(self._widest(columns))
+        if rows not in self._windows:
+            self._windows[rows] = find_windows(self, rows)
+        return self._windows[rows]
+
+    def little(self, columns: list[str]) -> bool:
+        """Say whether little memory will do to read some columns: DuckDB reads 2,048 values of each at a time.
+
+        Parameters
+        ----------
+        columns : list of str
+            Of the tables.
+
+        Returns
+        -------
+        bool
+            Whether it does.
+        """
+        return len(columns) <= MOST_COLUMNS and self._widest(columns) * 2048 <= LITTLE
+
+    def _widest(self, columns: list[str]) -> int:
+        """Return how many bytes a row may have."""
+        width = 64 + 16 * len(columns)
         for part in self.parts:
             for column in columns:
                 if part.kinds.get(column) in ("blob", "text"):
                     width += self._width(part, column)
-        rows = _fitting(width)
-        if rows not in self._windows:
-            self._windows[rows] = find_windows(self, rows)
-        return self._windows[rows]
+        return width
 
     @functools.cached_property
     def _widths(self) -> dict[tuple[str, str], int]:
@@ -441,32 +518,18 @@ class Events:
         low, high = window.bounds
         group: dict[Any, list[Any]] = {}
         for part in self.parts:
-            query = (
-                f"select * exclude (_run, _rank, _writer, _row, _time, _snapshot) from {part.table.place} "
-                f"where {self.where} and {window.where}"
-            )
-            for row in self._rows(query, {"low": low, "high": high}):
-                group.setdefault(order_of(row), []).append((part.table, row))
+            names = [*HEAD, *(column for column, _ in (*part.table.values, *part.table.times))]
+            asked = ", ".join(map(quoted, names))
+            query = f"select {asked} from {part.table.place} where {self.where} and {window.where}"
+            for rows in self.stream(query, {"low": low, "high": high}, little=False):
+                for values in rows:
+                    row = dict(zip(names, values, strict=True))
+                    group.setdefault(order_of(row), []).append((part.table, row))
         for event in self.loose:
             if window.has(event.get("seq_num")):
                 group.setdefault(order_of(event), []).append((None, event))
         found = [event for rows in group.values() for event, _ in _each_once(rows, self.described)]
         return sorted(found, key=in_order)
-
-    def _rows(self, query: str, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        import duckdb
-
-        cursor = self.cursor()
-        try:
-            cursor.execute(query, self.bound(values))
-            names = [each[0] for each in cursor.description]
-            while rows := cursor.fetchmany(1_000):
-                for row in rows:
-                    yield dict(zip(names, row, strict=True))
-        except duckdb.Error as error:
-            raise refusal(error) from error
-        finally:
-            cursor.close()
 
 
 def in_order(event: dict[str, Any]) -> tuple[Any, ...]:
@@ -487,9 +550,9 @@ def in_order(event: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _fitting(width: int) -> int:
-    """Return how many rows of so many bytes are read at once: a power of two, up to 128 Ki, of some 32 MiB."""
-    rows = 1 << 17
-    while rows > 1 and rows * width > 32 << 20:
+    """Return how many rows of so many bytes are read at once: a power of two, of some 32 MiB."""
+    rows = MOST_ROWS
+    while rows > LEAST_ROWS and rows * width > 32 << 20:
         rows >>= 1
     return rows
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from braid_hpc.scans.events import Events, Part
     from braid_hpc.scans.windows import Window
 
-__all__ = ["Frames", "distributed"]
+__all__ = ["Frames", "distributed", "one_array"]
 
 _OVER = {"data": (REST_DATA, REST_WHOLE_DATA), "timestamps": (REST_TIMES, REST_WHOLE_TIMES)}
 
@@ -63,15 +63,15 @@ class Frames:
             for name in self.events.columns(part, member, key.lower())
         ]
 
-    def statement(self, part: Part, *, filtered: bool = True) -> tuple[str, dict[str, Any]]:
+    def statement(self, part: Part, *, distinct: bool = False) -> tuple[str, dict[str, Any]]:
         """Return what a table is asked for.
 
         Parameters
         ----------
         part : Part
             The table.
-        filtered : bool
-            Whether by what is asked of the events too.
+        distinct : bool
+            Whether rows that are equal are taken together.
 
         Returns
         -------
@@ -86,14 +86,15 @@ class Frames:
         names = list(dict.fromkeys(name for item in self.items for name in self._physical(part, item)))
         chosen += [f"{quoted(name)} as c{at}" for at, name in enumerate(names)]
         values: dict[str, Any] = {}
-        condition = ""
-        if filtered and self.where is not None:
+        condition = "true"
+        if self.where is not None:
             condition, values = self.where.pushed(part)
-            condition = f" and ({condition})"
-        query = (
-            f"select {', '.join(chosen)} from {part.table.place} where {self.events.where} "
-            f"and seq_num between $low::bigint and $high::bigint{condition} order by seq_num"
-        )
+        source = f"{part.table.place} where {self.events.where} and seq_num between $low::bigint and $high::bigint"
+        if distinct:
+            source = f"(select distinct {', '.join(self._told_apart(part))} from {source})"
+            query = f"select {', '.join(chosen)} from {source} where ({condition}) order by seq_num"
+        else:
+            query = f"select {', '.join(chosen)} from {source} and ({condition}) order by seq_num"
         return query, values
 
     @property
@@ -147,10 +148,26 @@ class Frames:
         int
             Each once.
         """
+        known = self.events.counts
+        if window not in known:
+            known[window] = self._count(window)
+        return known[window]
+
+    def _count(self, window: Window) -> int:
         part = self._only(window)
-        if part is not None and self._each_once(part, window):
-            return sum(window.rows)
-        return len(self.events.read(window))
+        if part is None:
+            return len(self.events.read(window))
+        low, high = window.bounds
+        source = f"from {part.table.place} where {self.events.where} and seq_num between $low::bigint and $high::bigint"
+        given = {"low": low, "high": high}
+        ((rows, numbers),) = self.events.ask(f"select count(seq_num), count(distinct seq_num) {source}", given)
+        if rows == numbers:
+            return int(rows)
+        ((rows, named),) = self.events.ask(
+            f"select count(*), count(uid) from (select distinct seq_num, time, uid {source})", given
+        )
+        # Events without a uid are told apart by all that they are.
+        return int(rows) if rows == named else len(self.events.read(window))
 
     # ------------------------------------------------------------------ straight
 
@@ -160,26 +177,41 @@ class Frames:
             return None
         return next(part for part, count in zip(self.events.parts, window.rows, strict=True) if count)
 
-    def _each_once(self, part: Part, window: Window) -> bool:
+    def _each_once(self, part: Part, window: Window, *, distinct: bool) -> bool:
+        """Say whether each number is that of one row; or of one after rows that are equal are taken together."""
         low, high = window.bounds
+        source = f"{part.table.place} where {self.events.where} and seq_num between $low::bigint and $high::bigint"
+        if distinct:
+            source = f"(select distinct {', '.join(self._told_apart(part))} from {source})"
         ((rows, numbers),) = self.events.ask(
-            f"select count(seq_num), count(distinct seq_num) from {part.table.place} where {self.events.where} "
-            "and seq_num between $low::bigint and $high::bigint",
-            {"low": low, "high": high},
+            f"select count(seq_num), count(distinct seq_num) from {source}", {"low": low, "high": high}
         )
         return bool(rows == numbers)
+
+    def _told_apart(self, part: Part) -> list[str]:
+        """Return by what rows differ, as far as it is of matter here."""
+        names = list(dict.fromkeys(name for item in self.items for name in self._physical(part, item)))
+        signs = [f"signbit({quoted(name)})" for name in names if part.kinds[name] == "float64"]
+        return ["seq_num", "time", "signbit(time)", "uid", "descriptor", "rest", *map(quoted, names), *signs]
 
     def _straight(self, window: Window) -> tuple[pa.RecordBatch, bool] | None:
         part = self._only(window)
         if part is None or self.events.letters is None:
             return None
-        if self.where is not None and not self._each_once(part, window):
-            return None
-        query, values = self.statement(part)
         low, high = window.bounds
+        distinct = False
+        if self.where is not None and not self._each_once(part, window, distinct=False):
+            # Which of several contents counts is not a matter of what is asked.
+            if not self._each_once(part, window, distinct=True):
+                return None
+            distinct = True
+        query, values = self.statement(part, distinct=distinct)
         table = self._arrow(query, {**values, "low": low, "high": high})
         if self.where is None and self._repeats(table):
-            return None
+            query, values = self.statement(part, distinct=True)
+            table = self._arrow(query, {**values, "low": low, "high": high})
+            if self._repeats(table):
+                return None
         rests = _Rests(table.column("rest").to_pylist()) if "rest" in table.column_names else None
         names = list(dict.fromkeys(name for item in self.items for name in self._physical(part, item)))
         place = {name: f"c{at}" for at, name in enumerate(names)}
@@ -206,7 +238,7 @@ class Frames:
     def _arrow(self, query: str, values: dict[str, Any]) -> pa.Table:
         import duckdb
 
-        cursor = self.events.cursor()
+        cursor = self.events.cursor(little=self.events.little(self.wide))
         try:
             return cursor.sql(query, params=self.events.bound(values)).to_arrow_table()
         except duckdb.Error as error:
@@ -218,8 +250,10 @@ class Frames:
     def _repeats(table: pa.Table) -> bool:
         import numpy as np
 
-        numbers = table.column("seq_num").to_numpy()
-        return bool(len(numbers) > 1 and np.any(numbers[1:] == numbers[:-1]))
+        numbers = one_array(table.column("seq_num"))
+        # pyarrow would import pandas for this.
+        found = np.from_dlpack(numbers)
+        return bool(len(found) > 1 and np.any(found[1:] == found[:-1]))
 
     def _head(self, table: pa.Table, column: Column, rests: _Rests | None) -> Any:
         found = table.column(column.name)
@@ -362,6 +396,27 @@ def _united(arrays: list[Any], form: Form, count: int) -> Any:
 def _batch(columns: list[Column], arrays: list[Any]) -> pa.RecordBatch:
     import pyarrow as pa
 
-    flat = [each.combine_chunks() if isinstance(each, pa.ChunkedArray) else each for each in arrays]
-    flat = [each.chunk(0) if isinstance(each, pa.ChunkedArray) and each.num_chunks else each for each in flat]
-    return pa.RecordBatch.from_arrays(flat, names=[column.name for column in columns])
+    return pa.RecordBatch.from_arrays(list(map(one_array, arrays)), names=[column.name for column in columns])
+
+
+def one_array(found: Any) -> Any:
+    """Return a column in one piece.
+
+    Parameters
+    ----------
+    found : pyarrow.Array or pyarrow.ChunkedArray
+        Of any number of pieces.
+
+    Returns
+    -------
+    pyarrow.Array
+        The same.
+    """
+    import pyarrow as pa
+
+    if not isinstance(found, pa.ChunkedArray):
+        return found
+    if found.num_chunks == 1:
+        return found.chunk(0)
+    found = found.combine_chunks()
+    return found.chunk(0) if isinstance(found, pa.ChunkedArray) else found

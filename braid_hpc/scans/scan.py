@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.queries.fields import near
+from braid_hpc.scans.configuration import Configuration
 from braid_hpc.scans.events import Events
 from braid_hpc.scans.frames import Frames
 from braid_hpc.scans.stream_array import StreamArray
@@ -72,6 +73,11 @@ class Scan:
             frames = Frames(events, [])
             found[name] = sum(frames.count(window) for window in events.windows([]))
         return found
+
+    @functools.cached_property
+    def config(self) -> Configuration:
+        """What the devices were set to, by device: one for each descriptor."""
+        return Configuration(self._store, self.descriptors, self._then)
 
     @functools.cached_property
     def missing(self) -> list[MissingDocument]:

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MEMORY",
+    "READ",
     "check_growable",
     "connect_asking",
     "connect_building",
     "connect_nothing",
+    "connect_reading",
     "list_snapshots",
     "refuse_two_stores",
     "snapshot_number",
@@ -34,6 +36,10 @@ __all__ = [
 
 #: Bytes that DuckDB may use while a snapshot is built; the rest of a compaction takes about as much again.
 MEMORY = 384 << 20
+
+#: Bytes that DuckDB may use while a table is read bit by bit, and what the store is called meanwhile.
+READING = 40 << 20
+READ = "held"
 
 
 def _duckdb() -> Any:
@@ -129,6 +135,48 @@ def connect_asking(path: Path) -> DuckDBPyConnection:
     try:
         connection: DuckDBPyConnection = duckdb.connect(str(path), read_only=True, config=config)
     except duckdb.Error as error:
+        raise _explained(path, error) from error
+    return connection
+
+
+def connect_reading(path: Path) -> DuckDBPyConnection:
+    """Open a snapshot once more, to read much of it in little memory.
+
+    DuckDB keeps what it has read as long as it may, so that a long table grows a process by its size. This instance
+    may keep little, has one thread, and needs no other one to be closed.
+
+    Parameters
+    ----------
+    path : Path
+        A finished snapshot.
+
+    Returns
+    -------
+    duckdb.DuckDBPyConnection
+        As :func:`connect_asking`; the snapshot is the catalog :data:`READ`.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be opened.
+    MissingExtraError
+        If DuckDB is not installed.
+    """
+    duckdb = _duckdb()
+    config = {
+        "autoload_known_extensions": False,
+        "autoinstall_known_extensions": False,
+        "memory_limit": f"{READING >> 20}MiB",
+        "threads": 1,
+    }
+    connection: DuckDBPyConnection = duckdb.connect(":memory:", config=config)
+    try:
+        name = str(path).replace("'", "''")
+        connection.execute(f"attach '{name}' as {READ} (read_only)")
+        connection.execute("set enable_external_access = false")
+        connection.execute("set lock_configuration = true")
+    except duckdb.Error as error:
+        connection.close()
         raise _explained(path, error) from error
     return connection
 

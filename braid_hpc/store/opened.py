@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from braid_hpc.snapshots.adjacency import Adjacency, open_adjacency
 from braid_hpc.snapshots.adjacency_layers import of_another_store
 from braid_hpc.snapshots.answering import answering
-from braid_hpc.snapshots.connect import connect_asking, refuse_two_stores, snapshot_number
+from braid_hpc.snapshots.connect import connect_asking, connect_reading, refuse_two_stores, snapshot_number
 from braid_hpc.snapshots.files import StoreFiles
 from braid_hpc.store.digest import table_digests
 from braid_hpc.store.exact import rows_of
@@ -306,6 +306,8 @@ class Opened:
         self._known.clear()
         for cached in ("adjacency", "_events"):
             self.__dict__.pop(cached, None)
+        if "_reading" in self.__dict__:
+            fresh.__dict__["_reading"] = self.__dict__.pop("_reading")
         fresh.close()
 
     def _again(self) -> Self:
@@ -429,6 +431,18 @@ class Opened:
         return self._once(("resolved", reference, at, as_of), lambda: resolve(connection, reference, at, as_of))
 
     @functools.cached_property
+    def _reading(self) -> Any:
+        """A connection to read much with in little memory; None where the snapshot is not there to be opened again."""
+        paths = self._connected.execute(
+            "select path from duckdb_databases() where not internal and path is not null"
+        ).fetchall()
+        try:
+            return connect_reading(Path(paths[0][0])) if len(paths) == 1 else None
+        except StorageError:
+            # A merge has removed it since.
+            return None
+
+    @functools.cached_property
     def _arrays(self) -> ArrayFiles:
         """The files with arrays, of which none is opened before it is read."""
         from braid_hpc.store.arrays import ArrayFiles
@@ -456,6 +470,9 @@ class Opened:
             connection.close()
             if "_arrays" in self.__dict__:
                 self._arrays.close()
+            reading = self.__dict__.pop("_reading", None)
+            if reading is not None:
+                reading.close()
 
     def __enter__(self) -> Self:
         """Return itself."""
