@@ -18,6 +18,7 @@ _HOMES = {
     "ingest": ("ingest", "ingest"),
     "check": ("logs", "check"),
     "rebuild": ("rebuild", "rebuild"),
+    "restrict": ("restrict", "restrict"),
     "ship": ("ship", "ship"),
     "watch": ("watch", "watch"),
     "log": ("ask", "log"),

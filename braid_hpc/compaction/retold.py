@@ -57,6 +57,8 @@ class Told:
         """
         speakers = []
         for writer, (log, run) in self.logs.items():
+            ledger.recall_damage(log)
+            ledger.recall_end(log)
             fresh = ledger.fresh(log)
             if fresh or ledger.is_news(log):
                 speakers.append(Speaker(log, ledger.runs.get(writer, run), fresh))

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from braid_hpc.compaction.joined import Source, join_stores, look_at, origins_of
 from braid_hpc.snapshots.files import StoreFiles
+from braid_hpc.store.derived import Derived
 from braid_hpc.store.guarded import guarded
 from braid_hpc.store.kept import keep
 from braid_hpc.store.resolve import Node, resolve
-from braid_hpc.store.store import Store
+from braid_hpc.store.restricted import named_groups, show
 from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.errors import (
     BraidWarning,
@@ -37,13 +39,15 @@ class _Newest(int):
 
 
 @guarded
-class Several(Store):
+class Several(Derived):
     """Several stores, read-only, as one that holds everything of them once; ``origin`` says which store has what.
 
     Parameters
     ----------
     paths : iterable of path-like, or mapping of str to path-like
         The stores; a mapping names them, else they are called as their files are.
+    groups : str or iterable of str, optional
+        Of each of them, what somebody of these groups may see.
 
     Attributes
     ----------
@@ -62,26 +66,59 @@ class Several(Store):
         If one cannot be read, or there is no place to put them together.
     """
 
-    _moving = (*Store._moving, "_temporary")
-
-    def __init__(self, paths: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]]) -> None:
-        self._temporary: Path | None = None
+    def __init__(
+        self,
+        paths: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]],
+        *,
+        groups: str | Iterable[str] | None = None,
+    ) -> None:
         self.origins: dict[str, Path] = _named(paths)
+        self.groups = None if groups is None else named_groups(groups)
         super().__init__(next(iter(self.origins.values())))
 
     def _open(self, files: StoreFiles) -> None:
-        sources = [look_at(origin, StoreFiles(path)) for origin, path in self.origins.items()]
-        kept, self._temporary = keep(
-            ["several", *([each.origin, str(each.files.path.resolve())] for each in sources)],
-            [[each.origin, *each.commits.values()] for each in sources],
-            functools.partial(_join, sources),
-        )
+        with contextlib.ExitStack() as stack:
+            sources = [look_at(origin, self._shown(path, stack)) for origin, path in self.origins.items()]
+            kept, self._temporary = keep(
+                ["several", *([each.origin, str(each.files.path.resolve())] for each in sources)],
+                [[each.origin, *each.commits.values()] for each in sources],
+                functools.partial(_join, sources),
+            )
         super()._open(StoreFiles(kept))
         self.snapshot = _Newest(self.snapshot)
         self.path = Path(" + ".join(path.name for path in self.origins.values()).replace("/", "_"))
 
+    def _shown(self, path: Path, stack: contextlib.ExitStack) -> StoreFiles:
+        """Return the files of a store, or of what is shown of it, which may be there no longer than the stack."""
+        if self.groups is None:
+            return StoreFiles(path)
+        kept, temporary = show(StoreFiles(path), self.groups)
+        if temporary is not None:
+            stack.callback(shutil.rmtree, temporary, ignore_errors=True)
+        return StoreFiles(kept)
+
     def _again(self) -> Self:
-        return type(self)(self.origins)
+        return type(self)(self.origins, groups=self.groups)
+
+    def restricted(self, groups: str | Iterable[str]) -> Self:
+        """Open what some groups may see of these stores.
+
+        Parameters
+        ----------
+        groups : str or iterable of str
+            Somebody's groups.
+
+        Returns
+        -------
+        Several
+            Another handle, to be closed by itself.
+
+        Raises
+        ------
+        NotFoundError, InvalidInputError, FormatTooNewError, CorruptLogError, StorageError
+            As for :class:`braid_hpc.store.restricted.Restricted`.
+        """
+        return type(self)(self.origins, groups=groups)
 
     def table(self, stream: Any, *, at: int | None = None, as_of: Any = None) -> Any:
         """Return all rows of a stream, or those of a declared table that hold.
@@ -117,39 +154,6 @@ class Several(Store):
                 "time, or ask one of them"
             )
         return self.snapshot
-
-    def _state(self, say: Callable[[Any], list[str]]) -> list[str]:
-        raise self._refusal()
-
-    def on_invalid(self, references: str | Iterable[str], action: Any) -> NoReturn:
-        """Refuse: several stores are only read.
-
-        Parameters
-        ----------
-        references, action
-            As for :meth:`braid_hpc.store.store.Store.on_invalid`.
-
-        Raises
-        ------
-        ReadOnlyError
-            Always.
-        """
-        raise self._refusal()
-
-    def run_actions(self, **given: Any) -> NoReturn:
-        """Refuse: several stores are only read.
-
-        Parameters
-        ----------
-        **given
-            As for :meth:`braid_hpc.store.store.Store.run_actions`.
-
-        Raises
-        ------
-        ReadOnlyError
-            Always.
-        """
-        raise self._refusal()
 
     def _refusal(self) -> ReadOnlyError:
         names = ", ".join(str(path) for path in self.origins.values())
@@ -199,13 +203,6 @@ class Several(Store):
             list(given.values()),
         ).fetchall()
         return rows
-
-    def close(self) -> None:
-        """Close the stores; harmless a second time."""
-        super().close()
-        temporary, self._temporary = self._temporary, None
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _named(

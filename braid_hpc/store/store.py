@@ -26,6 +26,7 @@ def open_store(
     | None = None,
     *,
     private: str | os.PathLike[str] | None = None,
+    groups: str | Iterable[str] | None = None,
 ) -> Store:
     """Open a store to ask it, or several as one.
 
@@ -36,6 +37,9 @@ def open_store(
         as their files are.
     private : path-like, optional
         A store of one's own, with private annotations; without it ``BRAID_PRIVATE_STORE``. It need not be there yet.
+    groups : str or iterable of str, optional
+        Show what somebody of these groups may see, as if nothing else had been recorded. It is a view, and no
+        protection against who can read the file.
 
     Returns
     -------
@@ -57,12 +61,16 @@ def open_store(
     chosen = path if path is not None else os.environ.get("BRAID_STORE")
     if chosen is None:
         raise InvalidInputError("no store is named: give its path, or set BRAID_STORE")
-    if isinstance(chosen, (str, os.PathLike)):
+    if isinstance(chosen, (str, os.PathLike)) and groups is not None:
+        from braid_hpc.store.restricted import Restricted
+
+        store: Store = Restricted(chosen, groups)
+    elif isinstance(chosen, (str, os.PathLike)):
         store = Store(chosen)
     else:
         from braid_hpc.store.several import Several
 
-        store = Several(chosen)
+        store = Several(chosen, groups=groups)
     if private is not None:
         store.private = Path(private)
     return store
@@ -93,3 +101,27 @@ class Store(Asking, ReadingBack, Versions, Tasks, Questions, Annotating):
     NotFoundError, InvalidInputError, FormatTooNewError, StorageError
         As :func:`open_store`.
     """
+
+    def restricted(self, groups: str | Iterable[str]) -> Store:
+        """Open what some groups may see of this store, as if nothing else had been recorded.
+
+        It is of the newest snapshot, and a view: no protection against who can read the file.
+
+        Parameters
+        ----------
+        groups : str or iterable of str
+            Somebody's groups.
+
+        Returns
+        -------
+        Store
+            Another handle, to be closed by itself.
+
+        Raises
+        ------
+        NotFoundError, InvalidInputError, FormatTooNewError, CorruptLogError, StorageError
+            As for :class:`braid_hpc.store.restricted.Restricted`.
+        """
+        from braid_hpc.store.restricted import Restricted
+
+        return Restricted(self.path, groups)

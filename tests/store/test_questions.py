@@ -31,6 +31,7 @@ OF_NO_MOMENT = {
         "makes a statement, which is of now",
     ),
     **dict.fromkeys(("refresh", "close"), "is no question"),
+    "restricted": "opens another handle, which has moments of its own",
 }
 
 #: Methods that take a snapshot and no time: what they say of is known by the snapshot that brought it alone.
