@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from braid_hpc.scans.forms import DECLARED, Form, columns_for, form_of
 from braid_hpc.scans.windows import Window, find_windows
 from braid_hpc.snapshots.connect import READ
-from braid_hpc.store.declared import quoted
 from braid_hpc.store.event_documents import THEN, EventTable, order_of
 from braid_hpc.store.event_documents import each_once as _each_once
 from braid_hpc.store.guarded import refusal
@@ -23,6 +22,7 @@ from braid_hpc.vocabulary.event_rows import (
     REST_WHOLE_DATA,
     REST_WHOLE_TIMES,
 )
+from braid_hpc.vocabulary.sql import quoted
 from braid_hpc.vocabulary.texts import clean
 from braid_hpc.vocabulary.verbatim import decode_words
 

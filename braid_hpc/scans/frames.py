@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from braid_hpc.scans.columns import HEADS, Column
 from braid_hpc.scans.events import Item
 from braid_hpc.scans.forms import Form, arrow_column, arrow_type, form_of, holds
-from braid_hpc.store.declared import quoted
 from braid_hpc.store.guarded import refusal
 from braid_hpc.vocabulary.event_rows import (
     REST_CHANGED,
@@ -16,6 +15,7 @@ from braid_hpc.vocabulary.event_rows import (
     REST_WHOLE_DATA,
     REST_WHOLE_TIMES,
 )
+from braid_hpc.vocabulary.sql import quoted
 from braid_hpc.vocabulary.verbatim import decode_words
 
 if TYPE_CHECKING:

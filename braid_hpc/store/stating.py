@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from braid_hpc.store.declared import quoted
 from braid_hpc.store.walking import Walking
 from braid_hpc.vocabulary.codes import check_retractable
 from braid_hpc.vocabulary.denials import DENIAL_COLUMNS, DENIALS
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from braid_hpc.vocabulary.references import format_reference
+from braid_hpc.vocabulary.sql import quoted
 from braid_hpc.vocabulary.texts import clean
 
 if TYPE_CHECKING:

@@ -96,7 +96,7 @@ def test_nothing_of_others_is_shown(shared: Shared) -> None:
         assert asked(store, "select min(id), max(id) - count(*) from nodes") == [(1, 0)]
         assert asked(store, "select list(snapshot order by snapshot) from snapshots") == [([1, 2, 3],)]
         for reference in ("data:secret-scan", "secret-activity"):
-            with pytest.raises(NotFoundError, match="is not in this store$"):
+            with pytest.raises(NotFoundError, match=r"is not in this store$"):
                 store.get(reference)
         np.testing.assert_array_equal(np.asarray(store.array("array")), np.arange(7.0))
 
@@ -214,7 +214,7 @@ def test_several_stores_restricted(shared: Shared, tmp_path: Path, monkeypatch: 
 def test_what_is_wrong_is_said(shared: Shared, tmp_path: Path) -> None:
     for groups in ([], "", [3], [""]):
         with pytest.raises(InvalidInputError, match="names no groups"):
-            open_store(shared.path, groups=groups)
+            open_store(shared.path, groups=groups)  # type: ignore[arg-type]
     with pytest.raises(ConflictError, match="is there already"):
         export_restricted(shared.path, "ours", shared.path)
     with pytest.raises(NotFoundError, match="there is no store"):
@@ -264,7 +264,9 @@ def test_it_is_what_a_store_of_the_visible_logs_is(tmp_path: Path, seed: int) ->
             columns = [name for name in shown.sql(f"select * from {view} limit 0").columns if name not in UNEQUAL]
             query = f"select {', '.join(json.dumps(name) for name in columns)} from {view}"
             assert sorted(map(str, asked(shown, query))) == sorted(map(str, asked(alone, query))), view
-        known = asked(alone, "select kind || ':' || name || '@' || version from nodes where kind <> 'unseen' order by 1")
+        known = asked(
+            alone, "select kind || ':' || name || '@' || version from nodes where kind <> 'unseen' order by 1"
+        )
         for (reference,) in chosen.sample(known, min(4, len(known))):
             for question in ("lineage", "impact"):
                 one_way, other = (getattr(store, question)(reference) for store in (shown, alone))

@@ -546,7 +546,7 @@ def test_keys_of_columns_are_those_of_calls() -> None:
 
 
 #: Values of each argument: numbers beyond 64 bits, texts that are no UTF-8, both zeros, and some of several types.
-VALUES: dict[str, st.SearchStrategy[Any]] = {
+DISTINCT: dict[str, st.SearchStrategy[Any]] = {
     "a": st.integers() | st.integers(-(1 << 70), 1 << 70) | st.sampled_from([-(1 << 63), (1 << 64) - 1, 1 << 64]),
     "b": st.integers(),
     "c": st.text(st.characters(), max_size=3),
@@ -558,8 +558,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 @given(st.data(), st.integers(1, 6), st.sets(st.sampled_from("abcde"), min_size=1), st.sets(st.sampled_from("abcde")))
 def test_each_key_of_columns_is_that_of_its_call(data: Any, count: int, columns: set[str], common: set[str]) -> None:
     """Whatever is a column, is the same in all calls, or has its default."""
-    given = {name: data.draw(st.lists(VALUES[name], min_size=count, max_size=count)) for name in sorted(columns)}
-    same = {name: data.draw(VALUES[name]) for name in sorted(common - columns)}
+    given = {name: data.draw(st.lists(DISTINCT[name], min_size=count, max_size=count)) for name in sorted(columns)}
+    same = {name: data.draw(DISTINCT[name]) for name in sorted(common - columns)}
     keys = keys_of_columns(several.identity, given, same)
     assert [each.tobytes() for each in keys] == [
         several.key_of(**same, **{name: values[at] for name, values in given.items()}) for at in range(count)
