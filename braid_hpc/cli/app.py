@@ -39,6 +39,7 @@ _HOMES = {
     "campaign": ("campaign", "campaign"),
     "todo": ("campaign", "todo"),
     "files": ("files", "files"),
+    "dataset": ("datasets", "dataset"),
     "find": ("find", "find"),
     "scans": ("scans", "scans"),
     "tag": ("annotate", "tag"),
