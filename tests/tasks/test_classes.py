@@ -277,3 +277,52 @@ def test_a_class_of_a_script_goes_by_its_source(run_ranks: RunRanks, tmp_path: P
         with pytest.raises(ConflictError, match="is not what it was"):
             found.call()
     sys.modules.pop("__braid_script__", None)
+
+
+def test_with_recording_off_classes_run_and_nothing_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is on record; what they write is written."""
+    monkeypatch.setenv("BRAID_DISABLE", "1")
+    monkeypatch.setenv("BRAID_LOG_DIR", str(tmp_path / "logs"))
+    folder = str(tmp_path / "staging")
+    for _ in range(2):
+        RAN.clear()
+        assert Mean(folder, 4).run() == 4.0
+        assert RAN == ["base 4", "written 4", "mean 4"]
+    built = build([Diamond(2), Diamond(1, ("raise",))])
+    assert built.counts() == {"done": 5, "failed": 1, "dependency missing": 1}
+    assert built[3].result == 15
+    assert (tmp_path / "staging" / "4.npy").exists()
+    assert not (tmp_path / "logs").exists()
+
+
+POOL = """
+import sys
+import braid_hpc as braid
+from mpi4py.futures import MPICommExecutor
+from mpi4py import MPI
+from braid_hpc.tasks import build
+from tests.tasks.classes import Diamond, Mean
+
+with braid.job("pool"):
+    with MPICommExecutor(MPI.COMM_WORLD, root=0) as pool:
+        if pool is not None:
+            wanted = [Diamond(x) for x in range(3)] + [Diamond(8, ("exit",)), Mean(sys.argv[1], 5)]
+            built = build(wanted, workers=pool)
+            print(built.counts(), [step.result for step in built if isinstance(step.call, Diamond)], built.exit_code)
+            print(float(built[-1].result))
+"""
+
+
+@pytest.mark.mpi_matrix
+def test_ranks_as_a_pool_share_the_work(run_ranks: RunRanks, tmp_path: Path) -> None:
+    """Their logs are of one run, and what they made is done for the next one."""
+    env = {"BRAID_LOG_DIR": str(tmp_path / "logs"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    said = []
+    for _ in range(2):
+        done = run_ranks(3, POOL, tmp_path / "staging", env={**env, "BRAID_STORE": str(tmp_path / "prov.duckdb")})
+        said.append(done.stdout)
+        braid.compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    assert "{'done': 16, 'exited': 1, 'dependency missing': 1} [9, 12, 15, None] 1\n5.0" in said[0]
+    assert "{'skipped': 16, 'exited': 1, 'dependency missing': 1} [9, 12, 15, None] 1\n5.0" in said[1]
+    query = "select count(distinct run), count(distinct writer) >= 2 from tasks where status = 'done'"
+    assert asked(tmp_path, query) == [(1, True)]
