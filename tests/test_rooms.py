@@ -42,6 +42,7 @@ EXCEPTIONS = {
         for module in ("compared", "completeness", "how", "stale", "where", "why")
     },
     ("store.reading_back", "scans.scan"): "Store.scan is asked of the store, and answered there",
+    ("store.scan_files", "assets.filler"): "so is what lies in files of detectors, in a search",
     ("run.job", "collectors.files"): "files='auto' of a job is that collector, imported when it is asked for",
     ("cli.collectors", "collectors.registry"): "which collectors there are is asked of what is installed",
     ("cli.doctor", "collectors.registry"): "so it is here",

@@ -9,7 +9,7 @@ import click
 from braid_hpc.cli.annotate import own_option, with_own
 from braid_hpc.cli.ask import open_chosen
 from braid_hpc.cli.moments import as_of_option, at_option
-from braid_hpc.cli.output import Command, emit, format_option, messages, store_option
+from braid_hpc.cli.output import Command, Stores, emit, format_option, messages, stores_option
 from braid_hpc.vocabulary.errors import BraidWarning, NotFoundError
 
 __all__ = ["scans"]
@@ -29,7 +29,7 @@ __all__ = ["scans"]
 @own_option
 @at_option
 @as_of_option
-@store_option
+@stores_option
 @format_option
 def scans(
     searches: tuple[str, ...],
@@ -37,7 +37,7 @@ def scans(
     own: str | None,
     at: int | None,
     as_of: str | None,
-    store: str | None,
+    store: Stores,
     form: str,
 ) -> None:
     """List the scans of an instrument of which all that is asked holds, by the time of their start.

@@ -172,6 +172,9 @@ class Totals:
             clean(scan),
             {"n": 0, "others": 0, "int_sum": None, "floats": 0, "real_sum": None, **dict.fromkeys(_EXTREMES)},
         )
+        if _is_plain_array(value):
+            _add_numbers(sums, value)
+            return
         for some in scalars(value):
             whole = [item for item in some if isinstance(item, int) and not isinstance(item, bool)]
             real = [item for item in some if isinstance(item, float)]
@@ -219,6 +222,28 @@ class Totals:
             found = {**sums, **{name: None if sums[name] is None else str(sums[name]) for name in _WIDE}}
             rows.append((scan, *(found[name] for name in list(_SUMS)[1:])))
         return _rows(bound, rows, _SUMS)
+
+
+def _is_plain_array(value: Any) -> bool:
+    """Whether NumPy adds up the items of an array as exactly as Python does."""
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and (dtype.kind == "f" or (dtype.kind in "iu" and dtype.itemsize < 8))
+
+
+def _add_numbers(sums: dict[str, Any], values: Any) -> None:
+    sums["n"] += values.size
+    if not values.size:
+        return
+    if values.dtype.kind in "iu":
+        # 2^31 items of 32 bits fit, and more are never given at once.
+        sums["int_sum"] = (sums["int_sum"] or 0) + int(values.sum(dtype="int64"))
+        _extremes(sums, "int", [values.min().item(), values.max().item()])
+        return
+    sums["floats"] += values.size
+    sums["real_sum"] = (sums["real_sum"] or 0.0) + float(values.sum(dtype="float64"))
+    numbers = values[values == values]
+    if numbers.size:
+        _extremes(sums, "real", [numbers.min().item(), numbers.max().item()])
 
 
 _EXTREMES = ("int_min", "int_max", "real_min", "real_max")

@@ -9,6 +9,7 @@ from braid_hpc.queries.fields import AGGREGATES
 from braid_hpc.queries.written import noun
 from braid_hpc.store.event_documents import THEN, event_tables
 from braid_hpc.store.scan_facts import Facts, read_loose, read_some, unnested
+from braid_hpc.store.scan_files import values_in_files
 from braid_hpc.store.scan_totals import Totals, Witnesses
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.event_rows import REST_DATA, REST_KEYS, REST_WHOLE_DATA, written_keys
@@ -196,6 +197,8 @@ class EventValues:
         for place, found in columns.items():
             yield from self._rows(key, mine, plain, place, found)
         yield from self._loose(key, mine)
+        for each in values_in_files(self._store, self._then, key, mine):
+            yield _Value(*each)
 
     def _rows(
         self, key: str, mine: dict[str, Described], plain: set[str], place: str, columns: list[_Column]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +13,7 @@ from typing import Any, NamedTuple
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import bluesky.preprocessors as bpp
+import h5py
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
@@ -21,7 +24,8 @@ from braid_hpc.queries.fields import FUNCTIONS, Field
 from braid_hpc.queries.operators import ALLOWED, Operator
 from braid_hpc.queries.tree import Condition
 from braid_hpc.store.store import Store
-from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.errors import BraidWarning, InvalidInputError
+from tests.assets.files import DATA, images, uri_of, with_datums, with_stream, write_hdf5, write_npys
 from tests.collectors.documents.instrument import deliver, descriptor, event, folded, key, page, stored
 from tests.collectors.documents.instrument import start as a_start
 from tests.collectors.documents.instrument import stop as a_stop
@@ -339,3 +343,56 @@ def test_searches_written_in_python(ran: tuple[dict[str, Any], Store]) -> None:
         & (data("det").count() > 1),
     ):
         assert sorted(store.find_scans(query)["uid"]) == found_by(query, scans) != []
+
+
+def test_sums_over_images_in_files(tmp_path: Path) -> None:
+    """Of datums and of stream datums; in bounded memory; and what cannot be read is said."""
+    write_npys(tmp_path / "npy", images(3))
+    write_hdf5(tmp_path / "data.h5", images(5) + 1)
+    datums = with_datums("NPY_SEQ", tmp_path / "npy", {}, [{"index": n} for n in range(3)], (3, 4))
+    streamed = with_stream("application/x-hdf5", uri_of(tmp_path / "data.h5"), {"dataset": DATA}, (1, 3, 4), [(0, 5)])
+    one, two = datums[0][1]["uid"], streamed[0][1]["uid"]
+    first, second = int(images(3).sum()), int((images(5) + 1).sum())
+    with stored(tmp_path, [*datums, *streamed]) as store:
+        for search, expected in {
+            f"sum(data.img) = {first}": [one],
+            f"sum(data.img) > {first}": [two],
+            f"sum(data.img) < {second}": [one],
+            "count(data.img@primary) = 60": [two],
+            "min(data.img) = 0 and data.img = 7 and not data.img = 8": [one],
+            "all(data.img) >= 1": [two],
+            "data.img exists": [one, two],
+        }.items():
+            assert sorted(store.find_scans(search)["uid"]) == sorted(expected), search
+        (tmp_path / "data.h5").unlink()
+        with pytest.warns(BraidWarning, match=f"data.img of scan {two} is not searched as a whole: .*data.h5"):
+            assert store.find_scans("sum(data.img) > 0")["uid"] == [one]
+
+
+PEAK = """
+import resource, sys
+import braid_hpc as braid
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with braid.open(sys.argv[1]) as store:
+    store.find_scans("data.n > 0")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert store.find_scans("sum(data.img) > 0")["uid"]
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+"""
+
+
+def test_a_sum_over_large_images_takes_little_memory(tmp_path: Path) -> None:
+    """Of half a GiB."""
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        made_of = file.create_dataset(DATA, (64, 2048, 2048), "uint16", chunks=(1, 2048, 2048), compression=1)
+        for number in range(0, 64, 16):
+            made_of[number : number + 16] = number + 1
+    documents = with_stream(
+        "application/x-hdf5", uri_of(tmp_path / "data.h5"), {"dataset": DATA}, (1, 2048, 2048), [(0, 64)]
+    )
+    stored(tmp_path, documents).close()
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(tmp_path / "prov.duckdb")], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 300
