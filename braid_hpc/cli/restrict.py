@@ -19,9 +19,7 @@ __all__ = ["restrict"]
     ],
 )
 @click.argument("store", type=click.Path(path_type=Path))
-@click.option(
-    "--groups", multiple=True, required=True, metavar="GROUP", help="Whose groups; several times for several."
-)
+@click.option("--groups", multiple=True, required=True, metavar="GROUP", help="Whose groups; may be given again.")
 @click.option("--into", required=True, metavar="NEW", type=click.Path(path_type=Path), help="The store that is made.")
 @click.pass_context
 def restrict(context: click.Context, store: Path, groups: tuple[str, ...], into: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from braid_hpc.compaction.compact import compact
 from tests.cli.conftest import Braid
 from tests.faults.stores import archives, flip, tables_of
+from tests.jobs import one
 
 
 def test_rebuild(cli: Braid, logs: Path, tmp_path: Path) -> None:
@@ -33,3 +34,17 @@ def test_rebuild(cli: Braid, logs: Path, tmp_path: Path) -> None:
     assert "are not in" in partial.stderr
     assert tables_of(store) == before
     assert cli("lineage", "model:net", "--store", new).exit_code in (0, 3)
+
+
+def test_a_store_of_what_some_groups_may_see(cli: Braid, tmp_path: Path) -> None:
+    for name, group in (("ours", "us"), ("theirs", "them")):
+        with one(tmp_path / "logs", name) as job:
+            job[0].fact("access", group)
+    compact(tmp_path / "logs", tmp_path / "all.duckdb")
+    new = tmp_path / "ours.duckdb"
+    made = cli("restrict", tmp_path / "all.duckdb", "--groups", "us", "--into", new)
+    assert (made.exit_code, "1 runs, 1 logs" in made.stderr) == (0, True)
+    assert "theirs" not in cli("sql", "select job from runs", "--store", new).stdout
+    assert cli("restrict", tmp_path / "all.duckdb", "--groups", "us", "--into", new).exit_code == 5
+    assert cli("restrict", tmp_path / "none.duckdb", "--groups", "us", "--into", tmp_path / "x.duckdb").exit_code == 3
+    assert cli("restrict", tmp_path / "all.duckdb", "--into", tmp_path / "x.duckdb").exit_code == 2

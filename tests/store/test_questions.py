@@ -49,7 +49,8 @@ COMMANDS_OF_NO_MOMENT = {
         ("invalidate", "revalidate", "retract", "deny", "allow", "tag", "note"), "states something, which is of now"
     ),
     **dict.fromkeys(
-        ("compact", "rebuild", "create", "demo", "ingest bluesky"), "makes a store, or takes something into it"
+        ("compact", "rebuild", "restrict", "create", "demo", "ingest bluesky"),
+        "makes a store, or takes something into it",
     ),
     "campaign verify": "looks at files as they are now",
     **dict.fromkeys(("campaign archive", "campaign restore"), "moves files as they are now"),
@@ -127,6 +128,7 @@ ANSWERS: dict[str, Callable[[Store], Any]] = {
     "tests": lambda store: store.tests("net"),
     "compare_tests": lambda store: store.compare_tests("net@2", against="net@1"),
     "newly_failing": lambda store: store.newly_failing("net@2", against="net@1"),
+    "check_policy": lambda store: store.check_policy(),
     "actions": lambda store: store.actions(),
     "snapshots": lambda store: store.snapshots(),
     "sql": lambda store: store.sql("select 1"),

@@ -212,9 +212,10 @@ def test_several_stores_restricted(shared: Shared, tmp_path: Path, monkeypatch: 
 
 
 def test_what_is_wrong_is_said(shared: Shared, tmp_path: Path) -> None:
-    for groups in ([], "", [3], [""]):
+    wrong: list[Any] = [[], "", [3], [""]]
+    for groups in wrong:
         with pytest.raises(InvalidInputError, match="names no groups"):
-            open_store(shared.path, groups=groups)  # type: ignore[arg-type]
+            open_store(shared.path, groups=groups)
     with pytest.raises(ConflictError, match="is there already"):
         export_restricted(shared.path, "ours", shared.path)
     with pytest.raises(NotFoundError, match="there is no store"):
@@ -264,9 +265,8 @@ def test_it_is_what_a_store_of_the_visible_logs_is(tmp_path: Path, seed: int) ->
             columns = [name for name in shown.sql(f"select * from {view} limit 0").columns if name not in UNEQUAL]
             query = f"select {', '.join(json.dumps(name) for name in columns)} from {view}"
             assert sorted(map(str, asked(shown, query))) == sorted(map(str, asked(alone, query))), view
-        known = asked(
-            alone, "select kind || ':' || name || '@' || version from nodes where kind <> 'unseen' order by 1"
-        )
+        named = "kind || ':' || name || '@' || version"
+        known = asked(alone, f"select {named} from nodes where kind <> 'unseen' order by 1")
         for (reference,) in chosen.sample(known, min(4, len(known))):
             for question in ("lineage", "impact"):
                 one_way, other = (getattr(store, question)(reference) for store in (shown, alone))
