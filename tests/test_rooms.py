@@ -42,7 +42,9 @@ EXCEPTIONS = {
         for module in ("compared", "completeness", "how", "stale", "where", "why")
     },
     ("store.reading_back", "scans.scan"): "Store.scan is asked of the store, and answered there",
-    ("store.scan_files", "assets.filler"): "so is what lies in files of detectors, in a search",
+    ("store.scan_files", "assets.filler"): "what lies in files of detectors is read there, also in a search",
+    ("scans.scan", "exports.exporting"): "Scan.export is asked of a scan, and answered there",
+    ("scans.scan", "exports.replaying"): "so is Scan.replay",
     ("run.job", "collectors.files"): "files='auto' of a job is that collector, imported when it is asked for",
     ("cli.collectors", "collectors.registry"): "which collectors there are is asked of what is installed",
     ("cli.doctor", "collectors.registry"): "so it is here",

@@ -46,6 +46,7 @@ _HOMES = {
     "note": ("annotate", "note"),
     "annotations": ("annotate", "annotations"),
     "tests": ("stated", "tests"),
+    "export": ("export", "export"),
     "invalidate": ("judge", "invalidate"),
     "revalidate": ("judge", "revalidate"),
     "retract": ("judge", "retract"),

@@ -12,7 +12,7 @@ from braid_hpc.exports.emitted import Pair
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.verbatim import Unkept, encode_unkept, encode_words
 
-__all__ = ["FORMS", "write_json", "write_jsonl", "write_msgpack"]
+__all__ = ["FORMS", "as_json", "write_json", "write_jsonl", "write_msgpack"]
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _PACKED = msgspec.msgpack.Encoder()
@@ -114,6 +114,34 @@ FORMS: dict[str, Callable[[Iterable[Pair], BinaryIO], int]] = {
     "jsonl": write_jsonl,
     "msgpack": write_msgpack,
 }
+
+
+def as_json(document: Any, where: str = "the document") -> str:
+    """Return a document as JSON, exactly.
+
+    Parameters
+    ----------
+    document : object
+        It.
+    where : str
+        What it is called in a refusal.
+
+    Returns
+    -------
+    str
+        ASCII.
+
+    Raises
+    ------
+    InvalidInputError
+        As :func:`write_jsonl`.
+
+    Examples
+    --------
+    >>> as_json({"pair": (1, 2**70)})
+    '{"pair":[1,1180591620717411303424]}'
+    """
+    return json.dumps(_plain(document, where), separators=(",", ":"))
 
 
 def _json(name: str, document: dict[str, Any]) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.queries.fields import near
@@ -17,6 +18,8 @@ from braid_hpc.store.documents import held_documents, read_documents
 from braid_hpc.vocabulary.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from braid_hpc.exports.exporting import Exported
+    from braid_hpc.exports.replaying import Replayed
     from braid_hpc.queries.tree import Query
     from braid_hpc.store.documents import Documents, MissingDocument
     from braid_hpc.store.store import Store
@@ -163,6 +166,82 @@ class Scan:
             If there is no such column, or it is none that an array can be made of.
         """
         return StreamArray(self._events(stream), key)
+
+    def replay(self, callback: Callable[[str, dict[str, Any]], object], *, pages: int | None = None) -> Replayed:
+        """Give the documents to a callback, as a RunEngine did while the run was going on.
+
+        Parameters
+        ----------
+        callback : callable
+            Called with name and document.
+        pages : int, optional
+            Events of a page at most; without it each comes alone.
+
+        Returns
+        -------
+        Replayed
+            What was given, and what the scan lacks.
+
+        Raises
+        ------
+        InvalidInputError
+            If the size is no number of events.
+
+        Warns
+        -----
+        BraidWarning
+            If the scan is not whole; what is held was given.
+
+        See Also
+        --------
+        braid_hpc.exports.replaying.export_documents : yields the same documents.
+        """
+        from braid_hpc.exports.replaying import replay
+
+        return replay(self, callback, pages=pages)
+
+    def export(
+        self,
+        to: str | os.PathLike[str],
+        *,
+        format: str | None = None,
+        streams: Iterable[str] | None = None,
+        pages: int | None = None,
+        images: str = "link",
+        overwrite: bool = False,
+    ) -> Exported:
+        """Write the scan into a file or a folder for other programs, whole or not at all.
+
+        Parameters
+        ----------
+        to : path
+            The file; for tables of several streams a folder.
+        format : str, optional
+            ``documents``, ``jsonl``, ``msgpack``, ``parquet``, ``csv`` or ``nexus``; without it what the name says.
+        streams : iterable of str, optional
+            Which streams; all of them without it.
+        pages : int, optional
+            Of documents: events of a page at most.
+        images : {"link", "copy", "none"}
+            Of NeXus: what becomes of data in files of detectors.
+        overwrite : bool
+            Whether it takes the place of an earlier export.
+
+        Returns
+        -------
+        Exported
+            What was written, and what is not in it.
+
+        Raises
+        ------
+        NotFoundError, ConflictError, InvalidInputError, StorageError
+            As :func:`braid_hpc.exports.exporting.export`.
+        """
+        from braid_hpc.exports.exporting import export
+
+        return export(
+            self._store, self, to=to, format=format, streams=streams, pages=pages, images=images, overwrite=overwrite
+        )
 
     def _events(self, stream: str) -> Events:
         known: dict[str, Events] = self.__dict__.setdefault("_known", {})
