@@ -7,6 +7,7 @@ from typing import Any
 
 from braid_hpc.exports.nexus_columns import name_of
 from braid_hpc.run.contents import local_path
+from braid_hpc.vocabulary.errors import BraidError
 
 __all__ = ["write_external"]
 
@@ -60,7 +61,9 @@ def write_external(
                 names[key] = name
             else:
                 notes.append(f"{key!r} of stream {stream!r} lies in files that HDF5 cannot link: export a copy")
-        except Exception as error:
+        except (BraidError, OSError, ValueError, TypeError) as error:
+            if name in group:
+                del group[name]
             notes.append(f"{key!r} of stream {stream!r} is not written: {error}")
         if names.get(key) == name:
             notes += _describe(group, name, about)
