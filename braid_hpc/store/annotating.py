@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.compaction.rows import typed
 from braid_hpc.store.stating import Stating
 from braid_hpc.vocabulary.annotations import ANNOTATION_COLUMNS, ANNOTATIONS, NOTE, TAG, UNTAG
 from braid_hpc.vocabulary.encoding import check_tags
@@ -157,6 +156,9 @@ class Annotating(Stating):
         return annotations_about(self, self.get(reference, at=at, as_of=as_of).id, self._then(at, as_of))
 
     def _annotate(self, reference: str, said: list[tuple[str, str, Any]], *, private: bool) -> str:
+        # Here, because it brings pyarrow, and questions need not wait for that.
+        from braid_hpc.compaction.rows import typed
+
         node = self.get(reference)
         rows = []
         for what, key, value in said:

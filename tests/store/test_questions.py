@@ -56,6 +56,7 @@ COMMANDS_OF_NO_MOMENT = {
     **dict.fromkeys(("campaign archive", "campaign restore"), "moves files as they are now"),
     "todo": "leases what is to be done now",
     "tasks rerun": "runs it now",
+    "dataset export": "copies files as they are now",
     **dict.fromkeys(("files get", "files list", "files remove"), "of files whose bytes are there, and never change"),
 }
 
