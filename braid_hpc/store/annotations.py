@@ -210,13 +210,13 @@ def annotations_about(store: Opened, node: int, then: dict[str, int]) -> Annotat
 
 
 def _place(store: Opened) -> str | None:
-    rows = store.sql(
+    rows = store._rows(
         "select c.table_name as place from information_schema.columns c join streams s on s.place = c.table_name "
         "where c.table_schema = 'stream' and s.stream = ? and list_contains(?::varchar[], c.column_name) "
         "group by all having count(distinct c.column_name) = ?",
         [ANNOTATIONS, list(ANNOTATION_COLUMNS), len(ANNOTATION_COLUMNS)],
     )
-    return str(rows["place"][0]) if len(rows) else None
+    return str(rows[0]["place"]) if rows else None
 
 
 def _private_rows(store: Opened) -> list[dict[str, Any]]:
