@@ -410,6 +410,7 @@ def _states(connection: Any, stages: dict[str, Stage], count: int, then: dict[st
     best = np.zeros(count, np.uint8)
     on_disk, on_tape = np.zeros(count, bool), np.zeros(count, bool)
     made, doubted = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    judged: list[tuple[Array, Array, Array]] = []
     for (place,) in places:
         rows = connection.execute(
             "select m.holder, m.row, m.state, epoch_ns(m.time) as time, "
@@ -425,18 +426,25 @@ def _states(connection: Any, stages: dict[str, Stage], count: int, then: dict[st
             order = order[np.argsort(time[order], kind="stable")]
         item, state, time, when = item[order], state[order], time[order], when[order]
         said = state >= FileState.INVALID
+        judged.append((time[said], item[said], state[said] == FileState.INVALID))
         # Of several values for one item the last one stays.
-        doubted[item[said]] = np.where(state[said] == FileState.INVALID, time[said], 0)
         here = np.zeros(count, np.uint8)
         here[item[~said]] = state[~said]
-        fresh = state == FileState.EXISTS
-        np.maximum.at(made, item[fresh], when[fresh])
+        if place not in ARCHIVES:
+            # Nothing is made anew by copying it to tape.
+            fresh = state == FileState.EXISTS
+            np.maximum.at(made, item[fresh], when[fresh])
         is_there = here == FileState.EXISTS
         if place in ARCHIVES:
             here[is_there] = FileState.ARCHIVED
         on_tape |= here == FileState.ARCHIVED
         on_disk |= here == FileState.EXISTS
         best = np.where(_RANK[here] > _RANK[best], here, best)
+    if judged:
+        time, item, invalid = (np.concatenate(parts) for parts in zip(*judged, strict=True))
+        # The last word, at whichever place it was said.
+        order = np.argsort(time, kind="stable")
+        doubted[item[order]] = np.where(invalid[order], time[order], 0)
     return best, on_disk, on_tape, made, doubted
 
 

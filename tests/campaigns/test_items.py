@@ -56,3 +56,20 @@ def test_files_were_made_when_they_were_changed_or_else_when_that_was_said(tmp_p
         marks = store.sql("select row, epoch_ns(time) as time from marks where row is not null")
         said = {mark["row"]: mark["time"] for mark in marks}
     assert items.made.tolist() == [1_000, said[1], said[2], 2_000, 0]
+
+
+def test_the_last_word_counts_at_whichever_place_it_was_said(tmp_path: Path) -> None:
+    """And what is not to be relied on is no better for a copy of it on tape."""
+    names = [f"{at}.h5" for at in range(4)]
+    with one(tmp_path / "logs") as job:
+        job[0].declare(Output, {"name": names})
+        job[0].mark(Output, "exists", names=names)
+        job[0].mark(Output, "invalid", names=names[:1], place="tape")
+        job[0].mark(Output, "valid", names=names[:1])
+        job[0].mark(Output, "valid", names=names[1:2], place="tape")
+        job[0].mark(Output, "invalid", names=names[1:3])
+        job[0].mark(Output, "exists", names=names[2:3], place="tape")
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        items = read_items(store)
+    assert (items.doubted > 0).tolist() == [False, True, True, False]
+    assert items.stale.tolist() == [False, True, True, False]
