@@ -21,7 +21,8 @@ from braid_hpc.results.made import how_made
 from braid_hpc.results.members import Columns, File, Options, place_of
 from braid_hpc.results.readme import readme_text
 from braid_hpc.results.remote import RemoteStorage
-from braid_hpc.results.storage import Storage, storage_of
+from braid_hpc.results.storage import Fill, Storage, storage_of
+from braid_hpc.results.written import Stored
 from braid_hpc.run.contents import local_path
 from braid_hpc.vocabulary.errors import BraidError, ConflictError, InvalidInputError, StorageError
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from braid_hpc.results.made import Made
 
 __all__ = ["absolute", "export_dataset", "folder_at", "names_in", "open_dataset", "relative"]
+
+#: Stores a file of the folder.
+Put = Callable[[str, Fill], Stored]
 
 _NO_LICENSE = "No license was given: ask those who made it."
 
@@ -87,8 +91,8 @@ def export_dataset(
         made.must_be_clean()
     date = (published or datetime.datetime.now(datetime.UTC).date()).isoformat()
 
-    def fill(storage: Storage) -> None:
-        _fill(dataset, storage, made, license=license, published=date, options=options)
+    def fill(put: Put) -> None:
+        _fill(dataset, put, made, license=license, published=date, options=options)
 
     storage = folder_at(folder, options)
     if isinstance(storage, LocalStorage):
@@ -124,12 +128,12 @@ def folder_at(folder: str | os.PathLike[str], options: Options | None) -> Storag
     return storage_of(folder, dict(options or {}) if "://" in text and not text.startswith("file:") else {})
 
 
-def _export_here(place: Path, fill: Callable[[Storage], None]) -> None:
+def _export_here(place: Path, fill: Callable[[Put], None]) -> None:
     if place.exists() or place.is_symlink():
         raise ConflictError(f"{place} is there already: give a folder that is not there yet")
     aside = place.with_name(f"{ASIDE}{uuid.uuid4().hex}")
     try:
-        fill(LocalStorage(str(aside)))
+        fill(LocalStorage(str(aside)).put)
         os.rename(aside, place)
     except OSError as error:
         if isinstance(error, BraidError) or error.errno is None:
@@ -139,27 +143,35 @@ def _export_here(place: Path, fill: Callable[[Storage], None]) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _export_there(storage: Storage, fill: Callable[[Storage], None]) -> None:
+def _export_there(storage: Storage, fill: Callable[[Put], None]) -> None:
     assert isinstance(storage, RemoteStorage)
     storage.ready()
     if storage.names():
         raise ConflictError(f"{storage.url} is there already: give a folder that is not there yet")
+    written: list[str] = []
+
+    def put(path: str, bytes_of: Fill) -> Stored:
+        stored = storage.put(path, bytes_of)
+        written.append(path)
+        return stored
+
     try:
-        fill(storage)
+        fill(put)
     except BaseException as error:
         try:
-            storage.remove()
+            # What others may have written there meanwhile is theirs.
+            storage.remove(written)
         except StorageError as other:
             error.add_note(f"what was written there is left, without {MANIFEST}: {other}")
         raise
 
 
 def _fill(
-    dataset: Dataset, storage: Storage, made: Made | None, *, license: str, published: str, options: Options | None
+    dataset: Dataset, put: Put, made: Made | None, *, license: str, published: str, options: Options | None
 ) -> None:
     names = names_in(dataset)
     for number, column, file in dataset.files():
-        _copy(storage, names[number, column], file, f"row {number}, column {column}", options)
+        _copy(put, names[number, column], file, f"row {number}, column {column}", options)
     rows = tuple(
         row._replace(files={name: replace(file, uri=names[number, name]) for name, file in row.files.items()})
         for number, row in enumerate(dataset.rows)
@@ -168,10 +180,10 @@ def _fill(
     text = readme_text(inside, made.lines() if made is not None else ()).encode()
     manifest = io.BytesIO()
     Manifest(dataset.name, dataset.readme, Columns(dataset.file_columns, None)).write(inside, manifest)
-    beside = {MANIFEST: len(manifest.getvalue()), README: storage.put(README, lambda file: file.write(text)).size}
+    beside = {MANIFEST: len(manifest.getvalue()), README: put(README, lambda file: file.write(text)).size}
     crate = crate_of(inside, made, published=published, license=license, beside=beside)
-    storage.put(CRATE, lambda file: file.write(json.dumps(crate, indent=1, ensure_ascii=False).encode()))
-    storage.put(MANIFEST, lambda file: file.write(manifest.getvalue()))
+    put(CRATE, lambda file: file.write(json.dumps(crate, indent=1, ensure_ascii=False).encode()))
+    put(MANIFEST, lambda file: file.write(manifest.getvalue()))
 
 
 def names_in(dataset: Dataset) -> dict[tuple[int, str], str]:
@@ -199,10 +211,10 @@ def names_in(dataset: Dataset) -> dict[tuple[int, str], str]:
     }
 
 
-def _copy(storage: Storage, path: str, file: File, said: str, options: Options | None) -> None:
+def _copy(put: Put, path: str, file: File, said: str, options: Options | None) -> None:
     there, name = place_of(file.uri, options)
     with there.open(name) as source:
-        stored = storage.put(path, _copier(source))
+        stored = put(path, _copier(source))
     if (stored.digest, stored.size) != (file.digest, file.size):
         raise ConflictError(f"{said}: {file.uri} is not the file of the manifest: run its task again")
 

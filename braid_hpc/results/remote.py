@@ -6,8 +6,8 @@ import datetime
 import io
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -193,18 +193,23 @@ class RemoteStorage:
                 return []
         return sorted(str(name).removeprefix(f"{place}/") for name in found if name != place)
 
-    def remove(self) -> None:
-        """Remove all that is below the url.
+    def remove(self, paths: Iterable[str]) -> None:
+        """Remove files below the url.
+
+        Parameters
+        ----------
+        paths : iterable of str
+            Below the url; what is not there is passed over.
 
         Raises
         ------
         StorageError
             If the place refuses.
         """
-        system, place = self._there("")
-        with _refusals(self.url, "removed"):
-            if self.names():
-                system.rm(place.rstrip("/"), recursive=True)
+        for path in paths:
+            system, place = self._there(path)
+            with _refusals(self.uri(path), "removed"), suppress(FileNotFoundError):
+                system.rm_file(place)
 
     def _there(self, path: str) -> tuple[Any, str]:
         """Give fsspec's file system, and its name for a file."""

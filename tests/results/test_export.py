@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -17,6 +18,7 @@ import braid_hpc as braid
 from braid_hpc.results import Dataset, DatasetResult, LocalResult, Text, loaded, open_dataset
 from braid_hpc.results.crate import CRATE
 from braid_hpc.results.dataset import MANIFEST, README
+from braid_hpc.results.remote import RemoteStorage
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError, StorageError
 
 PROGRAM = """
@@ -158,6 +160,27 @@ def test_nothing_is_left_of_an_export_that_failed(dataset: Dataset, tmp_path: Pa
     with pytest.raises(NotFoundError):
         dataset.export(tmp_path / "package")
     assert sorted(os.listdir(tmp_path)) == ["datasets", "names"]
+
+
+def test_what_others_write_meanwhile_is_left(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an export to a url that fails only what it has written itself is removed."""
+    place = RemoteStorage(f"memory://{uuid.uuid4().hex}")
+    (tmp_path / "names/2/ä b.txt").unlink()
+
+    def met(storage: RemoteStorage, path: str, fill: Any) -> Any:
+        stored = whole(storage, path, fill)
+        whole(storage, "theirs.txt", lambda file: file.write(b"theirs"))
+        return stored
+
+    whole = RemoteStorage.put
+    monkeypatch.setattr(RemoteStorage, "put", met)
+    with pytest.raises(NotFoundError):
+        dataset.export(place.url)
+    assert place.names() == ["theirs.txt"]
+    with pytest.raises(ConflictError, match="is there already"):
+        dataset.export(place.url)
+    place.remove(["theirs.txt", "nothing.txt"])
+    assert place.names() == []
 
 
 def test_a_folder_that_is_there_is_not_touched(dataset: Dataset, tmp_path: Path) -> None:
