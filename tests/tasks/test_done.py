@@ -181,6 +181,53 @@ def test_a_changed_file_a_version_and_rerun_run_it_again(world: World, tmp_path:
     assert world.sql("select version, count(*) from tasks group by version order by 1") == [("1", 3), ("2", 1)]
 
 
+def first(x: int) -> int:
+    """Have one source."""
+    RAN.append(x)
+    return x
+
+
+def second(x: int) -> int:
+    """Have another one."""
+    RAN.append(x)
+    return 2 * x
+
+
+@pytest.mark.parametrize(
+    ("policies", "ran", "differs"),
+    [
+        (["0.1.12", "0.1.12", "0.1.13", "0.2"], [True, False, True, True], ("version", "0.1.13", "0.2")),
+        (
+            [(version, "major.minor") for version in ("0.1.12", "0.1.13", "0.2.0", "0.2.9", "1.2")],
+            [True, False, True, False, True],
+            ("version_major", "0", "1"),
+        ),
+        ([(version, "major") for version in ("1.2", "1.9", "2")], [True, False, True], ("version_major", "1", "2")),
+    ],
+)
+def test_the_policy_of_a_version_says_what_is_taken_over(
+    policies: list[Any], ran: list[bool], differs: tuple[str, str, str], world: World
+) -> None:
+    """What was made by another version stays, and the difference is named."""
+    for policy, expected in zip(policies, ran, strict=True):
+        version, significant = (policy, "exact") if isinstance(policy, str) else policy
+        task = braid.task(version=version, significant=significant, name="fit")(first)
+        assert bool(world.run(lambda task=task: task(1))) is expected, policy
+    with braid.open(world.path) as store:
+        assert len(store.tasks("fit", status="done")) == sum(ran)
+        assert store.why_run("fit").differences == (differs,)
+
+
+def test_without_a_version_the_source_is_the_policy(world: World) -> None:
+    for function, expected in ((first, [1]), (first, []), (second, [1]), (second, []), (first, [])):
+        task = braid.task(name="fit")(function)
+        assert world.run(lambda task=task: task(1)) == expected
+    with braid.open(world.path) as store:
+        assert sorted(row["value"] for row in store.tasks("fit")) == ["1", "2"]
+        ((name, *_),) = store.why_run("fit").differences
+        assert name == "source"
+
+
 @pytest.mark.slow
 def test_code_that_changed_under_the_same_version_runs_again_and_says_so(
     world: World, capsys: pytest.CaptureFixture[str]

@@ -218,7 +218,7 @@ def test_a_long_double_counts_as_the_number_that_it_equals() -> None:
 
 #: Values of which no two kinds are equal to Python, so that its own comparison is an oracle.
 WORDS = st.text(max_size=4)
-VALUES = st.recursive(
+ANY_VALUES = st.recursive(
     st.none() | st.integers() | WORDS | st.binary(max_size=4) | st.sampled_from(list(Colour)),
     lambda inner: (
         st.lists(inner, max_size=3)
@@ -240,7 +240,7 @@ pickle.dump([anything.key_of(value) for value in pickle.load(sys.stdin.buffer)],
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(VALUES, min_size=1, max_size=30))
+@given(st.lists(ANY_VALUES, min_size=1, max_size=30))
 def test_equal_values_have_one_key_and_others_another_one_whatever_the_seed_of_hashing(values: list[Any]) -> None:
     """In two processes that put sets in other orders; whether two are equal Python says, sets being no frozensets."""
     both = [*values, *copy.deepcopy(values)]
