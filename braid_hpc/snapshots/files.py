@@ -382,6 +382,8 @@ class StoreFiles(StoreNames):
         """
         for tag in published:
             if tag.startswith(f"{base}-"):
+                # It may have ended after the snapshot had its number, and before its indices had theirs.
+                self._name_indices(self.directory / f"building-{tag}.duckdb", base)
                 self.mark_published(tag)
         for name in sorted(os.listdir(self.directory)):
             found = _LOCK.fullmatch(name)

@@ -499,3 +499,32 @@ def test_a_commit_that_was_killed_leaves_no_index(world: World, monkeypatch: pyt
     assert [name for name in names if name.endswith(".done")] == ["1.done"]
     braid.compact(world.folder / "logs-2", world.path)
     assert world.run(lambda: [double(1), double(2)]) == []
+
+
+ENDS_WHEN_PUBLISHED = """
+import os, sys
+import braid_hpc as braid
+from braid_hpc.snapshots.files import StoreFiles
+
+StoreFiles._name_indices = lambda *given: os._exit(7)
+braid.compact(sys.argv[1], sys.argv[2])
+"""
+
+
+def test_an_index_whose_merge_was_killed_before_it_had_its_name_gets_it_from_the_next_one(
+    world: World, run_ranks: RunRanks
+) -> None:
+    """The snapshot was published; there is nothing new to merge, and ranks would find nothing done."""
+    logs = world.folder / "alone"
+    with braid.job("job", log_dir=logs, store=world.path):
+        double(3)
+    killed = run_ranks(0, ENDS_WHEN_PUBLISHED, logs, world.path, check=False)
+    assert killed.returncode == 7, killed.stderr
+    assert StoreFiles(world.path).snapshots() == [1]
+    assert newest_done(world.path) is None
+    assert not braid.compact(logs, world.path).new
+    found = newest_done(world.path)
+    assert found is not None
+    assert DoneIndex(found).find(double.key_of(3)) is not None
+    assert world.run(lambda: double(3)) == []
+    assert not list(found.parent.glob("building-*"))
