@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from braid_hpc.store.scan_facts import Facts, documents_place, read_described, read_scan_documents, said_of
+from braid_hpc.store.nexus_names import nexus_path, nexus_table, projected
+from braid_hpc.store.scan_facts import Facts, documents_place, read_described, read_scan_documents, said_of, values_at
 from braid_hpc.store.scan_values import EventValues
 
 if TYPE_CHECKING:
+    from braid_hpc.queries.fields import Field
     from braid_hpc.queries.tree import Condition
     from braid_hpc.store.comparing import Bound
     from braid_hpc.store.store import Store
@@ -20,6 +22,19 @@ _THINGS = (
     "select id, name as scan from version_rows where kind = 'scan' and snapshot <= $at "
     "union all select id, name[6:] from activity_rows where starts_with(name, 'scan:') and snapshot <= $at"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A condition on a field of documents or events, and the scans of which it is asked."""
+
+    number: int
+    condition: Condition
+    only: set[str] | None = None
+    without: frozenset[str] = frozenset()
+
+    def covers(self, scan: str) -> bool:
+        return scan not in self.without if self.only is None else scan in self.only
 
 
 @dataclass(slots=True)
@@ -71,18 +86,47 @@ class ScanConditions:
             If something is asked that values are not, such as a sum of texts.
         """
         facts = Facts()
-        names = {name for each in self._asked if (name := _document(each)) is not None}
+        asked = [part for number, each in enumerate(self._asked) for part in self._meant(number, each, facts)]
+        names = {name for each in asked if (name := _document(each.condition)) is not None}
         for name, scan, document in read_scan_documents(self.store, sorted(names), self.then) if names else ():
-            for number, each in enumerate(self._asked):
-                if _document(each) == name:
-                    for value in said_of(each.field, name, document):
-                        facts.add(scan, number, value)
-        series = {number: each for number, each in enumerate(self._asked) if each.field.name == "data"}
+            for each in asked:
+                if _document(each.condition) == name and each.covers(scan):
+                    for value in said_of(each.condition.field, name, document):
+                        facts.add(scan, each.number, value)
+        series = [each for each in asked if each.condition.field.name == "data"]
         parts = []
         if series:
-            values = EventValues(self.store, self.then, read_described(self.store, self.then), self.bound)
-            parts = [part for number, each in series.items() for part in values.parts(number, each, facts)]
+            described = read_described(self.store, self.then)
+            for each in series:
+                mine = {uid: about for uid, about in described.items() if each.covers(about.scan)}
+                values = EventValues(self.store, self.then, mine, self.bound)
+                parts += values.parts(each.number, each.condition, facts)
         return " union all ".join([facts.query(self.bound), *parts])
+
+    def _meant(self, number: int, asked: Condition, facts: Facts) -> list[_Part]:
+        """Return the fields that a condition is on: of a NeXus name those that scans call so."""
+        if asked.field.name != "nexus":
+            return [_Part(number, asked)]
+        if not (asked.field.key or "").strip("/"):
+            return []
+        path = nexus_path(asked.field.key)
+        said: dict[Field, set[str]] = {}
+        itself: set[str] = set()
+        for _, scan, start in read_scan_documents(self.store, ("start",), self.then):
+            name = projected(start).get(path)
+            if name is None:
+                continue
+            itself.add(scan)
+            if name.field is not None:
+                said.setdefault(name.field, set()).add(scan)
+            else:
+                for value in values_at({"": name.value}, ""):
+                    facts.add(scan, number, value)
+        found = [_Part(number, replace(asked, field=field), scans) for field, scans in said.items()]
+        common = nexus_table().get(path)
+        if common is not None:
+            found.append(_Part(number, replace(asked, field=common), None, frozenset(itself)))
+        return found
 
     def belonging(self, *, runs: bool) -> str:
         """Return SQL of the rows that a search finds, with the scans they belong to.
