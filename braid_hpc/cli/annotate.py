@@ -16,7 +16,7 @@ from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 if TYPE_CHECKING:
     from braid_hpc.store.store import Store
 
-__all__ = ["annotations", "note", "own_option", "tag", "with_own"]
+__all__ = ["list_annotations", "note", "own_option", "tag", "with_own"]
 
 own_option = click.option(
     "--private-store",
@@ -105,7 +105,9 @@ def note(reference: str, text: str, private: bool, own: str | None, store: str |
 
 
 @click.command(
-    cls=Command, examples=["braid annotations data:scan-7", "braid annotations scan:5f0e8c1a --format json --at 3"]
+    "annotations",
+    cls=Command,
+    examples=["braid annotations data:scan-7", "braid annotations scan:5f0e8c1a --format json --at 3"],
 )
 @click.argument("reference", metavar="REF")
 @own_option
@@ -113,7 +115,7 @@ def note(reference: str, text: str, private: bool, own: str | None, store: str |
 @as_of_option
 @store_option
 @format_option
-def annotations(
+def list_annotations(
     reference: str, own: str | None, at: int | None, as_of: str | None, store: str | None, form: str
 ) -> None:
     """List all that was said of REF after it was recorded, the oldest first; private annotations too."""

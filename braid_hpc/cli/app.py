@@ -44,7 +44,7 @@ _HOMES = {
     "scans": ("scans", "scans"),
     "tag": ("annotate", "tag"),
     "note": ("annotate", "note"),
-    "annotations": ("annotate", "annotations"),
+    "annotations": ("annotate", "list_annotations"),
     "tests": ("stated", "tests"),
     "export": ("export", "export"),
     "invalidate": ("judge", "invalidate"),

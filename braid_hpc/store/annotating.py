@@ -156,7 +156,7 @@ class Annotating(Stating):
         return annotations_about(self, self.get(reference, at=at, as_of=as_of).id, self._then(at, as_of))
 
     def _annotate(self, reference: str, said: list[tuple[str, str, Any]], *, private: bool) -> str:
-        # Here, because it brings pyarrow, and questions need not wait for that.
+        # It imports pyarrow, which most questions do without.
         from braid_hpc.compaction.rows import typed
 
         node = self.get(reference)

@@ -92,12 +92,12 @@ def said_by_anyone(store: Opened, bound: Bound) -> str | None:
     str or None
         None if there are none.
     """
-    from braid_hpc.store.scan_facts import unnested
-
     place, parts = _place(store), []
     if place is not None:
         parts.append(_SHARED.format(place=quoted(place), then=THEN))
     if own := _private_rows(store):
+        from braid_hpc.store.scan_facts import unnested
+
         given = {column: [row[name] for row in own] for column, name in _COLUMNS.items()}
         parts.append(
             f"select * replace (make_timestamp_ns(time) as time) from ({unnested(bound, given)}) where time <= $as_of"
