@@ -138,11 +138,17 @@ _COLUMNS = (
 _SHOWN_COLUMNS = ("run", "rank", "writer", "state", "events", "first", "last", "sealed", "tails", "lost", "rejected")
 
 
-@click.command(cls=Command, examples=["braid check logs", "braid check logs --format json"])
+@click.command(
+    cls=Command,
+    examples=["braid check logs", "braid check logs --format json", "braid check --policy prov.duckdb"],
+)
 @click.argument("logs", type=click.Path(path_type=Path))
+@click.option(
+    "--policy", is_flag=True, help="LOGS is a store: whether its proposals and beamtimes are as they should be."
+)
 @format_option
 @click.pass_context
-def check(context: click.Context, logs: Path, form: str) -> None:
+def check(context: click.Context, logs: Path, policy: bool, form: str) -> None:
     """Verify every sum of the rank logs in directory LOGS and say what each rank's log amounts to.
 
     States: closed (complete), ended (complete: a forked process that was seen to exit), open (never closed: the rank
@@ -152,7 +158,13 @@ def check(context: click.Context, logs: Path, form: str) -> None:
     damaged, when events were lost, what a rank could not do in the background, what was refused, what a newer format
     added, what cannot be merged as it was meant, and which messages between ranks have no other half. Exit code 1 if
     there is any of it, or a log that is not complete.
+
+    With --policy a store is checked: a proposal has at least one PI, a beamtime at least one PI and exactly one
+    proposal. Exit code 1 if one has not.
     """
+    if policy:
+        _check_policy(context, logs, form)
+        return
     from braid_hpc.compaction.runs import group_runs
 
     directories = context.with_resource(opened_logs(logs))
@@ -181,6 +193,17 @@ def check(context: click.Context, logs: Path, form: str) -> None:
     ]
     if bad or notes:
         messages.print(f"{len(bad)} of {len(rows)} logs need a look", soft_wrap=True)
+        context.exit(1)
+
+
+def _check_policy(context: click.Context, store: Path, form: str) -> None:
+    from braid_hpc.cli.ask import open_chosen
+
+    with open_chosen(str(store)) as opened:
+        found = opened.check_policy()
+    columns, rows = found.rows()
+    emit(columns, [(row["ref"], row["rule"], ", ".join(row["found"]), row["message"]) for row in rows], form)
+    if found:
         context.exit(1)
 
 

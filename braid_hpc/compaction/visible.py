@@ -12,6 +12,9 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
+from braid_hpc.vocabulary.annotations import ANNOTATIONS, TAG
+from braid_hpc.vocabulary.sql import quoted
+
 __all__ = ["ACCESS", "groups_of_runs", "visible_writers"]
 
 #: Name of the facts, and key of the tags, that say which groups may see a run.
@@ -48,6 +51,24 @@ _NAMED = """
 """
 
 
+#: What was said of `access` of a node after it was recorded: of each, the last word.
+_LAST = """
+    select n.id, arg_max(a.what, (a._time, a._writer, a._row)), arg_max(a.text, (a._time, a._writer, a._row))
+    from {place} a join nodes n on n.uid = a.about where a.key = $access and a.what in ('tag', 'untag') group by n.id
+"""
+_ANNOTATED = "select a._writer, n.id from {place} a left join nodes n on n.uid = a.about"
+
+
+def _annotations(connection: Any) -> str | None:
+    """Return the table of annotations, None where there is none."""
+    rows = connection.execute(
+        "select min(s.place) from stream_rows s join information_schema.tables t "
+        "on t.table_schema = 'stream' and t.table_name = s.place where s.stream = ?",
+        [ANNOTATIONS],
+    ).fetchall()
+    return None if rows[0][0] is None else f"stream.{quoted(rows[0][0])}"
+
+
 def groups_of_runs(connection: Any) -> dict[str, list[frozenset[str]]]:
     """Return which groups may see the runs that say so.
 
@@ -70,9 +91,28 @@ def groups_of_runs(connection: Any) -> dict[str, list[frozenset[str]]]:
         _TAGS.replace("in $beside", "in (select unnest($beside::varchar[]))"), {"access": ACCESS, "beside": beside}
     ).fetchall():
         tagged[run, node].add(text)
+    if (place := _annotations(connection)) is not None:
+        _stand_over(connection, place, tagged)
     for (run, _), groups in tagged.items():
         found[run].append(frozenset(groups))
     return dict(found)
+
+
+def _stand_over(connection: Any, place: str, tagged: dict[tuple[str, int], set[str]]) -> None:
+    """Let annotations stand over what runs have declared: a tag replaces theirs, and one that was removed is gone."""
+    last = connection.execute(_LAST.format(place=place), {"access": ACCESS}).fetchall()
+    makers = defaultdict(set)
+    for node, run in connection.execute(
+        "select id, run from occurrences where id in (select unnest($ids::bigint[])) "
+        "union select id, run from activity_rows where id in (select unnest($ids::bigint[]))",
+        {"ids": [node for node, *_ in last]},
+    ).fetchall():
+        makers[node].add(run)
+    for node, what, text in last:
+        for run in makers[node]:
+            tagged.pop((run, node), None)
+            if what == TAG:
+                tagged[run, node] = {text}
 
 
 def _groups(value: str | None) -> frozenset[str]:
@@ -142,6 +182,10 @@ def _said_beside(connection: Any, writers: set[str]) -> tuple[dict[str, set[Any]
         f"from ({_ABOUT}) where writer in (select unnest($writers::varchar[]))", given
     ).fetchall():
         about[writer].add(node)
+    if (place := _annotations(connection)) is not None:
+        for writer, node in connection.execute(_ANNOTATED.format(place=place)).fetchall():
+            if writer in writers:
+                about[writer].add(node)
     for writer, *name in connection.execute(
         f"from ({_NAMED}) where writer in (select unnest($writers::varchar[]))", given
     ).fetchall():

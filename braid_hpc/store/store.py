@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from braid_hpc.store.annotating import Annotating
 from braid_hpc.store.asking import Asking
@@ -14,6 +15,9 @@ from braid_hpc.store.reading_back import ReadingBack
 from braid_hpc.store.tasks import Tasks
 from braid_hpc.store.versions import Versions
 from braid_hpc.vocabulary.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from braid_hpc.store.policy import Violations
 
 __all__ = ["Store", "open_store"]
 
@@ -125,3 +129,31 @@ class Store(Asking, ReadingBack, Versions, Tasks, Questions, Annotating):
         from braid_hpc.store.restricted import Restricted
 
         return Restricted(self.path, groups)
+
+    def check_policy(self, *, at: int | None = None, as_of: Any = None) -> Violations:
+        """Return where the records of proposals and beamtimes are not as they should be; nothing was refused.
+
+        A proposal has at least one PI, and any number of users and beamtimes; a beamtime at least one PI, any number
+        of users, and exactly one proposal.
+
+        Parameters
+        ----------
+        at : int, optional
+            A snapshot number: what the store knew then.
+        as_of : datetime, str or int, optional
+            A time: what had been said by then.
+
+        Returns
+        -------
+        Violations
+            Of :class:`~braid_hpc.store.policy.Violation`, as in a list, and a table for other libraries; by record and
+            rule, empty where all is well.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such snapshot, or nothing can be asked as of that time.
+        """
+        from braid_hpc.store.policy import find_violations
+
+        return find_violations(self, then=self._then(at, as_of))

@@ -8,7 +8,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.vocabulary.settings import settings_digest
+from braid_hpc.collectors.documents.people import ACCESS, groups_of, owners_of
+from braid_hpc.vocabulary.settings import settings_digest, words_digest
 from braid_hpc.vocabulary.verbatim import encode_words
 
 if TYPE_CHECKING:
@@ -74,9 +75,38 @@ class Scans:
         uid = document["uid"]
         tags = _tags(document)
         scan.record = self._run.record("scan", uid, digest=digest, tags=tags)
-        scan.activity = self._run.activity(f"scan:{uid}", used=[scan.record, *scan.settings], params=tags)
+        people = self._people(scan.record, document)
+        scan.activity = self._run.activity(f"scan:{uid}", used=[scan.record, *people, *scan.settings], params=tags)
         if scan.stop is not None:
             self._end(scan)
+
+    def _people(self, scan: Any, document: dict[str, Any]) -> list[Any]:
+        """Declare whose a Bluesky run is, and which groups may see it; equal names are one version."""
+        found = []
+        groups = groups_of(document)
+        if groups:
+            found.append(self._known("fact", ACCESS, groups))
+            for group in groups:
+                if document.get(ACCESS) != group:
+                    self._run.tag(scan, ACCESS, group)
+        for kind, name in owners_of(document):
+            found.append(self._known(kind, name, name))
+        return found
+
+    def _known(self, kind: str, name: str, value: Any) -> Any:
+        """Declare something that has no content but its value, once; it was not made by what runs in this program."""
+        digest = words_digest(encode_words(value)[0])
+        key = (f"{kind}:{name}", digest)
+        if (known := self._settings.get(key)) is None:
+            declare = contextvars.Context().run
+            known = declare(lambda: self._run.record(kind, name, digest=digest, value=value))
+            self._remember(key, known)
+        return known
+
+    def _remember(self, key: tuple[str, str], record: Any) -> None:
+        self._settings[key] = record
+        if len(self._settings) > MOST_SETTINGS:
+            self._settings.popitem(last=False)
 
     def descriptor(self, document: dict[str, Any]) -> None:
         """Declare the settings of the devices of a descriptor; equal ones are one version.
@@ -108,9 +138,7 @@ class Scans:
             # What a device is set to was not made by what runs in this program.
             declare = contextvars.Context().run
             known = declare(lambda: self._run.record("config", device[:LONGEST_TAG], digest=digest, value=value))
-            self._settings[device, digest] = known
-            if len(self._settings) > MOST_SETTINGS:
-                self._settings.popitem(last=False)
+            self._remember((device, digest), known)
         return known
 
     def resource(self, document: dict[str, Any]) -> None:

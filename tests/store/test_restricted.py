@@ -180,6 +180,34 @@ def test_a_statement_about_something_of_others_is_not_shown(shared: Shared) -> N
             assert causes == ["beam off", "their net"]
 
 
+def test_annotations_are_shown_with_what_they_are_about(shared: Shared) -> None:
+    """One of ours is; what is said in one call of one of others is not, nor what they called it."""
+    with Store(shared.path) as whole:
+        whole.tag("data:scan", quality="good")
+        whole.note("data:secret-scan", "a secret note")
+        whole.tag("data:secret-scan", secret_key="secret value")
+        with whole.restricted("ours") as store:
+            assert [(each.key, each.value) for each in store.annotations("data:scan")] == [("quality", "good")]
+            assert [row["name"] for row in store.find(tags={"quality": "good"})] == ["scan"]
+            assert "secret" not in texts_of(store).replace("'secret-group'", "")
+
+
+def test_an_annotation_stands_over_the_tag_of_a_run(shared: Shared) -> None:
+    """The newest word on who may see a run is what holds, and to take it back hides the run again."""
+
+    def jobs(groups: str) -> set[str]:
+        with open_store(shared.path, groups=groups) as store:
+            return {job for (job,) in asked(store, "select job from runs")} - {"statements"}
+
+    with Store(shared.path) as whole:
+        whole.tag("data:secret-nobody", access="late")
+        assert jobs("late") == {"secret-later"}
+        whole.tag("model:both", access="late")
+        assert (jobs("late"), jobs("ours")) == ({"secret-later", "both-job"}, {"open-job"})
+        whole.untag("data:secret-nobody", "access")
+        assert jobs("late") == {"both-job"}
+
+
 def test_it_follows_the_store(shared: Shared) -> None:
     """A run that names its groups later is shown from then on, and one that names others besides is not any more."""
     with open_store(shared.path, groups="ours") as store:

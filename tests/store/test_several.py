@@ -440,3 +440,21 @@ def test_random_stores_hold_what_one_store_of_all_logs_holds(tmp_path: Path, see
             for question in ("lineage", "impact"):
                 found = {ours[node.ref] for node in getattr(store, question)(f"id:{digest}").nodes}
                 assert found == {theirs[node.ref] for node in getattr(whole, question)(f"id:{digest}").nodes}, name
+
+
+def test_private_annotations_are_answered_with_the_shared_store(three: Three, tmp_path: Path) -> None:
+    """A small store of one's own, asked together with the shared one, whose file stays what it is byte by byte."""
+    mine, shared = tmp_path / "mine.duckdb", three.paths["a"]
+    before = shared.read_bytes()
+    with open_store(shared, private=mine) as store:
+        store.tag("data:scan", quality="good", private=True)
+        store.note("data:scan", "look again", private=True)
+    assert shared.read_bytes() == before
+    with open_store([shared, mine]) as store:
+        assert [row["name"] for row in store.find(tags={"quality": "good"})] == ["scan"]
+        assert [(each.what, each.value) for each in store.annotations("data:scan")] == [
+            ("tag", "good"),
+            ("note", "look again"),
+        ]
+    with open_store(shared) as store:
+        assert not len(store.find(tags={"quality": "good"}))
