@@ -37,6 +37,7 @@ EXCEPTIONS = {
         "lineage.described",
     ): "what is said of a thing is so at a moment, with its neighbours and its validity",
     ("store.versions", "lineage.history"): "what made each version, and whether it is valid, is so at a moment too",
+    ("store.versions", "assets.staging"): "Store.stage copies what a store refers to",
     **{
         ("store.questions", f"lineage.{module}"): "so is each further question"
         for module in ("compared", "completeness", "how", "stale", "where", "why")

@@ -10,13 +10,17 @@ from braid_hpc.assets.lazy import LazyArray
 from braid_hpc.assets.protocol import Handler, RowReader
 from braid_hpc.assets.reducing import reduce
 from braid_hpc.assets.registry import register
+from braid_hpc.assets.staging import Staged, StagedFile, stage
 
 __all__ = [
     "Filler",
     "Handler",
     "LazyArray",
     "RowReader",
+    "Staged",
+    "StagedFile",
     "filled",
     "reduce",
     "register",
+    "stage",
 ]

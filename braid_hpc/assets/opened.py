@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
 
 from braid_hpc.assets.paths import Place, RootMap, place_of
@@ -207,20 +209,29 @@ def check_unchanged(place: Place, known: list[RecordedFile]) -> None:
                 raise ConflictError(
                     f"{place.path} was changed after its run: it has {stat.st_size} bytes, and {said} were recorded"
                 )
-            digests = {each.digest for each in known if not each.weak}
             if any(each.weak and _stands_in(stat, each.digest or "", place) for each in known):
                 return
-            if not digests or not all(str(each).startswith("blake3:") for each in digests):
-                if not digests:
-                    raise ConflictError(f"{place.path} was changed after its run: its size or time is another one")
-                return
-            found = content_of_file(file).digest
+            digests = {str(each.digest).lower() for each in known if not each.weak}
+            if not digests:
+                raise ConflictError(f"{place.path} was changed after its run: its size or time is another one")
+            found = {_digest_as(file, each) for each in digests}
     except OSError as error:
         if isinstance(error, BraidError):
             raise
         raise StorageError(f"{place.path} cannot be read: {error.strerror or error}") from error
-    if found not in digests:
+    if not digests & found and None not in found:
         raise ConflictError(f"{place.path} was changed after its run: its bytes do not carry the digest recorded then")
+
+
+def _digest_as(file: BinaryIO, digest: str) -> str | None:
+    """Return the digest of a file by the algorithm of another one; None where there is none here."""
+    file.seek(0)
+    algorithm = digest.partition(":")[0]
+    if algorithm == "blake3":
+        return content_of_file(file).digest
+    if algorithm not in hashlib.algorithms_available or algorithm.startswith("shake"):
+        return None
+    return f"{algorithm}:{hashlib.file_digest(cast(io.BufferedReader, file), algorithm).hexdigest()}"
 
 
 def _stands_in(stat: os.stat_result, digest: str, place: Place) -> bool:
@@ -277,7 +288,7 @@ def told(what: str) -> Any:
         raise
     except FileNotFoundError as error:
         raise NotFoundError(
-            f"{error.filename or what} is not there: if its files were moved, say where they are with root_map="
+            f"{error.filename or what} is not there: if files were moved, say where they are with root_map="
         ) from error
     except Exception as error:
         text = str(error).strip().partition("\n")[0]

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 
-__all__ = ["Place", "RootMap", "place_of"]
+__all__ = ["Place", "RootMap", "place_of", "plain_root"]
 
 _HERE = ("", "localhost")
 
@@ -61,10 +61,10 @@ class RootMap:
         for old, new in roots.items():
             if not all(isinstance(each, (str, os.PathLike)) and "\0" not in str(each) for each in (old, new)):
                 raise InvalidInputError(f"root_map= has {old!r}: {new!r}, and both are to be paths or file: uris")
-            target = os.path.abspath(_plain(os.fspath(new)))
+            target = os.path.abspath(plain_root(os.fspath(new)))
             if not str(new):
                 raise InvalidInputError(f"root_map= has nothing in place of {str(old)!r}")
-            found.append((_plain(os.fspath(old)), target))
+            found.append((plain_root(os.fspath(old)), target))
         self._roots = sorted(found, key=lambda pair: -len(pair[0]))
 
     def apply(self, path: str) -> str | None:
@@ -145,8 +145,19 @@ def _joined(document: Mapping[str, Any]) -> str:
     return whole
 
 
-def _plain(text: str) -> str:
-    """Return a root as a path where it is a uri of a file, normalised."""
+def plain_root(text: str) -> str:
+    """Return the beginning of paths in the form in which they are compared.
+
+    Parameters
+    ----------
+    text : str
+        A path, of Windows too, or a uri.
+
+    Returns
+    -------
+    str
+        Of a uri of a file its path; normalised, with slashes.
+    """
     if text.startswith("file:"):
         return _plain_uri(text)
     text = PureWindowsPath(text).as_posix() if "\\" in text else text

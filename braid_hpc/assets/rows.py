@@ -270,16 +270,26 @@ class StreamRows:
             If it cannot be read, or has another shape than the descriptor says.
         """
         reader = self._opened.rows(segment.resource)
-        look_at = getattr(reader, "look_at", None)
-        with told(f"the reader of {self._key!r}"):
-            if callable(look_at):
-                look_at(segment.index)
-            row = tuple(reader.row_shape)
         if segment.resource not in self._layouts:
             parameters = parameters_of(self._references.stream_resources[segment.resource])
+            row = self._row_shape(reader, segment.index, parameters)
             rows, shape = event_layout(row, self.said, parameters, reader.dtype)
             self._layouts[segment.resource] = rows, shape
         return (reader, *self._layouts[segment.resource])
+
+    def _row_shape(self, reader: Any, index: int, parameters: Any) -> tuple[int, ...]:
+        """Return the shape of rows; of a sequence of files by one that there surely is."""
+        look_at = getattr(reader, "look_at", None)
+        with told(f"the reader of {self._key!r}"):
+            if callable(look_at):
+                # How many rows an event has is not known before the shape of one is.
+                most = int(parameters.get("multiplier") or (self.said or (1,))[0] or 1)
+                look_at(index * most)
+                try:
+                    return tuple(reader.row_shape)
+                except NotFoundError:
+                    look_at(index)
+            return tuple(reader.row_shape)
 
     @property
     def first(self) -> Segment:

@@ -36,6 +36,7 @@ _HOMES = {
     "history": ("versions", "history"),
     "diff": ("versions", "diff"),
     "checkout": ("versions", "checkout"),
+    "stage": ("stage", "stage"),
     "campaign": ("campaign", "campaign"),
     "todo": ("campaign", "todo"),
     "files": ("files", "files"),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -17,9 +14,10 @@ from urllib.parse import quote
 from braid_hpc.run.contents import local_path
 from braid_hpc.store.archives import write_npy, write_npz
 from braid_hpc.store.arrays import StoredArray, find_array
+from braid_hpc.store.placing import aside_of, publish
 from braid_hpc.store.resolve import Node
 from braid_hpc.store.states import StoredModel, find_model
-from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError, StorageError
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError, StorageError
 from braid_hpc.vocabulary.identity import content_of_file
 
 if TYPE_CHECKING:
@@ -269,46 +267,16 @@ def _place(target: Path, content: _Content, source: str, write: Callable[[IO[byt
     """Write a file under another name, and give it its own when it is complete."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _aside(target) as aside:
+        with aside_of(target) as aside:
             with aside.open("xb") as file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
             with aside.open("rb") as file:
                 whole = content_of_file(file)
-            already = not _publish(aside, target, whole.digest)
+            already = not publish(aside, target, whole.digest)
     except OSError as error:
         if isinstance(error, StorageError):
             raise
         raise StorageError(f"{target} cannot be written ({error.strerror or error})") from error
     return WrittenFile(target, whole.digest, whole.size or 0, source, content.digest or "", content.weak, already)
-
-
-@contextmanager
-def _aside(target: Path) -> Iterator[Path]:
-    aside = target.with_name(f".braid-{secrets.token_hex(8)}.part")
-    try:
-        yield aside
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _publish(aside: Path, target: Path, digest: str) -> bool:
-    """Give a file its name; False if one with these bytes has it already."""
-    try:
-        # A link replaces nothing, whoever else may be writing there.
-        os.link(aside, target)
-        return True
-    except FileExistsError:
-        pass
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
-            raise
-        if not os.path.lexists(target):
-            os.rename(aside, target)
-            return True
-    if target.is_file():
-        with target.open("rb") as file:
-            if content_of_file(file).digest == digest:
-                return False
-    raise ConflictError(f"{target} is there already and is another file: move it away, or choose another directory")

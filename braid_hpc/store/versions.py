@@ -6,6 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from braid_hpc.assets.staging import Staged
     from braid_hpc.lineage.history import History
     from braid_hpc.store.arrays import ArrayFiles
     from braid_hpc.store.checkout import CheckedOut
@@ -99,6 +102,62 @@ class Versions:
         from braid_hpc.store.checkout import checkout
 
         return checkout(cast("Store", self), self.get(reference, at=at, as_of=as_of), into)
+
+    def stage(
+        self,
+        refs: str | Iterable[str],
+        to: str | os.PathLike[str],
+        *,
+        up: bool = False,
+        root_map: Mapping[str, Any] | None = None,
+        at: int | None = None,
+        as_of: Any = None,
+    ) -> Staged:
+        """Copy the files that scans, runs and versions refer to into a directory, for a job somewhere else.
+
+        Each copy is read back and carries the digest of its source, and a source what was recorded of it. The same call
+        goes on where one was killed, and replaces no other file.
+
+        Parameters
+        ----------
+        refs : str or iterable of str
+            Scans (``scan:<uid>``, or a uid or its beginning), runs (``run:<id>``: what they made), and versions.
+        to : path-like
+            The directory; made if it is not there. Copies lie in ``files`` under the paths they had;
+            ``root-map.json`` is a root map of them, ``documents/<uid>.jsonl`` has the documents of each scan with the
+            places of the copies, and ``stage.json`` lists the copies.
+        up : bool
+            Whether what fed them is copied too.
+        root_map : mapping of str to path-like, optional
+            Where the files lie today, as for :class:`braid_hpc.assets.Filler`.
+        at, as_of
+            As for :meth:`get`.
+
+        Returns
+        -------
+        Staged
+            Copies with sizes and digests, the root map, and the documents.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such thing, or a file is not there; nothing was copied then.
+        ConflictError
+            If a file has other bytes than were recorded, another file has the name of a copy, or as :meth:`get`.
+        InvalidInputError
+            If something that is named has no file, `to` is no directory, or as :meth:`get`.
+        StorageError
+            If something cannot be read or written, or there is too little space.
+        MissingExtraError
+            If a package is not installed that knows which files belong to a resource.
+
+        See Also
+        --------
+        checkout : brings one version back.
+        """
+        from braid_hpc.assets.staging import stage
+
+        return stage(cast("Store", self), refs, to, up=up, root_map=root_map, at=at, as_of=as_of)
 
     def history(self, reference: str, *, at: int | None = None, as_of: Any = None) -> History:
         """Return the versions of a name, in order, with what made each.
