@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from braid_hpc.assets import Filler
 from braid_hpc.exports.nexus_columns import name_of
 from braid_hpc.run.contents import local_path
 from braid_hpc.vocabulary.errors import BraidError
@@ -52,7 +53,8 @@ def write_external(
             group.move(name, names[key])
         try:
             if copied:
-                _copy(group, name, scan.array(stream, key))
+                with Filler(scan.documents()) as filler:
+                    _copy(group, name, filler.array(stream, key))
                 names[key] = name
             elif (place := _in_hdf5(key, resources)) is not None:
                 import h5py

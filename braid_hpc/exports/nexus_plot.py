@@ -190,8 +190,10 @@ def _write_axes(data: Any, plot: Plot, group: Any, names: Mapping[str, str], sta
     written = []
     for key in dict.fromkeys(each for fields in plot.axes for each in fields):
         if key == "time":
-            zero = float(start_time) if isinstance(start_time, (int, float)) else 0.0
-            times = data.create_dataset("elapsed", data=group[names["time"]][:] - zero)
+            moments = group[names["time"]][:]
+            zero = float(start_time) if isinstance(start_time, (int, float)) else math.inf
+            # A scan that was made of another one began after the events that it has.
+            times = data.create_dataset("elapsed", data=moments - min(zero, moments.min()))
             times.attrs["units"] = "s"
             times.attrs["long_name"] = "time since the start (s)"
             name = "elapsed"

@@ -111,8 +111,15 @@ def replay(scan: Any, callback: Callable[[str, dict[str, Any]], object], *, page
     >>> replay([("start", {"uid": "c0ffee"}), ("stop", {"run_start": "c0ffee"})], lambda *pair: said.append(pair[0]))
     Replayed(uid='c0ffee', documents={'start': 1, 'stop': 1}, stopped=True, lacks='')
     """
-    counts: Counter[str] = Counter()
     documents = _documents_of(scan)
+    done = _given_to(documents, callback, pages)
+    if done.lacks:
+        warnings.warn(f"{done.lacks}: what is held was given", BraidWarning, stacklevel=2)
+    return done
+
+
+def _given_to(documents: Any, callback: Callable[[str, dict[str, Any]], object], pages: int | None) -> Replayed:
+    counts: Counter[str] = Counter()
     uid = str(getattr(documents, "uid", ""))
     for name, document in export_documents(documents, pages=pages):
         counts[name] += 1
@@ -120,8 +127,6 @@ def replay(scan: Any, callback: Callable[[str, dict[str, Any]], object], *, page
             uid = str(document.get("uid", ""))
         callback(name, document)
     lacks = not_whole(documents, stopped=bool(counts["stop"]))
-    if lacks:
-        warnings.warn(f"{lacks}: what is held was given", BraidWarning, stacklevel=2)
     return Replayed(uid, dict(counts), bool(counts["stop"]), lacks)
 
 

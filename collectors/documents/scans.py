@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.collectors.documents.people import ACCESS, groups_of, owners_of
+from braid_hpc.vocabulary.errors import InvalidInputError
+from braid_hpc.vocabulary.references import parse_reference
 from braid_hpc.vocabulary.settings import settings_digest, words_digest
 from braid_hpc.vocabulary.verbatim import encode_words
 
@@ -74,9 +76,11 @@ class Scans:
             return
         uid = document["uid"]
         tags = _tags(document)
-        scan.record = self._run.record("scan", uid, digest=digest, tags=tags)
+        parents = _parents(document)
+        scan.record = self._run.record("scan", uid, digest=digest, tags=tags, derived_from=parents or None)
         people = self._people(scan.record, document)
-        scan.activity = self._run.activity(f"scan:{uid}", used=[scan.record, *people, *scan.settings], params=tags)
+        used = [scan.record, *parents, *people, *scan.settings]
+        scan.activity = self._run.activity(f"scan:{uid}", used=used, params=tags)
         if scan.stop is not None:
             self._end(scan)
 
@@ -208,6 +212,21 @@ class Scans:
                 # One that never stopped, most likely: its activity stays unfinished, which is true of it.
                 self._declare_files(self._scans.popitem(last=False)[1])
         return scan
+
+
+def _parents(document: dict[str, Any]) -> list[str]:
+    """Return the references by which a start document names the scans that it was made of."""
+    said = document.get("derived_from")
+    found = []
+    for each in (said if isinstance(said, (list, tuple)) else [said])[:MOST_SETTINGS]:
+        if type(each) is str and each.startswith(("scan:", "id:")):
+            try:
+                parse_reference(each)
+            except InvalidInputError:
+                # Text that somebody means otherwise; the document has it word for word.
+                continue
+            found.append(each)
+    return found
 
 
 def uri_of(document: dict[str, Any]) -> str | None:

@@ -70,7 +70,7 @@ def behind(documents: list[Pair]) -> None:
         for member in ("run_start", "descriptor", "resource", "stream_resource"):
             assert document.get(member) is None or document[member] in there, (name, document)
         if name == "event":
-            assert {value for value in document["data"].values() if str(value).startswith("r/")} <= there
+            assert {v for v in document["data"].values() if type(v) is str and v.startswith("r/")} <= there
         assert name == "start" or there
         there.add(ident(document))
     assert "stop" not in [name for name, _ in documents[:-1]]

@@ -312,6 +312,46 @@ def test_files_of_hdf5_are_linked(tmp_path: Path) -> None:
     assert any("'old' of stream 'primary' lies in files that HDF5 cannot link" in note for note in done.notes)
 
 
+def test_frames_are_copied_where_that_is_asked_for(tmp_path: Path) -> None:
+    """Then the file stands alone; what cannot be read is said."""
+    with h5py.File(tmp_path / "frames.h5", "w") as file:
+        file["entry/data/data"] = np.arange(12.0).reshape(3, 2, 2)
+    first = start()
+    keys = {"cam": key("array", [2, 2], external="STREAM:"), "gone": key("array", [2], external="FILESTORE:")}
+    of = descriptor(first, keys)
+    about = {"run_start": first[1]["uid"], "data_key": "cam", "mimetype": "application/x-hdf5"}
+    parameters = {"dataset": "/entry/data/data", "chunk_shape": [1]}
+    numbers = {"start": 1, "stop": 4}
+    uri = f"file://localhost{tmp_path}/frames.h5"
+    documents: list[Pair] = [
+        first,
+        of,
+        (
+            "stream_resource",
+            {"uid": "r", "uri": uri, "parameters": parameters, **about},
+        ),
+        (
+            "stream_datum",
+            {
+                "uid": "r/0",
+                "stream_resource": "r",
+                "descriptor": of[1]["uid"],
+                "seq_nums": numbers,
+                "indices": {"start": 0, "stop": 3},
+            },
+        ),
+        *(event(of, n, {"gone": f"q/{n}"}) for n in (1, 2, 3)),
+        stop(first),
+    ]
+    done, file = exported(tmp_path, documents, images="copy")
+    (tmp_path / "frames.h5").unlink()
+    with file:
+        assert file["entry/primary/cam"][:].tolist() == np.arange(12.0).reshape(3, 2, 2).tolist()
+        assert default_of(file)[0].shape == (3, 2, 2)
+        assert "gone" not in file["entry/primary"]
+    assert any(note.startswith("'gone' of stream 'primary' is not written: ") for note in done.notes)
+
+
 def test_an_export_takes_nobodys_place(tmp_path: Path) -> None:
     documents = grid()
     with stored(tmp_path / "store", documents) as store:
