@@ -34,9 +34,7 @@ def check_regular(path: str) -> os.stat_result:
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFoundError(
-            f"{path} is not there: if files were moved, say where they are with root_map="
-        ) from None
+        raise NotFoundError(f"{path} is not there: if files were moved, say where they are with root_map=") from None
     except (OSError, ValueError) as error:
         raise StorageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not stat.S_ISREG(found.st_mode):

@@ -10,7 +10,8 @@ from braid_hpc.queries.operators import Operator
 from braid_hpc.queries.parse import parse_query
 from braid_hpc.queries.tree import And, Condition, Not, Query
 from braid_hpc.scans.events import Item
-from braid_hpc.store.comparing import Bound, check_expression, compared_number, compared_real, compared_text
+from braid_hpc.store.bound import Bound
+from braid_hpc.store.comparing import check_expression, compared_number, compared_real, compared_text
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.sql import quoted
 from braid_hpc.vocabulary.times import nanoseconds

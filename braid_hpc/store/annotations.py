@@ -14,7 +14,7 @@ from braid_hpc.vocabulary.annotations import ANNOTATION_COLUMNS, ANNOTATIONS, NO
 from braid_hpc.vocabulary.sql import quoted
 
 if TYPE_CHECKING:
-    from braid_hpc.store.comparing import Bound
+    from braid_hpc.store.bound import Bound
     from braid_hpc.store.opened import Opened
 
 __all__ = ["Annotation", "Annotations", "annotated", "annotations_about", "current_tags", "said_by_anyone"]
@@ -182,7 +182,7 @@ def annotations_about(store: Opened, node: int, then: dict[str, int]) -> Annotat
     Annotations
         In the order of their times.
     """
-    from braid_hpc.store.comparing import Bound
+    from braid_hpc.store.bound import Bound
 
     bound = Bound()
     said = said_by_anyone(store, bound)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
 from braid_hpc.queries.operators import Operator, Scalar
 from braid_hpc.queries.tree import Condition
+from braid_hpc.store.bound import Bound
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.texts import clean
 
@@ -29,51 +29,6 @@ _MANY = 32
 
 #: The widest integer that DuckDB computes with.
 _WIDEST = (1 << 127) - 1
-
-
-@dataclass(slots=True)
-class Bound:
-    """Values that stand beside a statement, in the order they were given.
-
-    Attributes
-    ----------
-    values : dict of str to object
-        By the names that stand in the statement.
-    """
-
-    values: dict[str, Any] = field(default_factory=dict)
-
-    def __call__(self, value: Any) -> str:
-        """Keep a value.
-
-        Parameters
-        ----------
-        value : object
-            What DuckDB takes as a parameter.
-
-        Returns
-        -------
-        str
-            What stands for it.
-        """
-        name = f"v{len(self.values)}"
-        self.values[name] = clean(value) if isinstance(value, str) else value
-        return f"${name}"
-
-    def integer(self, value: int) -> str:
-        """Keep an integer of up to 128 bits.
-
-        Parameters
-        ----------
-        value : int
-            Any that fits.
-
-        Returns
-        -------
-        str
-            What stands for it.
-        """
-        return f"{self(str(value))}::hugeint"
 
 
 # ------------------------------------------------------------------------------------------------------------ numbers

@@ -12,8 +12,8 @@ from braid_hpc.queries.values import LONGEST
 from braid_hpc.queries.words import mistake
 from braid_hpc.queries.written import noun
 from braid_hpc.store.annotations import current_tags
+from braid_hpc.store.bound import Bound
 from braid_hpc.store.comparing import (
-    Bound,
     among_numbers,
     among_texts,
     among_typed,

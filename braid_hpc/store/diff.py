@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from braid_hpc.store.annotations import current_tags
 from braid_hpc.store.arrays import StoredArray, find_array
-from braid_hpc.store.comparing import Bound
+from braid_hpc.store.bound import Bound
 from braid_hpc.store.differences import ArrayDifference, Difference, FactDifference
 from braid_hpc.store.finding import typed
 from braid_hpc.store.holding import FOREVER, HOLDING

@@ -36,7 +36,7 @@ def tags_of(store: Opened, ids: list[int], *, at: int | None = None, as_of: Any 
         If there is no such snapshot, or nothing can be asked as of that time.
     """
     from braid_hpc.store.annotations import current_tags
-    from braid_hpc.store.comparing import Bound
+    from braid_hpc.store.bound import Bound
 
     bound = Bound()
     rows = store._rows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from braid_hpc.store.comparing import Bound
+from braid_hpc.store.bound import Bound
 from braid_hpc.vocabulary.texts import clean
 
 __all__ = ["Marks", "joined"]

@@ -12,7 +12,7 @@ from braid_hpc.store.scan_values import EventValues
 if TYPE_CHECKING:
     from braid_hpc.queries.fields import Field
     from braid_hpc.queries.tree import Condition
-    from braid_hpc.store.comparing import Bound
+    from braid_hpc.store.bound import Bound
     from braid_hpc.store.store import Store
 
 __all__ = ["ScanConditions", "known_scans"]

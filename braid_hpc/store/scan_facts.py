@@ -17,7 +17,7 @@ from braid_hpc.vocabulary.verbatim import decode_words
 
 if TYPE_CHECKING:
     from braid_hpc.queries.fields import Field
-    from braid_hpc.store.comparing import Bound
+    from braid_hpc.store.bound import Bound
     from braid_hpc.store.opened import Opened
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from braid_hpc.store.comparing import Bound
+from braid_hpc.store.bound import Bound
 from braid_hpc.store.event_documents import THEN, event_tables
 from braid_hpc.store.scan_facts import read_described, read_loose, read_scan_documents, unnested
 from braid_hpc.store.tables import Table

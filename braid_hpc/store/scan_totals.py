@@ -12,7 +12,7 @@ from braid_hpc.vocabulary.texts import clean
 
 if TYPE_CHECKING:
     from braid_hpc.queries.tree import Condition
-    from braid_hpc.store.comparing import Bound
+    from braid_hpc.store.bound import Bound
     from braid_hpc.store.scan_facts import Facts
 
 __all__ = ["Totals", "Witnesses", "scalars"]

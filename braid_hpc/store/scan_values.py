@@ -19,7 +19,7 @@ from braid_hpc.vocabulary.verbatim import decode_words
 
 if TYPE_CHECKING:
     from braid_hpc.queries.tree import Condition
-    from braid_hpc.store.comparing import Bound
+    from braid_hpc.store.bound import Bound
     from braid_hpc.store.opened import Opened
     from braid_hpc.store.scan_facts import Described
 

@@ -13,7 +13,7 @@ from braid_hpc.queries.parse import parse_query
 from braid_hpc.queries.tree import And, Condition, Query
 from braid_hpc.snapshots.schema import reference_of
 from braid_hpc.store.annotations import current_tags
-from braid_hpc.store.comparing import Bound
+from braid_hpc.store.bound import Bound
 from braid_hpc.store.compiling import Compiler
 from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.encoding import check_tags
