@@ -335,24 +335,41 @@ def read_table(table: Any) -> Dataset:
     ValueError
         If it is no manifest, or the members are not those of its version.
     """
-    try:
-        about = json.loads((table.schema.metadata or {})[b"braid_hpc.dataset"])
-        names = tuple(about["file_columns"])
-        of_files = {f"{name}.{part}" for name in names for part in _OF_FILE} | set(names)
-        rows = [
-            Row(
-                {name: File(row[name], **{part: row[f"{name}.{part}"] for part in _OF_FILE}) for name in names},
-                {name: value for name, value in row.items() if name not in of_files},
-                (),
-            )
-            for row in table.to_pylist()
-        ]
-        made = Dataset(about["name"], tuple(rows), about["readme"], names)
-    except KeyError as error:
-        raise ValueError(f"not the manifest of a dataset: it has no {error}") from error
+    said = (table.schema.metadata or {}).get(b"braid_hpc.dataset")
+    if said is None:
+        raise ValueError("it does not say that it is one")
+    about = json.loads(said)
+    if not isinstance(about, dict) or not all(
+        isinstance(about.get(name), str) for name in ("name", "readme", "version")
+    ):
+        raise ValueError("its name, readme or version is not said")
+    columns = about.get("file_columns")
+    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
+        raise ValueError("its columns of files are not said")
+    names = tuple(columns)
+    of_files = {f"{name}.{part}" for name in names for part in _OF_FILE} | set(names)
+    if missing := sorted(of_files - set(table.column_names)):
+        raise ValueError(f"it has no column {missing[0]}")
+    rows = [
+        Row(
+            {name: _file_of(row, name, number) for name in names},
+            {name: value for name, value in row.items() if name not in of_files},
+            (),
+        )
+        for number, row in enumerate(table.to_pylist())
+    ]
+    made = Dataset(about["name"], tuple(rows), about["readme"], names)
     if made.version != about["version"]:
         raise ValueError(f"the members of dataset {made.name} are not those of its version {about['version']}")
     return made
+
+
+def _file_of(row: Mapping[str, Any], name: str, number: int) -> File:
+    file = File(row[name], **{part: row[f"{name}.{part}"] for part in _OF_FILE})
+    texts = (file.uri, file.digest, file.media_type, "" if file.content is None else file.content)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(file.size, int) or file.size < 0:
+        raise ValueError(f"row {number}, column {name} is no file with uri, size and digest")
+    return file
 
 
 class DatasetTarget(Target):

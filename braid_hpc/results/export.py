@@ -251,7 +251,8 @@ def open_dataset(folder: str | os.PathLike[str], *, options: Options | None = No
         try:
             found = Manifest("", "", Columns((), None)).read(file)
         except ValueError as error:
-            raise InvalidInputError(f"{storage.uri(MANIFEST)} is no manifest of a dataset: {error}") from error
+            said = " ".join(str(error).split())
+            raise InvalidInputError(f"{storage.uri(MANIFEST)} is no manifest of a dataset: {said}") from error
     return absolute(found, folder)
 
 

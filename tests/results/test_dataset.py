@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from pathlib import Path
@@ -219,6 +220,58 @@ def test_a_manifest_that_was_edited_is_refused(tmp_path: Path, rows: Rows) -> No
     pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), tmp_path / "datasets/normalised" / MANIFEST)
     with pytest.raises(InvalidInputError, match="is no manifest of a dataset"):
         open_dataset(tmp_path / "datasets/normalised")
+
+
+def with_column(table: Any, name: str, values: Any) -> Any:
+    return table.set_column(table.column_names.index(name), name, pyarrow.array(values))
+
+
+def saying(table: Any, **other: Any) -> Any:
+    about = json.loads(table.schema.metadata[b"braid_hpc.dataset"])
+    return table.replace_schema_metadata({"braid_hpc.dataset": json.dumps({**about, **other})})
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        *(
+            (lambda t, c=c: t.drop_columns([c]), f"it has no column {c}$")
+            for c in ("image", "image.size", "image.digest")
+        ),
+        (lambda t: t.drop_columns(["cell"]), "not those of its version"),
+        (lambda t: t.append_column("more", pyarrow.array(range(6))), "not those of its version"),
+        (lambda t: t.replace_schema_metadata({}), "does not say that it is one"),
+        (lambda t: t.replace_schema_metadata({"braid_hpc.dataset": "{"}), "Expecting"),
+        (lambda t: t.replace_schema_metadata({"braid_hpc.dataset": "[]"}), "its name, readme or version is not said"),
+        *((lambda t, n=n: saying(t, **{n: None}), "is not said") for n in ("name", "readme", "version")),
+        *((lambda t, v=v: saying(t, file_columns=v), "columns of files are not said") for v in (None, 5, "image", [5])),
+        (lambda t: with_column(t, "image", range(6)), "row 0, column image is no file with uri, size and digest"),
+        (lambda t: with_column(t, "image", [*t["image"].to_pylist()[:5], None]), "row 5, column image is no file"),
+        (lambda t: with_column(t, "image.size", ["9"] * 6), "row 0, column image is no file"),
+        (lambda t: with_column(t, "image.size", [-1] * 6), "row 0, column image is no file"),
+        (lambda t: with_column(t, "image.digest", [b"x"] * 6), "row 0, column image is no file"),
+    ],
+)
+def test_what_is_wrong_with_a_manifest_that_is_opened_is_said(
+    spoilt: Any, said: str, tmp_path: Path, rows: Rows
+) -> None:
+    """It may come from anybody: one sentence, of the kind that a caller handles."""
+    table = made(tmp_path, rows).table()
+    path = tmp_path / "datasets/normalised" / MANIFEST
+    pyarrow.parquet.write_table(spoilt(table), path)
+    with pytest.raises(InvalidInputError, match=f"is no manifest of a dataset: .*{said}|{said}") as caught:
+        open_dataset(path.parent)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 8, 0.5, 0.99])
+def test_a_manifest_that_was_cut_is_said(keep: float, tmp_path: Path, rows: Rows) -> None:
+    made(tmp_path, rows)
+    path = tmp_path / "datasets/normalised" / MANIFEST
+    os.truncate(path, keep if isinstance(keep, int) else int(path.stat().st_size * keep))
+    with pytest.raises(InvalidInputError, match="is no manifest of a dataset: ") as caught:
+        open_dataset(path.parent)
+    assert "\n" not in str(caught.value)
 
 
 def test_paths_go_there_and_back(tmp_path: Path, rows: Rows) -> None:
