@@ -320,6 +320,9 @@ def _attempt(
                 below = ground_for(connection, files.adjacency(base), base) if numbers else None
                 write_adjacency(connection, files.index_of(aside), result.snapshot, below=below)
                 write_done(connection, files.done_of(aside), result.snapshot, before=files.done(base) if base else None)
+            elif numbers and not files.done(base).exists() and write_done(connection, files.done_of(aside), base):
+                # Somebody has removed it, or ended before it was there: ranks would find nothing done.
+                files.name_done(aside, base)
         finally:
             connection.close()
         if result.new:

@@ -178,6 +178,26 @@ class StoreFiles(StoreNames):
         except OSError as error:
             raise StorageError(f"cannot publish snapshot {number} of {self.path} ({error.strerror})") from error
 
+    def name_done(self, aside: Path, number: int) -> None:
+        """Give a snapshot that has lost it the index of what is done.
+
+        Parameters
+        ----------
+        aside : Path
+            From :meth:`begin`; its index is made of this snapshot.
+        number : int
+            Of the snapshot, which is published.
+
+        Raises
+        ------
+        OSError
+            If the file system refuses.
+        """
+        with locked_directory(self.directory):
+            # Not beside a snapshot that has gone meanwhile: nobody would remove it.
+            if self.snapshot(number).exists() and not self.done(number).exists():
+                os.rename(self.done_of(aside), self.done(number))
+
     def _name_indices(self, aside: Path, number: int) -> None:
         """Give the indices of a published file its number; of a graph that is too large, or without tasks, is none."""
         for made, named in ((self.index_of(aside), self.adjacency(number)), (self.done_of(aside), self.done(number))):

@@ -528,3 +528,16 @@ def test_an_index_whose_merge_was_killed_before_it_had_its_name_gets_it_from_the
     assert DoneIndex(found).find(double.key_of(3)) is not None
     assert world.run(lambda: double(3)) == []
     assert not list(found.parent.glob("building-*"))
+
+
+def test_an_index_that_was_removed_is_made_again_by_the_next_merge(world: World) -> None:
+    """Of what is merged already; there is no new snapshot."""
+    world.run(lambda: [double(1), double(2)])
+    before = newest_done(world.path)
+    assert before is not None
+    data = before.read_bytes()
+    before.unlink()
+    assert not braid.compact(world.folder / "logs-1", world.path).new
+    assert newest_done(world.path) == before
+    assert before.read_bytes() == data
+    assert not list(before.parent.glob("building-*"))
