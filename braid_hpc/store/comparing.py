@@ -12,7 +12,6 @@ from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.texts import clean
 
 __all__ = [
-    "Bound",
     "among_numbers",
     "among_texts",
     "among_typed",
