@@ -11,7 +11,7 @@ import pytest
 import braid_hpc as braid
 from braid_hpc.compaction.rebuild import rebuild
 from braid_hpc.store.store import Store
-from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError, ReadOnlyError
 from tests.collectors.documents.instrument import scan, stored
 from tests.jobs import Job, made
 
@@ -159,3 +159,23 @@ def test_what_cannot_be_said_is_refused_and_nothing_is_stated(store: Store, say:
         say(store)
     store.refresh()
     assert store.snapshot == 1
+
+
+def test_private_annotations_of_what_several_stores_have(tmp_path: Path) -> None:
+    """Stores that are asked together are only read; what is one's own is said beside them, by global ids."""
+    for name in ("a", "b"):
+        with Job(tmp_path / name, 1) as job:
+            job[0].data(f"peaks-{name}", digest=f"p:{name}", tags={"quality": "unknown"})
+        made(tmp_path / name, tmp_path / f"{name}.duckdb").close()
+    with braid.open(tmp_path / "a.duckdb") as one:
+        one.tag("peaks-a", quality="good")
+    both = [tmp_path / "a.duckdb", tmp_path / "b.duckdb"]
+    with braid.open(both, private=tmp_path / "own.duckdb") as opened:
+        assert opened.find("quality = good")["name"] == ["peaks-a"]
+        with pytest.raises(ReadOnlyError):
+            opened.tag("peaks-b", mine=True)
+        opened.tag("peaks-b", {"mine": True}, private=True)
+        assert opened.find("mine = true or quality = good")["name"] == ["peaks-a", "peaks-b"]
+    with braid.open(tmp_path / "b.duckdb", private=tmp_path / "own.duckdb") as opened:
+        assert opened.find("mine = true")["name"] == ["peaks-b"]
+        assert [each.value for each in opened.annotations("peaks-b")] == [True]
