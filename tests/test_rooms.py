@@ -46,6 +46,7 @@ EXCEPTIONS = {
     ("store.scan_files", "assets.filler"): "what lies in files of detectors is read there, also in a search",
     ("scans.muxing", "exports.exporting"): "Scan.export is asked of a scan, and answered there",
     ("scans.muxing", "exports.replaying"): "so is Scan.replay",
+    ("store.reading_back", "scans.program_run"): "what it returns for runs that are no scans",
     ("run.job", "collectors.files"): "files='auto' of a job is that collector, imported when it is asked for",
     ("cli.collectors", "collectors.registry"): "which collectors there are is asked of what is installed",
     ("cli.doctor", "collectors.registry"): "so it is here",

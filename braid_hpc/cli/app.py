@@ -46,6 +46,7 @@ _HOMES = {
     "tag": ("annotate", "tag"),
     "note": ("annotate", "note"),
     "annotations": ("annotate", "list_annotations"),
+    "scan": ("scan", "scan"),
     "tests": ("stated", "tests"),
     "export": ("export", "export"),
     "invalidate": ("judge", "invalidate"),

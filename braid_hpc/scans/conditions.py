@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from braid_hpc.scans.columns import Known
     from braid_hpc.scans.events import Events, Part
 
-__all__ = ["Where", "parsed"]
+__all__ = ["Where", "in_sql", "name_of", "parsed"]
 
 #: Columns of one type, as SQL names them.
 Pairs = list[tuple[str, str]]
@@ -120,7 +120,7 @@ class Where:
                 found += [(quoted(name), part.kinds[name]) for name in self.events.columns(part, member, lower)]
             return found
 
-        condition = _tree(self.query, pairs, bound)
+        condition = in_sql(self.query, pairs, bound)
         if self.looks_again(part):
             again = self._again(part, bound)
             condition = " or ".join([f"({condition})", *again])
@@ -184,7 +184,7 @@ class Where:
                 for column in self._asked[name_of(asked)]
             ]
 
-        condition = _tree(self.query, pairs, bound)
+        condition = in_sql(self.query, pairs, bound)
         arrays = []
         for name in names:
             column = batch.column(batch.schema.get_field_index(name))
@@ -227,14 +227,32 @@ def name_of(asked: Condition) -> str:
     raise InvalidInputError(f"events have no {name}.{key}: their columns are asked for by their names")
 
 
-def _tree(query: Query, pairs: Callable[[Condition], Pairs], bound: Bound, *, holds: bool = True) -> str:
+def in_sql(query: Query, pairs: Callable[[Condition], Pairs], bound: Bound, *, holds: bool = True) -> str:
+    """Return what is asked as SQL.
+
+    Parameters
+    ----------
+    query : Query
+        It.
+    pairs : callable
+        Gives the columns of a condition, as SQL names them, with what they hold.
+    bound : Bound
+        Takes the values.
+    holds : bool
+        False for its contrary.
+
+    Returns
+    -------
+    str
+        True or false of a row, and never null.
+    """
     if isinstance(query, Condition):
         found = _condition(query, pairs(query), bound)
         return found if holds is not (query.operator is Operator.NE) else f"not {found}"
     if isinstance(query, Not):
-        return _tree(query.part, pairs, bound, holds=not holds)
+        return in_sql(query.part, pairs, bound, holds=not holds)
     word = " and " if isinstance(query, And) is holds else " or "
-    return "(" + word.join(_tree(part, pairs, bound, holds=holds) for part in query.parts) + ")"
+    return "(" + word.join(in_sql(part, pairs, bound, holds=holds) for part in query.parts) + ")"
 
 
 def _condition(asked: Condition, pairs: Pairs, bound: Bound) -> str:

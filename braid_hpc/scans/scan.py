@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from braid_hpc.queries.fields import near
 from braid_hpc.scans.configuration import Configuration
 from braid_hpc.scans.events import Events
 from braid_hpc.scans.frames import Frames
 from braid_hpc.scans.muxing import Muxing
-from braid_hpc.scans.stream_array import StreamArray
+from braid_hpc.scans.program_run import ProgramRun
+from braid_hpc.scans.stream_array import StreamArray, lies_in_files
 from braid_hpc.scans.stream_table import StreamTable
-from braid_hpc.scans.which import resolve_which
+from braid_hpc.scans.which import is_run, resolve_which
 from braid_hpc.store.documents import held_documents, read_documents
-from braid_hpc.vocabulary.errors import NotFoundError
+from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
+    from braid_hpc.assets import LazyArray
+    from braid_hpc.assets.references import Pair
     from braid_hpc.queries.tree import Query
     from braid_hpc.store.documents import Documents, MissingDocument
     from braid_hpc.store.store import Store
@@ -85,22 +88,40 @@ class Scan(Muxing):
         """What the documents that are there refer to or count, and is not there; empty for a whole run."""
         return self.documents().missing
 
-    def documents(self, *, fill: bool = False, root_map: dict[str, str] | None = None) -> Documents:
+    @overload
+    def documents(self, *, fill: Literal[False] = False, root_map: None = None) -> Documents: ...
+
+    @overload
+    def documents(self, *, fill: bool, root_map: Mapping[str, Any] | None = None) -> Iterable[Pair]: ...
+
+    def documents(self, *, fill: bool = False, root_map: Mapping[str, Any] | None = None) -> Iterable[Pair]:
         """Return the documents, each once and word for word.
 
         Parameters
         ----------
         fill : bool
-            Whether values that lie in files are read into the events.
-        root_map : dict of str to str, optional
-            Where files lie now, by where they lay.
+            Whether what lies in files of detectors is read into the events, while one iterates.
+        root_map : mapping of str to path-like, optional
+            Where files lie today whose paths begin so.
 
         Returns
         -------
-        Documents
-            Iterate for ``(name, document)``.
+        Documents, or iterator of (str, dict)
+            Names and documents; with `fill` an iterator, which raises as :func:`braid_hpc.assets.filled` does.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is a `root_map`, and nothing is filled.
         """
-        return read_documents(self._store, self.uid, then=self._then)
+        found = read_documents(self._store, self.uid, then=self._then)
+        if not fill:
+            if root_map is not None:
+                raise InvalidInputError("root_map= says where files lie, and none is read: give fill=True too")
+            return found
+        from braid_hpc.assets import filled
+
+        return filled(found, root_map=root_map)
 
     def table(
         self,
@@ -141,7 +162,7 @@ class Scan(Muxing):
         """
         return StreamTable(self._events(stream), columns=columns, where=where, rows=rows, timestamps=timestamps)
 
-    def array(self, stream: str, key: str) -> StreamArray:
+    def array(self, stream: str, key: str, *, root_map: Mapping[str, Any] | None = None) -> StreamArray | LazyArray:
         """Return the values of a data key as an array, which is read when it is used.
 
         Parameters
@@ -150,20 +171,30 @@ class Scan(Muxing):
             Name of the stream.
         key : str
             The data key.
+        root_map : mapping of str to path-like, optional
+            Where files of detectors lie today whose paths begin so.
 
         Returns
         -------
-        StreamArray
-            The first dimension is that of the events.
+        StreamArray or LazyArray
+            The first dimension is that of the events; with shape, dtype, chunks, slices, and ``to_dask()``. The second
+            one reads files.
 
         Raises
         ------
         NotFoundError
-            If there is no such stream.
+            If there is no such stream, or a file or its reader is not there.
         InvalidInputError
             If there is no such column, or it is none that an array can be made of.
+        ConflictError, StorageError, MissingExtraError
+            As :class:`braid_hpc.assets.Filler`, of a file.
         """
-        return StreamArray(self._events(stream), key)
+        events = self._events(stream)
+        if lies_in_files(events, key):
+            from braid_hpc.assets import Filler
+
+            return Filler(self.documents(), root_map=root_map).array(stream, key)
+        return StreamArray(events, key)
 
     def _events(self, stream: str) -> Events:
         known: dict[str, Events] = self.__dict__.setdefault("_known", {})
@@ -181,7 +212,7 @@ class Scan(Muxing):
         return f"<Scan{number} {self.uid}>"
 
 
-def open_scan(store: Store, which: Any, *, at: int | None = None, as_of: Any = None) -> Scan:
+def open_scan(store: Store, which: Any, *, at: int | None = None, as_of: Any = None) -> Scan | ProgramRun:
     """Return a run; see :meth:`braid_hpc.Store.scan`.
 
     Parameters
@@ -193,7 +224,7 @@ def open_scan(store: Store, which: Any, *, at: int | None = None, as_of: Any = N
 
     Returns
     -------
-    Scan
+    Scan or ProgramRun
         As there.
 
     Raises
@@ -202,4 +233,6 @@ def open_scan(store: Store, which: Any, *, at: int | None = None, as_of: Any = N
         As there.
     """
     then = store._then(at, as_of)
+    if is_run(which):
+        return ProgramRun(store, which, then)
     return Scan(store, resolve_which(store, which, then), then)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from braid_hpc.scans.events import Events
 
-__all__ = ["StreamArray", "stacked"]
+__all__ = ["StreamArray", "declared_dtype", "lies_in_files", "stacked"]
 
 
 class StreamArray:
@@ -178,6 +178,26 @@ class StreamArray:
     def __repr__(self) -> str:
         """Say what it is."""
         return f"<StreamArray {self._events.name}/{self.key} {self.shape} {self.dtype}>"
+
+
+def lies_in_files(events: Events, key: Any) -> bool:
+    """Say whether events name where the values of a data key lie, and do not have them.
+
+    Parameters
+    ----------
+    events : Events
+        The stream.
+    key : object
+        The data key.
+
+    Returns
+    -------
+    bool
+        False for a key that was filled before it was recorded.
+    """
+    if key not in events.keys or events.about(key).get("external") is None:
+        return False
+    return all(form.kind in ("text", "null") or not form.depth for form in events.forms(("data", key)))
 
 
 def _texts(array: StreamArray) -> Any:

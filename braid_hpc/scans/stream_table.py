@@ -10,9 +10,7 @@ from braid_hpc.scans.columns import HEADS, Column, Known
 from braid_hpc.scans.conditions import Where, parsed
 from braid_hpc.scans.forms import PACKED, arrow_type
 from braid_hpc.scans.frames import Frames
-from braid_hpc.store.tables import Table
-from braid_hpc.vocabulary.errors import InvalidInputError
-from braid_hpc.vocabulary.verbatim import decode_words
+from braid_hpc.scans.rows import Rows, chosen_rows, length_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,11 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamTable"]
 
-#: Rows of a batch, where nothing else is asked for.
-BATCH = 10_000
 
-
-class StreamTable:
+class StreamTable(Rows):
     """The events of a stream as rows, each once, in the order of their numbers; read when it is used.
 
     pandas, polars, pyarrow and DuckDB take it as it is, and read it batch by batch.
@@ -65,7 +60,7 @@ class StreamTable:
         self._columns = known.all(timestamps) if columns is None else known.chosen(columns)
         self._named = columns is not None
         self._where = None if where is None else Where(parsed(where), events, known)
-        self._rows = _range(rows)
+        self._rows = chosen_rows(rows)
         self._frames = Frames(events, self._columns, self._where)
 
     # ------------------------------------------------------------------ what it is
@@ -105,12 +100,8 @@ class StreamTable:
             The number.
         """
         if self._where is None:
-            return len(_resolved(self._rows, self._total()))
+            return length_of(self._rows, self._total())
         return sum(batch.num_rows for batch in self.batches())
-
-    def __len__(self) -> int:
-        """Return how many rows there are."""
-        return self.count()
 
     def _matching(self) -> int:
         """Return how many events there are of which holds what is asked, whichever rows are wanted."""
@@ -123,27 +114,8 @@ class StreamTable:
 
     # ------------------------------------------------------------------ reading it
 
-    def batches(self, size: int = BATCH) -> Iterator[pa.RecordBatch]:
-        """Yield the rows as record batches; only some are held at a time.
-
-        Parameters
-        ----------
-        size : int
-            Rows of each; the last one may have fewer.
-
-        Yields
-        ------
-        pyarrow.RecordBatch
-            Of :attr:`schema`.
-
-        Raises
-        ------
-        InvalidInputError
-            If `size` is no number of rows, or the store was closed.
-        """
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise InvalidInputError(f"{size!r:.40} is no size of batches: that is a number of rows from 1")
-        return self._batches(size)
+    def _packed(self) -> list[str]:
+        return [column.name for column in self._columns if column.form == PACKED]
 
     def _batches(self, size: int) -> Iterator[pa.RecordBatch]:
 
@@ -201,58 +173,6 @@ class StreamTable:
         found._frames = Frames(self._events, columns, self._where)
         return found
 
-    def to_arrow(self) -> pa.Table:
-        """Return the rows as a pyarrow table.
-
-        Returns
-        -------
-        pyarrow.Table
-            Of :attr:`schema`.
-        """
-        import pyarrow as pa
-
-        return pa.Table.from_batches(list(self._batches(1 << 62)), self.schema)
-
-    def to_pandas(self) -> Any:
-        """Return the rows as a pandas DataFrame.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Arrays are arrays of NumPy, and what Arrow has no type for is what it was.
-
-        Raises
-        ------
-        MissingExtraError
-            If pandas is not installed.
-        """
-        from braid_hpc.scans.packages import needed
-
-        needed("pandas")
-        found = self.to_arrow()
-        frame = found.to_pandas()
-        for column in self._columns:
-            if column.form == PACKED:
-                frame[column.name] = [None if body is None else decode_words(body) for body in frame[column.name]]
-        return frame
-
-    def to_polars(self) -> Any:
-        """Return the rows as a polars DataFrame.
-
-        Returns
-        -------
-        polars.DataFrame
-            What Arrow has no type for is MessagePack.
-
-        Raises
-        ------
-        MissingExtraError
-            If polars is not installed.
-        """
-        from braid_hpc.scans.packages import needed
-
-        return needed("polars").from_arrow(self.to_arrow())
-
     def to_xarray(self) -> Any:
         """Return the rows as an xarray Dataset.
 
@@ -274,49 +194,6 @@ class StreamTable:
         columns = [each for each in self._columns if each.name != "time" and (named or each.name != "seq_num")]
         table = self if "time" in self.columns else self._with([*self._columns, Column("time", HEADS["time"], None)])
         return to_dataset(self._events, columns, table.to_arrow())
-
-    def to_pylist(self) -> list[dict[str, Any]]:
-        """Return the rows as dictionaries.
-
-        Returns
-        -------
-        list of dict
-            One for each row; arrays are lists, and what Arrow has no type for is what it was.
-        """
-        return list(self)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows as dictionaries."""
-        packed = [column.name for column in self._columns if column.form == PACKED]
-        for batch in self._batches(BATCH):
-            for row in batch.to_pylist():
-                for name in packed:
-                    row[name] = None if row[name] is None else decode_words(row[name])
-                yield row
-
-    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        """Return the rows as an ArrowArrayStream capsule (Arrow PyCapsule interface), read batch by batch."""
-        import pyarrow as pa
-
-        return pa.RecordBatchReader.from_batches(self.schema, self._batches(BATCH)).__arrow_c_stream__(requested_schema)
-
-    def __arrow_c_schema__(self) -> Any:
-        """Return the schema as an ArrowSchema capsule (Arrow PyCapsule interface)."""
-        return self.schema.__arrow_c_schema__()
-
-    def __repr__(self) -> str:
-        """Show the first rows as aligned text."""
-        total = self.count()
-        lines = [f"<StreamTable {self.name}, {total} rows of {len(self._columns)} columns>"]
-        import pyarrow as pa
-
-        shown = []
-        for batch in self._batches(20):
-            shown = [batch]
-            break
-        if shown:
-            lines.append(repr(Table(pa.Table.from_batches(shown))))
-        return "\n".join(lines)
 
 
 def _one(batches: list[Any], schema: Any) -> Any:
@@ -340,24 +217,3 @@ def _metadata(key: Any, about: dict[str, Any]) -> dict[str, str]:
         if type(about.get(name)) is str:
             found[name] = about[name]
     return {name: text.encode("utf-8", "replace").decode() for name, text in found.items()}
-
-
-def _range(rows: Any) -> slice | None:
-    if rows is None:
-        return None
-    if isinstance(rows, bool):
-        raise InvalidInputError("rows= is a number, a slice or a range, and not a truth value")
-    if hasattr(rows, "__index__"):
-        at = int(rows)
-        return slice(at, None if at == -1 else at + 1, 1)
-    if isinstance(rows, range):
-        rows = slice(rows.start, rows.stop, rows.step)
-    if not isinstance(rows, slice):
-        raise InvalidInputError(f"rows= is a number, a slice or a range, and not {type(rows).__name__}")
-    if rows.step is not None and rows.step < 1:
-        raise InvalidInputError("rows come in the order of their numbers: the step of rows= is 1 or more")
-    return rows
-
-
-def _resolved(rows: slice | None, total: int) -> range:
-    return range(total) if rows is None else range(total)[rows]

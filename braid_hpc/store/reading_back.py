@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, overload
 
 if TYPE_CHECKING:
+    from braid_hpc.scans.program_run import ProgramRun
     from braid_hpc.scans.scan import Scan
     from braid_hpc.store.store import Store
 
@@ -14,7 +15,13 @@ __all__ = ["ReadingBack"]
 class ReadingBack:
     """The part of :class:`braid_hpc.Store` that gives back what an instrument recorded."""
 
-    def scan(self, which: str | int, *, at: int | None = None, as_of: Any = None) -> Scan:
+    @overload
+    def scan(self, which: str | int, *, at: int | None = None, as_of: Any = None) -> Scan: ...
+
+    @overload
+    def scan(self, which: Any, *, at: int | None = None, as_of: Any = None) -> Scan | ProgramRun: ...
+
+    def scan(self, which: Any, *, at: int | None = None, as_of: Any = None) -> Scan | ProgramRun:
         """Return a run of an instrument: its documents, its streams as tables and arrays, its settings.
 
         Parameters
@@ -29,7 +36,7 @@ class ReadingBack:
 
         Returns
         -------
-        Scan
+        Scan or ProgramRun
             It reads from this store, which has to stay open.
 
         Raises
