@@ -135,7 +135,7 @@ def _head(found: Scan) -> Iterator[tuple[str, str]]:
             yield name, str(start[name])
     for name, document in (("begin", start), ("end", stop)):
         time = document.get("time")
-        if type(time) in (int, float) and 0 <= time < 1e11:
+        if isinstance(time, (int, float)) and 0 <= time < 1e11:
             yield name, datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     yield "status", str(stop.get("exit_status", "it never stopped, or its stop is not there"))
     config = getattr(found, "config", None)

@@ -94,8 +94,10 @@ class Configuration(Mapping[str, tuple[Settings, ...]]):
         refs = self._refs([device for device, _, _ in given])
         found: dict[str, list[Settings]] = {}
         for device, about, each in given:
-            members = [value if type(value := about.get(name)) is dict else {} for name in _MEMBERS]
-            ref = refs.get((device[:LONGEST_NAME], settings_digest(about))) if members[0] else None
+            data, timestamps, data_keys = (
+                value if type(value := about.get(name)) is dict else {} for name in ("data", "timestamps", "data_keys")
+            )
+            ref = refs.get((device[:LONGEST_NAME], settings_digest(about))) if data else None
             time = each.get("time")
             found.setdefault(device, []).append(
                 Settings(
@@ -103,7 +105,9 @@ class Configuration(Mapping[str, tuple[Settings, ...]]):
                     str(each.get("name", "")),
                     str(each.get("uid", "")),
                     float(time) if type(time) in (int, float) else None,  # type: ignore[arg-type]
-                    *members,
+                    data,
+                    timestamps,
+                    data_keys,
                     ref,
                 )
             )
@@ -224,9 +228,6 @@ class Configuration(Mapping[str, tuple[Settings, ...]]):
     def __repr__(self) -> str:
         """Name the devices."""
         return f"<Configuration of {', '.join(self._devices) or 'no device'}>"
-
-
-_MEMBERS = ("data", "timestamps", "data_keys")
 
 
 def _differences(device: str, before: dict[str, Any], after: dict[str, Any], since: str) -> list[SettingChange]:

@@ -409,7 +409,7 @@ class Events:
             return Form(DECLARED[kind])
         shape = about.get("shape")
         if kind == "array":
-            return Form(_element(about), max(1, len(shape) if type(shape) in (list, tuple) else 1))
+            return Form(_element(about), max(1, len(shape) if isinstance(shape, (list, tuple)) else 1))
         return Form("null")
 
     def _find_forms(self, item: Item) -> set[Form]:

@@ -50,9 +50,11 @@ def to_dataset(events: Events, columns: list[Column], table: Any) -> Any:
         further = values.ndim - 1
         if further:
             said = about.get("dims")
-            named = type(said) in (list, tuple) and len(said) == further and all(type(each) is str for each in said)
-            dims += list(said) if named else [f"dim_{numbered + at}" for at in range(further)]
-            numbered += 0 if named else further
+            if isinstance(said, (list, tuple)) and len(said) == further and all(type(each) is str for each in said):
+                dims += said
+            else:
+                dims += [f"dim_{numbered + at}" for at in range(further)]
+                numbered += further
         variables[column.name] = (dims, values, _attributes(column, about))
     time = table.column("time").to_numpy()
     return xarray.Dataset(variables, coords={"time": ("time", time, {"units": "s"})})

@@ -91,7 +91,7 @@ class StreamArray:
             if value is not None:
                 return _shape_of(value, depth)
         shape = self._events.about(self._column.item[1] if self._column.item else "").get("shape")
-        return tuple(shape) if type(shape) in (list, tuple) and len(shape) == depth else (0,) * depth
+        return tuple(shape) if isinstance(shape, (list, tuple)) and len(shape) == depth else (0,) * depth
 
     @functools.cached_property
     def dtype(self) -> np.dtype[Any]:
@@ -103,7 +103,8 @@ class StreamArray:
             longest = max((len(text) for text in _texts(self)), default=1)
             return np.dtype(f"<U{max(1, longest)}")
         natural = np.dtype({"bool": "bool", "null": "float64"}.get(kind, kind))
-        return declared_dtype(self._about, natural)
+        found: np.dtype[Any] = declared_dtype(self._about, natural)
+        return found
 
     @property
     def _about(self) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def resolve_which(store: Opened, which: Any, then: dict[str, int]) -> str:
         return resolve_scan(store, documents_place(store), which, then)
     if isinstance(which, bool) or not hasattr(which, "__index__"):
         raise InvalidInputError(f"{which!r:.40} is no scan: name one by its uid, its scan_id, or -1 for the newest")
-    number = which.__index__()
+    number = int(which.__index__())
     starts = _starts(store, then)
     if number < 0:
         if -number > len(starts):

@@ -32,7 +32,7 @@ def test_a_scan_is_found_by_its_uid_its_number_and_its_place(tmp_path: Path) -> 
                 store.scan(which)
         for wrong in (True, 1.5, None):
             with pytest.raises(InvalidInputError, match="is no scan: name one by its uid"):
-                store.scan(wrong)  # type: ignore[arg-type]
+                store.scan(wrong)
 
 
 def test_a_scan_is_of_a_moment(tmp_path: Path) -> None:
