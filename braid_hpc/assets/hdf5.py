@@ -182,7 +182,7 @@ class HDF5Rows:
     path : str
         The file.
     dataset : str
-        Its name in there; some write ``path`` for it.
+        Its name in there; some write ``path`` or ``hdf5_path`` for it.
     **parameters : object
         ``swmr``, ``chunk_shape`` and others, which are not needed.
 
@@ -197,7 +197,8 @@ class HDF5Rows:
     mimetypes = frozenset({"application/x-hdf5"})
 
     def __init__(self, path: str, /, **parameters: Any) -> None:
-        name = parameters.get("dataset", parameters.get("path"))
+        named = (parameters.get(each) for each in ("dataset", "path", "hdf5_path"))
+        name = next((each for each in named if each), None)
         self._path = path
         self._dataset = HDF5Dataset(path, "/".join(name) if isinstance(name, (list, tuple)) else name or "")
         for each in ("slice", "squeeze"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any
 
 from braid_hpc.queries.fields import near
 from braid_hpc.scans.configuration import Configuration
@@ -20,7 +20,6 @@ from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     from braid_hpc.assets import LazyArray
-    from braid_hpc.assets.references import Pair
     from braid_hpc.queries.tree import Query
     from braid_hpc.store.documents import Documents, MissingDocument
     from braid_hpc.store.store import Store
@@ -88,13 +87,7 @@ class Scan(Muxing):
         """What the documents that are there refer to or count, and is not there; empty for a whole run."""
         return self.documents().missing
 
-    @overload
-    def documents(self, *, fill: Literal[False] = False, root_map: None = None) -> Documents: ...
-
-    @overload
-    def documents(self, *, fill: bool, root_map: Mapping[str, Any] | None = None) -> Iterable[Pair]: ...
-
-    def documents(self, *, fill: bool = False, root_map: Mapping[str, Any] | None = None) -> Iterable[Pair]:
+    def documents(self, *, fill: bool = False, root_map: Mapping[str, Any] | None = None) -> Documents:
         """Return the documents, each once and word for word.
 
         Parameters
@@ -106,8 +99,9 @@ class Scan(Muxing):
 
         Returns
         -------
-        Documents, or iterator of (str, dict)
-            Names and documents; with `fill` an iterator, which raises as :func:`braid_hpc.assets.filled` does.
+        Documents
+            Iterate for ``(name, document)``; with `fill` that raises what :meth:`braid_hpc.assets.Filler.fill` does,
+            where a file cannot be read.
 
         Raises
         ------
@@ -119,9 +113,9 @@ class Scan(Muxing):
             if root_map is not None:
                 raise InvalidInputError("root_map= says where files lie, and none is read: give fill=True too")
             return found
-        from braid_hpc.assets import filled
+        from braid_hpc.assets import Filler
 
-        return filled(found, root_map=root_map)
+        return found.through(Filler(found, root_map=root_map).fill)
 
     def table(
         self,

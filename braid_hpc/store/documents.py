@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.store.event_documents import THEN, EventTable, canonical, event_tables, order_of, read_events
@@ -53,6 +53,7 @@ class Documents:
     _held: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _events: Any = None
     _files: Any = None
+    _through: Any = None
 
     @property
     def start(self) -> dict[str, Any] | None:
@@ -95,6 +96,21 @@ class Documents:
         found: list[RecordedFile] = self._files() if self._files is not None else []
         return found
 
+    def through(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Documents:
+        """Return the same documents with each event as a function makes it.
+
+        Parameters
+        ----------
+        change : callable
+            Takes an event and returns one; it is called while one iterates.
+
+        Returns
+        -------
+        Documents
+            Others.
+        """
+        return replace(self, _through=change)
+
     @property
     def whole(self) -> bool:
         """Whether nothing is missing."""
@@ -114,7 +130,7 @@ class Documents:
             pair = ("event", str(event.get("uid")))
             if variants > 1 and pair not in self.conflicts:
                 self.conflicts.append(pair)
-            yield "event", event
+            yield "event", event if self._through is None else self._through(event)
         for document in self._held.get("stop", ()):
             yield "stop", document
 
