@@ -271,6 +271,7 @@ class Filler:
             shapes[value.shape] = value.dtype if known is None else np.result_type(known, value.dtype)
         numbers = np.array(sorted(seen), np.int64)
         rows.rows = {int(number): row for row, number in enumerate(numbers)}
+        rows.in_order = list(seen) == sorted(seen)
         # Lists in events may differ in length whatever the descriptor says.
         one = None if ragged or len(shapes) > 1 else next(iter(shapes.items()), ((), _dtype_of(about)))
         return self._lazy(rows, len(numbers), one, numbers, f"{name}/{key}", 10_000)

@@ -172,9 +172,9 @@ class LazyArray:
         return found if dtype is None else found.astype(dtype, copy=False)
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the rows, read one by one."""
-        for row in range(len(self)):
-            yield self[row]
+        """Yield the rows; they are read as :meth:`blocks` reads them."""
+        for _, block in self.blocks():
+            yield from block
 
     def blocks(self) -> Iterator[tuple[slice, Any]]:
         """Read everything, a bounded part at a time.
@@ -186,9 +186,14 @@ class LazyArray:
         block : numpy.ndarray
             These, about 64 MiB; one row where that is larger.
         """
+        lengths = self.chunks[0] if self.shape[0] else ()
+        # Where reading goes through everything anyhow, it does so once.
+        at_once = getattr(self._source, "blocks", None)
+        found = at_once(lengths) if callable(at_once) else None
         first = 0
-        for length in self.chunks[0] if self.shape[0] else ():
-            yield slice(first, first + length), self[first : first + length]
+        for length in lengths:
+            part = slice(first, first + length)
+            yield part, self[part] if found is None else next(found)
             first += length
 
     def to_dask(self) -> dask.array.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -493,8 +494,9 @@ class EventRows:
         self._references, self._descriptors, self._key, self._stream = references, descriptors, key, stream
         self.shape: tuple[int, ...] | None = None
         self.dtype: np.dtype[Any] = np.dtype(object)
-        #: Row of this array by number of the event.
+        #: Row of this array by number of the event, and whether the events come in that order.
         self.rows: dict[int, int] = {}
+        self.in_order = False
 
     def values(self) -> Iterator[tuple[int, Any]]:
         """Yield all values.
@@ -516,6 +518,38 @@ class EventRows:
                     array = np.empty((), object)
                     array[()] = value
                 yield event.get("seq_num", 0), array
+
+    def blocks(self, lengths: tuple[int, ...]) -> Iterator[Any] | None:
+        """Return everything in parts, in one go through the events.
+
+        Parameters
+        ----------
+        lengths : tuple of int
+            Rows of each part.
+
+        Returns
+        -------
+        iterator of numpy.ndarray or None
+            None where the events do not come in the order of their numbers.
+        """
+        return self._blocks(lengths) if self.in_order else None
+
+    def _blocks(self, lengths: tuple[int, ...]) -> Iterator[Any]:
+        values = self.values()
+        for length in lengths:
+            rows = list(itertools.islice(values, length))
+            if len(rows) < length:
+                raise NotFoundError(f"events of stream {self._stream!r} are not there any more")
+            if self.shape is None:
+                yield _ragged((value for _, value in rows), length)
+                continue
+            whole = np.empty((length, *self.shape), self.dtype)
+            for row, (number, value) in enumerate(rows):
+                try:
+                    whole[row] = _gathered(iter([value]), 1, self.shape, self.dtype)[0]
+                except InvalidInputError as error:
+                    raise of_event(error, self._key, number, self._stream) from error
+            yield whole
 
     def read(self, rows: Any, inner: tuple[slice, ...]) -> Any:
         """Read rows; see :class:`~braid_hpc.assets.lazy.RowSource`.

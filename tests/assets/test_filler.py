@@ -351,6 +351,33 @@ def test_lists_in_events_may_be_ragged(tmp_path: Path) -> None:
         assert filler.array("primary", "pairs")[1:].tolist() == [[2.0, 0.5], [3.0, 0.5]]
 
 
+@pytest.mark.parametrize("order", [(1, 2, 3, 4, 5), (3, 1, 2, 5, 4)])
+def test_values_in_events_are_read_in_one_go(
+    order: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In parts, and in the order of their numbers, whatever that of the events is."""
+    from tests.collectors.documents.instrument import descriptor, event, key, start, stop
+
+    first = start()
+    of = descriptor(first, {"pairs": key("array", (2,))})
+    events = [event(of, n, {"pairs": [n, n / 2]}, time=float(order.index(n))) for n in order]
+    with stored(tmp_path, [first, of, *events, stop(first)]) as store:
+        with Filler(store.documents(first[1]["uid"])) as filler:
+            monkeypatch.setattr("braid_hpc.assets.lazy.BLOCK", 32)
+            array = filler.array("primary", "pairs")
+            expected = [[float(n), n / 2] for n in (1, 2, 3, 4, 5)]
+            assert array.chunks[0] == (2, 2, 1)
+            assert [row.tolist() for _, block in array.blocks() for row in block] == expected
+            assert [row.tolist() for row in array] == expected
+            passes: list[None] = []
+            read = type(filler._references).events
+            monkeypatch.setattr(
+                type(filler._references), "events", lambda *given: (passes.append(None), read(*given))[1]
+            )
+            assert len(list(array.blocks())) == 3
+            assert len(passes) == (1 if order == (1, 2, 3, 4, 5) else 3)
+
+
 def test_files_that_were_moved(tmp_path: Path) -> None:
     """By the roots of resources, beginnings of their paths, and uris; the longest that fits counts."""
     old, new = tmp_path / "old", tmp_path / "new"
