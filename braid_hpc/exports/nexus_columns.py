@@ -121,9 +121,10 @@ class _Column:
         import numpy as np
         import pyarrow as pa
 
-        kind, inner = self._field.type, ()
+        kind = self._field.type
+        inner: tuple[int, ...] = ()
         if self.nested:
-            shapes = self._shapes - {None}
+            shapes = {shape for shape in self._shapes if shape is not None}
             numbers = all(each.kind in "biuf" for each in self._kinds)
             if numbers and len(shapes) <= 1:
                 inner = next(iter(shapes), ())
@@ -184,8 +185,8 @@ class _Column:
         if pa.types.is_timestamp(kind):
             column = column.cast(pa.int64())
         if column.null_count:
-            empty = float("nan") if pa.types.is_floating(kind) else "" if self._dataset.dtype == object else False
-            return [empty if value is None else value for value in column.to_pylist()]
+            nothing: Any = float("nan") if pa.types.is_floating(kind) else "" if self._dataset.dtype == object else 0
+            return [nothing if value is None else value for value in column.to_pylist()]
         return column.to_pylist() if self._dataset.dtype == object else column.to_numpy(zero_copy_only=False)
 
     def finish(self, about: dict[str, Any]) -> None:
@@ -198,9 +199,9 @@ class _Column:
         unit = (self._field.metadata or {}).get(UNIT)
         if unit:
             attributes["units"] = unit.decode()
-        encoding = (self._field.metadata or {}).get(b"encoding")
-        if encoding or self._json:
-            attributes["encoding"] = "json" if self._json else encoding.decode()
+        encoding = b"json" if self._json else (self._field.metadata or {}).get(b"encoding")
+        if encoding:
+            attributes["encoding"] = encoding.decode()
         for member in ("source", "object_name", "precision"):
             if type(value := about.get(member)) in (str, int, float):
                 attributes[member] = value

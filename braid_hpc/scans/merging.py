@@ -190,7 +190,7 @@ def split(
     if rest is not None:
         if rest in views or len(searches) < len(views):
             raise InvalidInputError(f"a rest is what no search finds: {rest!r:.80} stands beside slices, or twice")
-        others = None
+        others: Query | None = None
         for search in searches:
             others = ~search if others is None else others & ~search
         views[rest] = scan.table(stream, where=others)

@@ -134,7 +134,7 @@ def test_linear_is_what_numpy_interp_says(left: list[Any], right: list[Any], dat
         return
     for time, row in zip(left, found, strict=True):
         inside = bool(knots) and time is not None and knots[0][0] <= time <= knots[-1][0]
-        expected = float(np.interp(time, *zip(*knots, strict=True))) if inside else None
+        expected = float(np.interp(time, [x for x, _ in knots], [y for _, y in knots])) if inside else None
         assert row["right.x"] == expected
 
 
@@ -215,7 +215,7 @@ def test_units_and_types_stay(tmp_path: Path) -> None:
 def test_tables_are_merged_by_time(given_: list[tuple[list[Any], bool]]) -> None:
     """Equal times in the order of the tables, missing and NaN at the end; columns that one lacks are null there."""
     tables = {
-        f"s{at}": table(time=times, **({"n": list(range(len(times)))} if numbered else {}))
+        f"s{at}": table(time=times, n=range(len(times))) if numbered else table(time=times)
         for at, (times, numbered) in enumerate(given_)
     }
     found = merge_tables(tables).to_pylist()
