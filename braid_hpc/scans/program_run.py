@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from braid_hpc.queries.fields import near
 from braid_hpc.scans.conditions import Pairs, in_sql, name_of, parsed
 from braid_hpc.scans.rows import Rows, chosen_rows, length_of
-from braid_hpc.store.comparing import Bound
+from braid_hpc.store.bound import Bound
 from braid_hpc.store.guarded import refusal
 from braid_hpc.store.missing_documents import MissingDocument
 from braid_hpc.store.runs import resolve_run, run_facts
