@@ -361,24 +361,26 @@ def test_values_in_events_are_read_in_one_go(
     first = start()
     of = descriptor(first, {"pairs": key("array", (2,))})
     events = [event(of, n, {"pairs": [n, n / 2]}, time=float(order.index(n))) for n in order]
-    with stored(tmp_path, [first, of, *events, stop(first)]) as store:
-        with Filler(store.documents(first[1]["uid"])) as filler:
-            monkeypatch.setattr("braid_hpc.assets.lazy.BLOCK", 32)
-            array = filler.array("primary", "pairs")
-            expected = [[float(n), n / 2] for n in (1, 2, 3, 4, 5)]
-            assert array.chunks[0] == (2, 2, 1)
-            assert [row.tolist() for _, block in array.blocks() for row in block] == expected
-            assert [row.tolist() for row in array] == expected
-            passes: list[None] = []
-            read = type(filler._references).events
+    with (
+        stored(tmp_path, [first, of, *events, stop(first)]) as store,
+        Filler(store.documents(first[1]["uid"])) as filler,
+    ):
+        monkeypatch.setattr("braid_hpc.assets.lazy.BLOCK", 32)
+        array = filler.array("primary", "pairs")
+        expected = [[float(n), n / 2] for n in (1, 2, 3, 4, 5)]
+        assert array.chunks[0] == (2, 2, 1)
+        assert [row.tolist() for _, block in array.blocks() for row in block] == expected
+        assert [row.tolist() for row in array] == expected
+        passes: list[None] = []
+        read = type(filler._references).events
 
-            def counted(*given: Any) -> Any:
-                passes.append(None)
-                return read(*given)
+        def counted(*given: Any) -> Any:
+            passes.append(None)
+            return read(*given)
 
-            monkeypatch.setattr(type(filler._references), "events", counted)
-            assert len(list(array.blocks())) == 3
-            assert len(passes) == (1 if order == (1, 2, 3, 4, 5) else 3)
+        monkeypatch.setattr(type(filler._references), "events", counted)
+        assert len(list(array.blocks())) == 3
+        assert len(passes) == (1 if order == (1, 2, 3, 4, 5) else 3)
 
 
 def test_files_that_were_moved(tmp_path: Path) -> None:
