@@ -40,10 +40,22 @@ __all__ = ["check", "compact"]
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write here what became of the job and its ranks, also if the merge fails; for people beside it as .txt.",
 )
+@click.option(
+    "--group",
+    default=None,
+    metavar="NAME",
+    help="Give the store to this group: what is there, and what later merges add, is its to read.",
+)
 @click.option("--alone", is_flag=True, help="Merge in this process, whatever launcher has started it.")
 @click.pass_context
 def compact(
-    context: click.Context, logs: Path, store: str | None, no_digests: bool, summary: Path | None, alone: bool
+    context: click.Context,
+    logs: Path,
+    store: str | None,
+    no_digests: bool,
+    summary: Path | None,
+    group: str | None,
+    alone: bool,
 ) -> None:
     """Merge the rank logs in directory LOGS into a store, each event once.
 
@@ -62,7 +74,7 @@ def compact(
     written = summary if place.leads else None
     with tidied_when_cancelled(discard_unfinished, remove_scratch), speaking_for_all(place, context):
         try:
-            done = merge(logs, store, digests=not no_digests, progress=stepper(), comm=place.comm)
+            done = merge(logs, store, digests=not no_digests, group=group, progress=stepper(), comm=place.comm)
         except Exception as error:
             _summarise(written, logs, store, None, error)
             raise

@@ -18,6 +18,7 @@ from braid_hpc.compaction.extract import Speaker
 from braid_hpc.reading.events import Events
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.snapshots.files import sync_path
+from braid_hpc.snapshots.modes import may_be_linked
 from braid_hpc.vocabulary.codes import WriterState
 
 __all__ = ["ArchivePart", "part_file", "sync_tree"]
@@ -107,9 +108,11 @@ class ArchivePart:
         try:
             for pattern in _LINKED:
                 for path in log.directory.glob(pattern):
+                    if not may_be_linked(path, target):
+                        raise PermissionError(f"{path} is not the group's to read")
                     os.link(path, target / path.name)
         except OSError:
-            # Another file system, or one without links: its rows are copied.
+            # Another file system, or one without links, or for other people: its rows are copied.
             shutil.rmtree(target)
             return False
         return True

@@ -23,6 +23,7 @@ from braid_hpc.reading.arrays import BLOCK, LoggedArray, dtype_of, logged_arrays
 from braid_hpc.reading.h5reader import ArrayReader
 from braid_hpc.reading.writer_log import WriterLog
 from braid_hpc.snapshots.files import StoreFiles
+from braid_hpc.snapshots.modes import seal_file
 from braid_hpc.vocabulary.arrays import array_digest
 from braid_hpc.vocabulary.errors import CorruptLogError, MissingExtraError, StorageError
 
@@ -203,7 +204,7 @@ class ArrayCopies:
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
-            os.chmod(self.path, 0o444)
+            seal_file(self.path)
         except StorageError:
             raise
         except (OSError, RuntimeError) as error:

@@ -43,6 +43,7 @@ from braid_hpc.snapshots.connect import (
 )
 from braid_hpc.snapshots.empty import write_empty
 from braid_hpc.snapshots.files import StoreFiles
+from braid_hpc.snapshots.modes import share_directory
 from braid_hpc.vocabulary.codes import WriterState
 from braid_hpc.vocabulary.errors import ConflictError, InvalidInputError, NotFoundError, StorageError
 
@@ -104,6 +105,7 @@ def compact(
     store: str | os.PathLike[str] | None = None,
     *,
     digests: bool = True,
+    group: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     comm: Any = None,
 ) -> Compacted:
@@ -121,6 +123,9 @@ def compact(
         The store; without it the one that the job named (``store=``) or ``BRAID_STORE``.
     digests : bool
         False: no files are read; a later merge does it.
+    group : str, optional
+        Name of a group of this machine: the store's directory is given to it, so that what is there and what later
+        merges add is the group's to read.
     progress : callable, optional
         Called with a step's name, how much of it is done, and how much there is.
     comm : mpi4py.MPI.Intracomm, optional
@@ -138,7 +143,7 @@ def compact(
     NotFoundError
         If there are no logs.
     InvalidInputError
-        If no store is named.
+        If no store is named, or there is no such group.
     FormatTooNewError
         If a log or the store is of a newer format.
     CorruptLogError
@@ -151,26 +156,32 @@ def compact(
         then, so abort it.
     """
     if comm is None or comm.Get_size() == 1:
-        return _compact(logs, store, digests, progress or _silent)
-    return together(comm, partial(_compact_with, logs, store, digests, progress or _silent))
+        return _compact(logs, store, digests, group, progress or _silent)
+    return together(comm, partial(_compact_with, logs, store, digests, group, progress or _silent))
 
 
 Place = str | os.PathLike[str]
 
 
-def _compact(logs: Place, store: Place | None, digests: bool, progress: Progress) -> Compacted:
+def _compact(logs: Place, store: Place | None, digests: bool, group: str | None, progress: Progress) -> Compacted:
     with opened_logs(logs) as directories:
         for directory in directories:
             refuse_newer(directory)
         files = StoreFiles(store if store is not None else _default_store(_stores_of(directories)))
+        if group is not None:
+            share_directory(files.directory, group)
         result = _merge(directories, files, progress)
     return _inspected(result, files, progress) if digests and result._waiting else result
 
 
-def _compact_with(logs: Place, store: Place | None, digests: bool, progress: Progress, crew: Crew) -> Compacted:
+def _compact_with(
+    logs: Place, store: Place | None, digests: bool, group: str | None, progress: Progress, crew: Crew
+) -> Compacted:
     shares = find_shares(Path(logs))
     named = crew.look(shares)
     files = StoreFiles(store if store is not None else _default_store(named))
+    if group is not None:
+        share_directory(files.directory, group)
     result = _merge([share.place for share in shares], files, progress, crew)
     return _inspected(result, files, progress, crew) if digests and result._waiting else result
 

@@ -28,6 +28,7 @@ from braid_hpc.snapshots.adjacency_write import write_adjacency
 from braid_hpc.snapshots.connect import connect_asking, connect_building, storage_error
 from braid_hpc.snapshots.empty import write_empty
 from braid_hpc.snapshots.files import StoreFiles
+from braid_hpc.snapshots.modes import follow_directory, seal_file
 from braid_hpc.vocabulary.errors import BraidError, ConflictError, MissingExtraError, NotFoundError, StorageError
 
 __all__ = ["Restricted", "restrict_store"]
@@ -146,6 +147,8 @@ def _build(source: Source, groups: frozenset[str], target: StoreFiles, aside: Pa
             empty = Commit(1, _tag(1), None, [], [], committed=0)
             write_commit(Writer(connection, 1), empty, Ledger(), lambda: _archiving(target, empty.tag, {}), progress)
             target.mark_published(empty.tag)
+        for kept in (target.archive, target.arrays):
+            follow_directory(kept)
         write_adjacency(connection, target.index_of(aside), snapshot)
         write_done(connection, target.done_of(aside), snapshot)
         ((runs,),) = connection.execute("select count(distinct run) from writers").fetchall()
@@ -255,7 +258,7 @@ class _Copies:
             for digest, file, dataset, *_ in rows:
                 with h5py.File(self._from / file, "r", locking=False) as opened:
                     self._copy(opened[dataset], into, digest, dataset)
-        os.chmod(path, 0o444)
+        seal_file(path)
         return [(digest, path.name, *rest) for digest, _, *rest in rows]
 
     def _copy(self, dataset: Any, into: Any, digest: str, name: str) -> None:

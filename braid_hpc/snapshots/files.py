@@ -20,6 +20,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from braid_hpc.snapshots.locks import dead_lock, locked_directory, new_lock
+from braid_hpc.snapshots.modes import follow_directory, make_directory, seal_file
 from braid_hpc.snapshots.names import PUBLISHED, PUBLISHING, StoreNames
 from braid_hpc.snapshots.segment import standing_on
 from braid_hpc.vocabulary.errors import ConflictError, StorageError
@@ -72,6 +73,7 @@ class StoreFiles(StoreNames):
             yield aside
             # Not beside a snapshot that has gone meanwhile: nobody would remove it.
             if aside.exists() and self.snapshot(number).exists():
+                follow_directory(aside)
                 os.replace(aside, self.adjacency(number))
 
     def begin(self, base: int) -> Path:
@@ -98,7 +100,7 @@ class StoreFiles(StoreNames):
         aside = self.directory / f"building-{tag}.duckdb"
         _building.add(self)
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            make_directory(self.directory)
             self._locks[tag] = new_lock(self._lock_file(tag))
             if base:
                 source = self.snapshot(base)
@@ -132,7 +134,7 @@ class StoreFiles(StoreNames):
         """
         with contextlib.ExitStack() as stack:
             try:
-                self.directory.mkdir(parents=True, exist_ok=True)
+                make_directory(self.directory)
                 tag = stack.enter_context(self._tagged(f"{base + 1}-{os.urandom(4).hex()}"))
                 directory = self.directory / f"building-{tag}.parts"
                 directory.mkdir()
@@ -162,8 +164,8 @@ class StoreFiles(StoreNames):
         target = self.snapshot(number)
         try:
             sync_path(aside)
-            os.chmod(aside, 0o444)
             self._mark_publishing(self.tag(aside))
+            self._let_read(aside)
             with locked_directory(self.directory):
                 self._refuse_stale(self.tag(aside), number)
                 # A link cannot replace a file, so of two compactions one gets the number and the other one an error.
@@ -196,7 +198,17 @@ class StoreFiles(StoreNames):
         with locked_directory(self.directory):
             # Not beside a snapshot that has gone meanwhile: nobody would remove it.
             if self.snapshot(number).exists() and not self.done(number).exists():
+                follow_directory(self.done_of(aside))
                 os.rename(self.done_of(aside), self.done(number))
+
+    def _let_read(self, aside: Path) -> None:
+        """Let those read what was built, and what is kept with it, whom the directory is for."""
+        tag = self.tag(aside)
+        for folder in (self.archive, self.arrays):
+            follow_directory(folder, deep=False)
+        for path in (aside, self.index_of(aside), self.done_of(aside), self.archive / tag, self.arrays / f"{tag}.h5"):
+            follow_directory(path)
+        seal_file(aside)
 
     def _name_indices(self, aside: Path, number: int) -> None:
         """Give the indices of a published file its number; of a graph that is too large, or without tasks, is none."""
@@ -246,7 +258,7 @@ class StoreFiles(StoreNames):
         target = self.directory / f"replaced-{tag}"
         try:
             sync_path(aside)
-            os.chmod(aside, 0o444)
+            self._let_read(aside)
             kept.mkdir()
             # Also an index whose snapshot has gone.
             indices = (*self.directory.glob("*.adjacency"), *self.directory.glob("*.done"))
