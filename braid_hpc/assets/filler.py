@@ -165,7 +165,7 @@ class Filler:
         found = {
             uid: document["data_keys"][key]
             for uid, document in described.items()
-            if isinstance(document.get("data_keys"), Mapping) and key in document["data_keys"]
+            if isinstance(document.get("data_keys"), Mapping) and isinstance(document["data_keys"].get(key), Mapping)
         }
         name = str(next(iter(described.values())).get("name"))
         if not found:

@@ -274,7 +274,8 @@ class StreamRows:
         if segment.resource not in self._layouts:
             parameters = parameters_of(self._references.stream_resources[segment.resource])
             row = self._row_shape(reader, segment.index, parameters)
-            rows, shape = event_layout(row, self.said, parameters, reader.dtype)
+            with told(f"the layout of {self._key!r}"):
+                rows, shape = event_layout(row, self.said, parameters, reader.dtype)
             self._layouts[segment.resource] = rows, shape
         return (reader, *self._layouts[segment.resource])
 

@@ -23,6 +23,7 @@ from bluesky import RunEngine
 from ophyd.sim import NumpySeqHandler, SynSignalWithRegistry, det, direct_img, motor
 
 from braid_hpc.assets import Filler, filled
+from braid_hpc.assets.references import References
 from braid_hpc.collectors.documents import DocumentCollector
 from braid_hpc.vocabulary.errors import (
     BraidError,
@@ -371,16 +372,17 @@ def test_values_in_events_are_read_in_one_go(
         assert array.chunks[0] == (2, 2, 1)
         assert [row.tolist() for _, block in array.blocks() for row in block] == expected
         assert [row.tolist() for row in array] == expected
-        passes: list[None] = []
-        read = type(filler._references).events
+        passes = 0
+        read = References.events
 
-        def counted(*given: Any) -> Any:
-            passes.append(None)
-            return read(*given)
+        def counted(self: References, descriptors: Any) -> Iterator[dict[str, Any]]:
+            nonlocal passes
+            passes += 1
+            return read(self, descriptors)
 
-        monkeypatch.setattr(type(filler._references), "events", counted)
+        monkeypatch.setattr(References, "events", counted)
         assert len(list(array.blocks())) == 3
-        assert len(passes) == (1 if order == (1, 2, 3, 4, 5) else 3)
+        assert passes == (1 if order == (1, 2, 3, 4, 5) else 3)
 
 
 def test_files_that_were_moved(tmp_path: Path) -> None:
@@ -607,6 +609,35 @@ def test_a_file_that_is_being_written_and_whose_writer_was_killed(tmp_path: Path
                 except StorageError:
                     continue
                 assert (value == number).all()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"multiplier": "two"},
+        {"multiplier": -1},
+        {"join_method": 3, "multiplier": []},
+        {"dataset": 7},
+        {"dataset": None},
+        {"slice": ":,1,:"},
+        7,
+        [1],
+    ],
+)
+def test_parameters_that_are_none_are_one_sentence(wrong: Any, tmp_path: Path) -> None:
+    """They come from other programs, and may be anything."""
+    path = write_hdf5(tmp_path / "x.h5", images(2))
+    parameters = {"dataset": DATA, **wrong} if isinstance(wrong, dict) else wrong
+    documents = with_stream("application/x-hdf5", uri_of(path), parameters, (1, 3, 4), [(0, 2)])
+    if wrong == {"join_method": 3, "multiplier": []}:
+        # Nothing is said by these.
+        with Filler(documents) as filler:
+            assert filler.array("primary", "img").shape == (2, 1, 3, 4)
+        return
+    with Filler(documents) as filler, pytest.raises(BraidError) as caught:
+        filler.fill(events_of(documents)[0])
+    assert "'img' of event 1 of stream 'primary' cannot be read: " in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_documents_and_arguments_that_are_none(tmp_path: Path) -> None:
