@@ -235,6 +235,7 @@ jobscripts: $(VENV)/.test ## write the batch scripts in jobscripts/ anew
 
 readers: $(READERS_VENV)/.test ## write anew what Tiled and databroker give, which the tests of scans expect
 	$(READERS_VENV)/bin/python tests/scans/readers/make.py
+	$(READERS_VENV)/bin/python tests/scans/readers/make_pivots.py
 
 docs: $(VENV)/.docs ## build the documentation into docs/_build/html
 	@[ -f docs/conf.py ] || { echo "make docs: there is no docs/conf.py yet." >&2; exit 2; }

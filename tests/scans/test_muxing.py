@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,9 @@ from braid_hpc.scans.merging import merge, merge_tables, split
 from braid_hpc.scans.resampling import resample
 from braid_hpc.scans.reshaping import stack, unnest
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
-from tests.collectors.documents.instrument import descriptor, event, key, same, scan, start, stop, stored
+from tests.collectors.documents.instrument import Pair, descriptor, event, key, same, scan, start, stop, stored
+
+READERS = Path(__file__).parent / "readers"
 
 
 class Given:
@@ -369,6 +372,18 @@ def test_a_thousand_events_are_one_row(tmp_path: Path) -> None:
             InvalidInputError, match=r"^arrays differ in length: x has 5, img has 2 values in seq_num 1$"
         ):
             opened.unnest("primary", ["x", "img"]).to_arrow()
+
+
+def test_rows_of_arrays_are_those_of_databroker(tmp_path: Path) -> None:
+    """Three events of five values each: fifteen rows, as its pivot_timeseries makes them of the same documents."""
+    lines = (READERS / "spectra.jsonl").read_text().splitlines()
+    documents: list[Pair] = [tuple(json.loads(line)) for line in lines]
+    expected = json.loads((READERS / "pivots.json").read_text())
+    with stored(tmp_path, documents) as store:
+        kept = ["time", "spec_label", "spec_number"]
+        found = store.scan(-1).unnest("primary", "spec_spectrum", keep=kept).to_pylist()
+    assert [{"_ind": row.pop("index"), **row} for row in found] == expected
+    assert len(found) == 15
 
 
 @pytest.mark.parametrize(
