@@ -17,6 +17,7 @@ from braid_hpc.exports.nexus import write_nexus
 from braid_hpc.exports.replaying import export_documents, not_whole
 from braid_hpc.exports.tables import csv_metadata, write_csv, write_parquet
 from braid_hpc.exports.words import FORMS
+from braid_hpc.scans.program_run import ProgramRun
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def export(
     store : Store
         Open.
     which : str, int or Scan
-        As for ``store.scan``; or what that returned.
+        As for ``store.scan``, also ``run:`` and a run that is no scan; or what that returned.
     to : path
         File, or for ``parquet`` and ``csv`` a folder with a file for each stream; one stream may go into a file.
     format : str, optional
@@ -144,11 +145,16 @@ def export(
     form = _checked(format or format_of(to), to)
     if images not in ("link", "copy", "none"):
         raise InvalidInputError(f"images={images!r:.40} is none of link, copy and none")
-    scan: Scan = store.scan(which, at=at, as_of=as_of) if isinstance(which, (str, int)) else which
+    scan: Scan | ProgramRun = store.scan(which, at=at, as_of=as_of) if isinstance(which, (str, int)) else which
     about = _about(store, scan)
-    documents = scan.documents()
-    lacks = not_whole(documents, stopped=scan.stop is not None)
-    notes = [lacks] if lacks else []
+    if isinstance(scan, ProgramRun):
+        if form not in ("parquet", "csv"):
+            raise InvalidInputError(f"run:{scan.uid} is no scan and has no documents: export its streams as tables")
+        notes = [each.detail for each in scan.missing]
+    else:
+        documents = scan.documents()
+        lacks = not_whole(documents, stopped=scan.stop is not None)
+        notes = [lacks] if lacks else []
     if form in FORMS:
         with whole_file(to, overwrite=overwrite) as aside, open(aside, "wb") as file:
             count = FORMS[form](export_documents(documents, pages=pages), file)
@@ -231,7 +237,7 @@ def _checked(form: str | None, to: str | os.PathLike[str]) -> str:
     return form
 
 
-def _streams(scan: Scan, streams: Iterable[str] | None) -> list[str]:
+def _streams(scan: Scan | ProgramRun, streams: Iterable[str] | None) -> list[str]:
     known = list(scan.streams)
     chosen = known if streams is None else [streams] if isinstance(streams, str) else list(dict.fromkeys(streams))
     for stream in chosen:
@@ -244,7 +250,7 @@ def _of_store(store: Store) -> dict[str, Any]:
     return {"program": f"braid_hpc {__version__}", "store": str(store.path.absolute()), "snapshot": store.snapshot}
 
 
-def _about(store: Store, scan: Scan) -> dict[str, Any]:
+def _about(store: Store, scan: Scan | ProgramRun) -> dict[str, Any]:
     """Return where a scan comes from, and its reference in the store, by which its lineage can be asked for."""
     about = _of_store(store) | {"scan": scan.uid}
     try:

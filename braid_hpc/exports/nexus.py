@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from braid_hpc._version import __version__
 from braid_hpc.exports.nexus_columns import name_of, write_columns
 from braid_hpc.exports.nexus_files import write_external
-from braid_hpc.exports.nexus_names import Place, projected
+from braid_hpc.exports.nexus_names import CLASSES, Place, known_places, projected
 from braid_hpc.exports.nexus_plot import choose_plot, write_plot
 from braid_hpc.exports.nexus_values import make_group, write_document, write_mapping, write_value
 
@@ -86,6 +86,8 @@ def write_nexus(
         _write_process(entry, about)
         found = projected(start) if names is None else {**projected(start), **names}
         notes += writer.place(found, start)
+        # What all scans call so is no demand on each of them.
+        writer.place(known_places(start, scan.stop or {}, writer.names), start)
     return notes
 
 
@@ -260,7 +262,7 @@ class _Streams:
             *parents, last = inside.split("/")
             group = self._entry
             for parent in parents:
-                group = make_group(group, name_of(parent), "NXcollection")
+                group = make_group(group, name_of(parent), CLASSES.get(parent, "NXcollection"))
             if last in group:
                 notes.append(f"{path} is not written: something is there already")
             elif isinstance(target, h5py.SoftLink):
@@ -271,7 +273,7 @@ class _Streams:
 
     def _setting(self, place: Place) -> Any:
         for descriptor in self._scan.descriptors:
-            if descriptor.get("name") == place.stream:
+            if place.stream in ("", descriptor.get("name")):
                 about = (descriptor.get("configuration") or {}).get(place.device)
                 if isinstance(about, dict) and isinstance(about.get("data"), dict):
                     return about["data"].get(place.field)

@@ -99,6 +99,16 @@ def test_a_stream_that_is_no_instruments(store: Store, tmp_path: Path) -> None:
     assert found.schema.field("x").metadata[b"unit"] == b"px"
 
 
+def test_streams_of_a_run_that_is_no_scan(store: Store, tmp_path: Path) -> None:
+    with store:
+        (run,) = [row["run"] for row in store.sql("select distinct _run as run from stream.hits")]
+        done = export(store, f"run:{run}", to=tmp_path / "run", format="parquet")
+        with pytest.raises(InvalidInputError, match="is no scan and has no documents: export its streams"):
+            export(store, f"run:{run}", to=tmp_path / "run.nxs")
+    assert done.counts == {"hits": 2}
+    assert pq.read_table(tmp_path / "run" / "hits.parquet")["n"].to_pylist() == [1, -(2**62)]
+
+
 def test_a_whole_store_is_read_by_pyarrow_alone(store: Store, tmp_path: Path) -> None:
     """Every table, every view and every stream, with as many rows and the same values."""
     with store:

@@ -156,6 +156,25 @@ def test_what_an_entry_has(tmp_path: Path) -> None:
     assert done.notes == ["entry/nowhere is not written: there is no 'gone' in stream 'primary'"]
 
 
+def test_values_stand_at_the_names_that_searches_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the table, of a site's file too; of what the scan has, and where nothing else stands."""
+    (tmp_path / "names.toml").write_text('"/entry/sample/mesh" = "start.mesh"\n"/entry/gain" = "config.cam.gain"\n')
+    monkeypatch.setenv("BRAID_NEXUS_NAMES", str(tmp_path / "names.toml"))
+    first = start(mesh=7, cycle="2026-3", owner="ada")
+    settings = {"cam": {"data": {"gain": 10}, "timestamps": {"gain": 1.0}, "data_keys": {"gain": key()}}}
+    of = descriptor(first, {"energy": key(units="keV")}, configuration=settings)
+    done, file = exported(tmp_path, [first, of, event(of, 1, {"energy": 8.5}), stop(first)])
+    with file:
+        entry = file["entry"]
+        assert entry["instrument/monochromator/energy"] == entry["primary/energy"]
+        assert entry["instrument/monochromator"].attrs["NX_class"] == "NXmonochromator"
+        assert (entry["sample/mesh"][()], entry["gain"][()], entry["run_cycle"][()]) == (7, 10, b"2026-3")
+        assert entry["user/name"][()] == b"ada"
+        assert "temperature" not in entry["sample"]
+        assert entry["title"][()].decode() == first[1]["uid"]
+    assert done.notes == []
+
+
 def test_further_names_may_be_given(tmp_path: Path) -> None:
     names = {"/entry/sample/height": Place("event", "y", "primary"), "sample/name": Place("static", value="Cu")}
     done, file = exported(tmp_path, grid(), names=names)
