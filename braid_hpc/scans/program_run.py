@@ -108,7 +108,12 @@ class RunTable(Rows):
         """Types, and the unit of each column that has one in its field's metadata."""
         import pyarrow as pa
 
-        rows = self._store.sql("select units from streams where stream = ? and units is not null", [self.name])
+        # As this run declared them first; other runs may have other units, or none.
+        rows = self._store.sql(
+            "select units from stream_rows where stream = $stream and run = $run and snapshot <= $at "
+            "order by snapshot desc, writer desc, number desc",
+            {"stream": self.name, "run": self._values["run"], "at": self._values["at"]},
+        )
         found = {name: {"unit": unit} for row in rows for name, unit in json.loads(row["units"]).items()}
         bare = self._relation("limit 0", lambda relation: relation.to_arrow_table()).schema
         return pa.schema([field.with_metadata(found.get(field.name)) for field in bare])

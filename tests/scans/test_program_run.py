@@ -22,7 +22,9 @@ def store(tmp_path: Path) -> Any:
             for epoch in range(3):
                 stream.append(epoch, 1.0 / (1 + epoch + rank), f"n{rank}")
     with one(tmp_path / "logs", "other") as job:
-        job[0].stream("losses", {"epoch": "int64", "loss": "float64", "host": "text"}).append(9, 9.0, "x")
+        job[0].stream("losses", {"epoch": "int64", "loss": "float64", "host": "text"}, units={"loss": "J"}).append(
+            9, 9.0, "x"
+        )
         job[0].stream("more", {"a": "bool"}).append(True)
     with made(tmp_path / "logs", tmp_path / "prov.duckdb") as opened:
         yield opened
@@ -45,6 +47,8 @@ def test_its_tables_are_read_as_those_of_a_scan(store: Any) -> None:
     rows = table.to_pylist()
     assert [(row["_rank"], row["epoch"]) for row in rows] == [(rank, epoch) for rank in (0, 1) for epoch in range(3)]
     assert table.schema.field("loss").metadata == {b"unit": b"eV"}
+    # Each run has its own units, whichever declared the stream first.
+    assert store.scan("run:other").table("losses").schema.field("loss").metadata == {b"unit": b"J"}
     assert pa.table(table).num_rows == table.count() == len(table.to_pandas()) == table.to_polars().height == 6
     assert [batch.num_rows for batch in table.batches(4)] == [4, 2]
 
