@@ -282,6 +282,11 @@ class ProgramRun:
         fill, root_map
             As for :meth:`braid_hpc.scans.scan.Scan.documents`.
 
+        Returns
+        -------
+        Documents
+            Never.
+
         Raises
         ------
         InvalidInputError
