@@ -116,14 +116,13 @@ def test_a_table_is_what_plain_python_makes_of_the_documents(documents: list[Pai
 
 
 def test_every_value_comes_back(tmp_path: Path) -> None:
-    """Alone in a stream, and all of them under one key."""
+    """Each alone under its key, and all of them under one."""
+    every = [*VALUES, *ARRAYS]
     first = start()
-    documents = [first]
-    for at, value in enumerate([*VALUES, *ARRAYS]):
-        of = descriptor(first, {"k": key(KINDS[at % len(KINDS)])}, f"s{at}")
-        documents += [of, *(event(of, n, {"k": value}) for n in (1, 2))]
+    of = descriptor(first, {f"k{at}": key(KINDS[at % len(KINDS)]) for at in range(len(every))}, "alone")
+    documents = [first, of, *(event(of, n, {f"k{at}": value for at, value in enumerate(every)}) for n in (1, 2))]
     of = descriptor(first, {"k": key("number")}, "all")
-    documents += [of, *(event(of, n, {"k": value}) for n, value in enumerate([*VALUES, *ARRAYS], 1))]
+    documents += [of, *(event(of, n, {"k": value}) for n, value in enumerate(every, 1))]
     with stored(tmp_path, documents) as store:
         check_scan(store.scan(-1))
 
