@@ -21,13 +21,16 @@ from packaging.utils import canonicalize_name
 import braid_hpc
 
 ROOT = Path(__file__).resolve().parent.parent
-PINS = sorted((ROOT / "requirements").glob("*.txt"))
+#: readers.txt is of an environment without braid_hpc.
+PINS = [path for path in sorted((ROOT / "requirements").glob("*.txt")) if path.name != "readers.txt"]
 COMPILED = "braid_hpc/kernels/_tail.abi3.so"
-#: What differs in the environments of Globus Compute, of PSI/J and of the peers, whose packages take older ones only.
+#: What differs in the environments of Globus Compute, of PSI/J, of the peers and of object storage, whose packages take
+#: others only.
 APART = {
     "globus.txt": {"click", "rich"},
     "psij.txt": {"packaging"},
     "peers.txt": {"pyarrow", "python-dateutil"},
+    "places.txt": {"importlib-metadata", "python-dateutil"},
 }
 #: The programs that measure, which are no modules of the package.
 PROGRAMS = {f"braid_hpc/benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.py")}
