@@ -351,9 +351,9 @@ class Events:
             (counts,) = self.ask(f"select {asked} from {part.table.place} where {self.where}")
             for (_, key), count in zip(others, counts, strict=True):
                 if count and self.letters is not None:
-                    further[self.letters.get(key.lower(), key)] = None
+                    further[self.letters.get(key.lower(), key.lower())] = None
                 elif count:
-                    written = {keys.get(key.lower(), key) for keys in self.described.values()}
+                    written = {keys.get(key.lower(), key.lower()) for keys in self.described.values()}
                     further.update(dict.fromkeys(written | {k for k in self.rests.written if k.lower() == key.lower()}))
         further.update(dict.fromkeys(key for member, key in self.rests.over if member == "data"))
         for event in self.loose:

@@ -120,7 +120,8 @@ class EventTable:
             for column, key in columns:
                 value = row[column]
                 if value is not None:
-                    found[written.get(key.lower(), key)] = decode_words(value) if type(value) is bytes else value
+                    lower = key.lower()
+                    found[written.get(lower, lower)] = decode_words(value) if type(value) is bytes else value
             for key in rest.get(wholes, ()):
                 found[key] = int(found[key])
             found.update(rest.get(over, ()))

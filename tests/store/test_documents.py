@@ -255,3 +255,14 @@ def test_rows_are_typed_for_people_who_ask_in_sql(tmp_path: Path) -> None:
         assert (table["s"], table["b"]) == (["a", "b", "c", "d"], [True, False, True, True])
         (units,) = store.sql("select units from streams where stream = 'bluesky/primary'")["units"]
         assert '"n": "counts"' in units.replace('":"', '": "')
+
+
+def test_a_key_keeps_its_letters_where_another_run_writes_it_otherwise(tmp_path: Path) -> None:
+    """One column holds both; the descriptor of the second run does not know the key."""
+    one, other = start(uid="one"), start(uid="other")
+    of, alike = descriptor(one, {"Motor": key()}), descriptor(other, {})
+    given = [one, of, event(of, 1, {"Motor": 1.0}), other, alike, event(alike, 1, {"motor": 2.0})]
+    with stored(tmp_path, given) as store:
+        for name, data in (("one", {"Motor": 1.0}), ("other", {"motor": 2.0})):
+            assert [each["data"] for kind, each in store.documents(name) if kind == "event"] == [data]
+            assert store.scan(name).table(columns=list(data)).to_pylist() == [data]
