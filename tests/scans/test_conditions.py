@@ -24,7 +24,13 @@ from tests.scans.plain import events_of
 
 Judge = Callable[[dict[str, Any]], bool]
 
-_SIGNS = {"=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+_SIGNS: dict[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 NUMBERS = [0, 1, -1, 2, 0.5, -0.0, 1e300, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), float("inf")]
 ASKED = [*NUMBERS, 2**70, "a", "Ångström", "", True, False]
 HELD = [
