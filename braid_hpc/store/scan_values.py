@@ -226,7 +226,7 @@ class EventValues:
             if key not in over:
                 written = {**about.keys, **written_keys(rest.get(REST_KEYS, ()))}
                 held = next((c for c in columns if row[c.name] is not None), None)
-                if held is None or written.get(lower, held.key) != key:
+                if held is None or written.get(lower, lower) != key:
                     continue
                 value = row[held.name]
                 value = decode_words(value) if type(value) is bytes else value

@@ -266,3 +266,5 @@ def test_a_key_keeps_its_letters_where_another_run_writes_it_otherwise(tmp_path:
         for name, data in (("one", {"Motor": 1.0}), ("other", {"motor": 2.0})):
             assert [each["data"] for kind, each in store.documents(name) if kind == "event"] == [data]
             assert store.scan(name).table(columns=list(data)).to_pylist() == [data]
+            (written,) = data
+            assert store.find_scans(f"data.{written} > 0")["uid"] == [name]
