@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from braid_hpc.queries.fields import near
 from braid_hpc.scans.conditions import Pairs, in_sql, name_of, parsed
+from braid_hpc.scans.packages import needed
 from braid_hpc.scans.rows import Rows, chosen_rows, length_of
+from braid_hpc.scans.run_array import RunArray, column_values
 from braid_hpc.store.bound import Bound
 from braid_hpc.store.guarded import refusal
 from braid_hpc.store.missing_documents import MissingDocument
@@ -145,6 +147,46 @@ class RunTable(Rows):
             found = self._store._connected.execute(self._query("count(*)", ""), self._values).fetchall()
         return length_of(self._rows, int(found[0][0]))
 
+    def chosen(self, rows: slice | None) -> RunTable:
+        """Return the same table with other rows of those that there are.
+
+        Parameters
+        ----------
+        rows : slice or None
+            Which of them, counted from 0; None for all.
+
+        Returns
+        -------
+        RunTable
+            Another one.
+        """
+        found = RunTable.__new__(RunTable)
+        found.__dict__.update(self.__dict__, _rows=rows)
+        return found
+
+    def to_xarray(self) -> Any:
+        """Return the rows as an xarray Dataset.
+
+        Returns
+        -------
+        xarray.Dataset
+            The dimension ``row``; what each row has of the run (``_rank``, ``_row``, ``_time``) are its coordinates,
+            and units are attributes.
+
+        Raises
+        ------
+        MissingExtraError
+            If xarray is not installed.
+        """
+        xarray = needed("xarray")
+        table = self.to_arrow()
+        found = {
+            field.name: ("row", column_values(table.column(at)), _unit_of(field))
+            for at, field in enumerate(self.schema)
+        }
+        coords = {name: found.pop(name) for name in list(found) if name.startswith("_")}
+        return xarray.Dataset(found, coords=coords)
+
     def _batches(self, size: int) -> Iterator[pa.RecordBatch]:
         import duckdb
         import pyarrow as pa
@@ -153,9 +195,7 @@ class RunTable(Rows):
         rest = "order by _rank, _writer, _row"
         step = 1
         if self._rows is not None:
-            whole = RunTable.__new__(RunTable)
-            whole.__dict__.update(self.__dict__, _rows=None)
-            exact = range(whole.count())[self._rows]
+            exact = range(self.chosen(None).count())[self._rows]
             step = exact.step
             rest += f" limit {max(0, exact.stop - exact.start)} offset {exact.start}"
         cursor = self._store._connected.cursor()
@@ -334,9 +374,40 @@ class ProgramRun:
             self._store, stream, self._places[stream], self._values, columns=columns, where=where, rows=rows
         )
 
+    def array(self, stream: str, key: str, *, root_map: Any = None) -> RunArray:
+        """Return the values of a column as an array, which is read when it is used.
+
+        Parameters
+        ----------
+        stream : str
+            Name of the stream.
+        key : str
+            The column.
+        root_map : object
+            Of no effect: streams of programs have their values in the store.
+
+        Returns
+        -------
+        RunArray
+            By rank, writer and number; with shape, dtype, chunks, slices, and ``to_dask()``.
+
+        Raises
+        ------
+        NotFoundError
+            If this run has no such stream.
+        InvalidInputError
+            If there is no such column, or its values are no numbers, texts, truth values or times.
+        """
+        return RunArray(self.table(stream, columns=[key]))
+
     def __repr__(self) -> str:
         """Say which it is."""
         return f"<ProgramRun {self._facts.job} {self.uid[:8]}>"
+
+
+def _unit_of(field: pa.Field) -> dict[str, str]:
+    unit = (field.metadata or {}).get(b"unit")
+    return {} if unit is None else {"units": unit.decode()}
 
 
 def _seconds(nanoseconds: int | None) -> float | None:

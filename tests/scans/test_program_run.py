@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -83,3 +84,48 @@ def test_what_is_not_there_is_said(store: Any) -> None:
         run.documents()
     with pytest.raises(NotFoundError, match="there is no run 'fot'"):
         store.scan("run:fot")
+
+
+def test_its_columns_are_arrays(store: Any) -> None:
+    run = store.scan("run:fit")
+    losses = run.array("losses", "loss")
+    expected = np.array([1.0, 1 / 2, 1 / 3, 1 / 2, 1 / 3, 1 / 4])
+    assert (losses.shape, losses.dtype, losses.unit, len(losses)) == ((6,), np.float64, "eV", 6)
+    np.testing.assert_array_equal(np.asarray(losses), expected)
+    for index in (slice(1, 5, 2), slice(None, -2), slice(9, 20), -1, 3, slice(None, None, -1), np.array([0, 5])):
+        np.testing.assert_array_equal(losses[index], expected[index])
+    with pytest.raises(IndexError):
+        losses[6]
+    np.testing.assert_array_equal(losses.to_dask().compute(), expected)
+    assert np.asarray(run.array("losses", "host")).tolist() == ["n0"] * 3 + ["n1"] * 3
+    assert run.array("losses", "epoch").dtype == np.int64
+    assert run.array("losses", "_time").dtype == np.dtype("datetime64[ns]")
+    with pytest.raises(InvalidInputError, match="no column 'lost'"):
+        run.array("losses", "lost")
+    with pytest.raises(NotFoundError, match="no stream 'loses'"):
+        run.array("loses", "loss")
+
+
+def test_its_tables_are_datasets(store: Any) -> None:
+    found = store.scan("run:fit").table("losses", where="epoch < 2").to_xarray()
+    assert dict(found.sizes) == {"row": 4}
+    assert set(found.coords) == {"_rank", "_row", "_time"}
+    assert found["loss"].attrs == {"units": "eV"}
+    np.testing.assert_array_equal(found["loss"].values, [1.0, 1 / 2, 1 / 2, 1 / 3])
+    assert found["host"].values.tolist() == ["n0", "n0", "n1", "n1"]
+
+
+def test_missing_values_and_bytes(tmp_path: Path) -> None:
+    with one(tmp_path / "logs") as job:
+        stream = job[0].stream("odd", {"n": "int64", "raw": "bytes", "text": "text"})
+        for row in ((1, b"a", "a"), (None, b"", None), (3, None, "ccc")):
+            stream.append(*row)
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as opened:
+        run = opened.scan(f"run:{opened.find_runs()['run'][0]}")
+        counts = run.array("odd", "n")
+        np.testing.assert_array_equal(np.asarray(counts), [1.0, np.nan, 3.0])
+        np.testing.assert_array_equal(counts[:1], [1.0])
+        assert counts[:1].dtype == counts.dtype == np.float64
+        assert np.asarray(run.array("odd", "text")).tolist() == ["a", None, "ccc"]
+        with pytest.raises(InvalidInputError, match=r"'raw' are of type .*binary.*: read them as a table"):
+            run.array("odd", "raw")
