@@ -34,14 +34,15 @@ _AT_ONCE = 1 << 16
 #: The newest word on what each key wrote, at each place, of those since it was written.
 _SAID = """
     with written as (
-        select t.key, e.uri, a.begin_time from task_rows t
+        select t.key, e.uri, a.begin_time, coalesce(d.end_time, a.begin_time) as end_time from task_rows t
         join task_ends e on e.begun_by = t.begun_by and e.begun_at = t.begun_at
         join activity_rows a on a.writer = t.begun_by and a.sequence = t.begun_at
+        left join activity_ends d on d.begun_by = t.begun_by and d.begun_at = t.begun_at and d.writer = d.begun_by
         where t.task = $task and e.uri is not null),
-    newest as (select key, arg_max(uri, begin_time) as uri, max(begin_time) as begin_time from written group by key)
+    newest as (select key, arg_max(uri, begin_time) as uri, max(end_time) as end_time from written group by key)
     select unhex(w.key) as key, m.place in ('tape', 'archive') as archive,
         arg_max(m.state, (m.time, m.writer, m.mark)) as state
-    from mark_rows m join newest w on w.uri = m.name and m.time >= w.begin_time
+    from mark_rows m join newest w on w.uri = m.name and m.time >= w.end_time
     where m.stream = $table and m.state < 7 group by all
 """
 

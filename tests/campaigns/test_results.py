@@ -89,6 +89,31 @@ def test_where_results_are_is_what_was_said(world: World) -> None:
         )
 
 
+def test_what_is_missing_while_it_is_made_again_is_there_when_it_was(tmp_path: Path) -> None:
+    """Somebody looks for the files of a production that is at work: what it writes after that look is no less there."""
+    path, logs = tmp_path / "prov.duckdb", tmp_path / "logs"
+
+    @braid.task(version="1", name="slow", result=LocalResult(tmp_path / "data"), target="{n}.json")
+    def slow(n: int) -> int:
+        if path.exists():
+            with Store(path) as store:
+                assert Campaign(store).plan(slow, {"n": range(2)}).results.verify() == {"missing": 1}
+        return n
+
+    file = tmp_path / "data" / "1.json"
+    for _ in range(2):
+        file.unlink(missing_ok=True)
+        with braid.job("slow", log_dir=logs, store=path):
+            slow(0)
+            slow(1)
+        braid.compact(logs, path)
+    assert file.exists()
+    with Store(path) as store:
+        plan = Campaign(store).plan(slow, {"n": range(2)})
+        assert plan.counts()["done"] == 2
+        assert len(plan.missing()) == 0
+
+
 def test_verify_tells_what_became_of_files(world: World) -> None:
     """Gone, cut in half, empty, being written; what is on tape or was consumed may be gone; nothing is said twice."""
     old = time.time() - 3600
