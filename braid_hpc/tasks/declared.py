@@ -9,6 +9,7 @@ import typing
 from pathlib import Path, PurePath
 from typing import Any
 
+from braid_hpc.vocabulary.arrays import is_masked
 from braid_hpc.vocabulary.errors import InvalidInputError
 
 __all__ = ["declared_types", "unify"]
@@ -89,7 +90,8 @@ def _choices(declared: Any) -> list[Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    if getattr(type(value), "dtype", None) is not None and getattr(value, "shape", None) == ():
+    scalar = getattr(type(value), "dtype", None) is not None and getattr(value, "shape", None) == ()
+    if scalar and not is_masked(value):
         item = value.item()
         return item if type(item) in (bool, int, float, str, bytes) else value
     return value

@@ -25,11 +25,12 @@ from typing import Any
 import msgspec
 
 from braid_hpc.run.handles import Record
+from braid_hpc.tasks.columns import columns_apart
 from braid_hpc.tasks.naming import code_digest, qualified_name
 from braid_hpc.tasks.padding import without_padding
-from braid_hpc.vocabulary.arrays import array_bytes
+from braid_hpc.vocabulary.arrays import array_bytes, is_masked
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
-from braid_hpc.vocabulary.identity import content_of_file
+from braid_hpc.vocabulary.identity import content_of_file, content_of_value
 from braid_hpc.vocabulary.regular import open_regular
 
 __all__ = ["MAX_DEPTH", "FormMaker", "Seen", "encode_form", "file_digest"]
@@ -208,7 +209,7 @@ class FormMaker:
 
     def _scalar(self, value: Any, what: str, depth: int) -> Any:
         if isinstance(value, enum.Enum):
-            return ["enum", _class_name(value), value.name]
+            return ["enum", _class_name(value), self._member(value)]
         if getattr(type(value), "dtype", None) is not None and getattr(value, "shape", None) == ():
             return self._number(value, what, depth)
         if isinstance(value, (bytearray, memoryview)):
@@ -227,8 +228,15 @@ class FormMaker:
                 return self._form(plain(value), what, depth + 1)
         return None
 
+    def _member(self, value: enum.Enum) -> Any:
+        """Return the name of a member of an enumeration; of flags that are none the number, which brings them back."""
+        named = isinstance(value.name, str) and (not self._inline or value.name in type(value).__members__)
+        return value.name if named else value.value
+
     def _number(self, value: Any, what: str, depth: int) -> Any:
         """Return the form of a scalar of NumPy: that of the Python number it equals."""
+        if is_masked(value):
+            raise InvalidInputError(f"{what} is masked, and the number behind the mask does not count: give None")
         # Of times NumPy gives a number without its unit: five nanoseconds are no five months.
         item = value.item() if getattr(value.dtype, "kind", "") not in "mM" else None
         if type(item) in (bool, int, float, complex, str, bytes):
@@ -312,7 +320,10 @@ class FormMaker:
         try:
             if self._inline and not _is_kept(value):
                 raise InvalidInputError(f"a {_class_name(value)} would come back as another array: give result=")
-            laid, labels = array_bytes(without_padding(value)), _labels(value)
+            labels = _labels(value)
+            if not self._inline and (columns := columns_apart(value)) is not None:
+                return self._columns(value, columns, labels, what, depth)
+            laid = array_bytes(without_padding(value))
         except InvalidInputError as error:
             raise InvalidInputError(f"{what} cannot be told by its content: {error}") from None
         if labels:
@@ -321,6 +332,16 @@ class FormMaker:
         if self._inline:
             return ["array", laid.dtype, list(laid.shape), bytes(laid.data)]
         return ["array", laid.dtype, list(laid.shape), laid.content().digest]
+
+    def _columns(
+        self, value: Any, columns: list[tuple[Any, Any]], labels: list[tuple[str, Any]], what: str, depth: int
+    ) -> Any:
+        """Return the form of a table whose columns make no array together, or in which values are missing."""
+        said = [[name, self._form(part, f"{name} of {what}", depth + 1)] for name, part in labels]
+        parts = [
+            [array_bytes(each).content().digest if each is not None else None for each in column] for column in columns
+        ]
+        return ["labelled", _class_name(value), said, content_of_value(encode_form(parts)).digest]
 
     def _record(self, value: Record) -> Any:
         self.seen.records.append(value)
@@ -351,6 +372,9 @@ class FormMaker:
         return ["function", qualified_name(value), code_digest(value) if code is not None else None]
 
 
+#: Arrays of NumPy's own that count otherwise than others of the same values.
+_UNLIKE = ("matrix",)
+
 #: What tables have beside their values.
 _LABELS = ("columns", "column_names", "index", "dtypes", "schema")
 
@@ -359,15 +383,21 @@ def _labels(value: Any) -> list[tuple[str, Any]]:
     """Return what an array's values do not say of it: names of columns, an index, a unit; nothing of a plain array."""
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
-        if type(value).__module__.partition(".")[0] == "numpy":
+        if type(value).__module__.partition(".")[0] == "numpy" and type(value).__name__ not in _UNLIKE:
             return []
         own = getattr(value, "__dict__", {})
         return [("class", type(value)), *((name, _plainly(own[name])) for name in sorted(own))]
     if hasattr(value, "coords"):
         raise InvalidInputError("its coordinates are no part of its array: give them and its values")
-    found = [(name, getattr(value, name, None)) for name in _LABELS]
+    # The columns of an Arrow table are its values.
+    listed = _LABELS if not hasattr(value, "column_names") else _LABELS[1:]
+    found = [(name, getattr(value, name, None)) for name in listed]
     labels = [(name, _plainly(part)) for name, part in found if part is not None and not callable(part)]
-    return [*labels, ("name", _plainly(getattr(value, "name", None)))] if labels else []
+    # An index has names of its own; a schema's are those of the columns.
+    named = [(name, list(getattr(part, "names", None) or [])) for name, part in found if name != "schema"]
+    labels += [(f"names of {name}", _plainly(names)) for name, names in named if set(names) - {None}]
+    name = getattr(value, "name", None)
+    return [*labels, ("name", _plainly(name))] if labels or (name and not callable(name)) else []
 
 
 def _is_kept(value: Any) -> bool:

@@ -199,10 +199,11 @@ def _dataclass(name: str, parts: list[Any]) -> Any:
     return made
 
 
-def _enum(name: str, member: str) -> Any:
+def _enum(name: str, member: str | int) -> Any:
     try:
-        return named_object(name)[member]
-    except (KeyError, TypeError):
+        kind = named_object(name)
+        return kind[member] if isinstance(member, str) else kind(member)
+    except (KeyError, TypeError, ValueError):
         raise InvalidInputError(f"{name} has no {member} any more") from None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.identity import Content, content_of_bytes
 
-__all__ = ["EXTENSIONS", "ArrayBytes", "array_bytes", "array_digest", "digest_prefix", "dtype_text"]
+__all__ = ["EXTENSIONS", "ArrayBytes", "array_bytes", "array_digest", "digest_prefix", "dtype_text", "is_masked"]
 
 #: Bytes of an element of the dtypes that the package ml_dtypes adds to NumPy; they go by their names, because their
 #: ``dtype.str`` is that of other types.
@@ -123,6 +123,23 @@ def _has_extension(dtype: Any) -> bool:
     return any(_has_extension(part[0]) for part in dtype.fields.values())
 
 
+def is_masked(array: Any) -> bool:
+    """Return whether an array, or a scalar, has values that a mask of NumPy hides.
+
+    Parameters
+    ----------
+    array : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        False for what has no mask.
+    """
+    masks = sys.modules.get("numpy.ma")
+    return masks is not None and bool(masks.is_masked(array))
+
+
 def array_bytes(array: Any) -> ArrayBytes:
     """Return the bytes of an array.
 
@@ -154,7 +171,7 @@ def _of_numpy(array: Any) -> ArrayBytes:
     numpy = sys.modules.get("numpy")
     if numpy is None or not hasattr(array, "__array__"):
         raise InvalidInputError(f"array= has the buffer protocol or __array__; a {type(array).__name__} has neither")
-    if (masks := sys.modules.get("numpy.ma")) is not None and masks.is_masked(array):
+    if is_masked(array):
         raise InvalidInputError("array= has masked values, which makes it two arrays: give filled(), or data and mask")
     array = numpy.asarray(array)
     if array.dtype.hasobject:

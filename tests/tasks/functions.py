@@ -13,6 +13,11 @@ import numpy as np
 import braid_hpc as braid
 
 
+class Access(enum.IntFlag):
+    READ = 1
+    WRITE = 2
+
+
 class Colour(enum.Enum):
     """An enumeration."""
 

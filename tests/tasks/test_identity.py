@@ -30,7 +30,7 @@ from braid_hpc.tasks.keys import keys_of_columns
 from braid_hpc.tasks.known import RESULTS
 from braid_hpc.tasks.values import decode_value, encode_value
 from braid_hpc.vocabulary.errors import BraidError, InvalidInputError, NotFoundError
-from tests.tasks.functions import Colour, Window, anything, double, draw, several, spectrum
+from tests.tasks.functions import Access, Colour, Window, anything, double, draw, several, spectrum
 
 
 def key(value: Any) -> bytes:
@@ -134,6 +134,8 @@ def test_order_and_defaults_do_not_count() -> None:
         (pandas.Series([1, 2]), pandas.Series([1, 2], name="a"), pandas.Series([1, 2], index=[1, 0])),
         (polars.DataFrame({"a": [1, 2]}), polars.DataFrame({"b": [1, 2]}), pyarrow.table({"a": [1, 2]})),
         (pyarrow.table({"a": [1, 2]}), pyarrow.table({"b": [1, 2]})),
+        (Access(0), Access(8), Access(16), Access.READ, Access.READ | Access(8), Access.READ | Access.WRITE),
+        (np.array([[1, 2]]).view(np.matrix), np.array([[1, 2]])),
     ],
 )
 def test_other_values_have_other_keys(values: tuple[Any, ...]) -> None:
@@ -487,7 +489,55 @@ def test_a_result_that_was_changed_in_place_counts_by_itself(tmp_path: Path) -> 
             assert key(value) != before
 
 
+WIDE = 2**53
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        # As floats, which one array of all columns has, these integers are one.
+        [pandas.DataFrame({"a": [number], "b": [0.5]}) for number in (WIDE, WIDE + 1)],
+        [polars.DataFrame({"a": [number], "b": [0.5]}) for number in (WIDE, WIDE + 1)],
+        [pyarrow.table({"a": [0] * 50 + [n] + [0] * 50, "b": [0.5] * 101}) for n in (WIDE, WIDE + 1)],
+        [pyarrow.array([number, None]) for number in (WIDE, WIDE + 1)],
+        [pandas.Series(pandas.array([number, None], "Int64")) for number in (WIDE, WIDE + 1)],
+        [pandas.DataFrame({"a": pandas.array([number, None], "Int64")}) for number in (WIDE, WIDE + 1)],
+        [polars.Series([number, None]) for number in (WIDE, WIDE + 1)],
+        # What is missing is not NaN, and is missing where it is.
+        [pyarrow.array([1.0, None]), pyarrow.array([1.0, math.nan]), pyarrow.array([None, 1.0]), pyarrow.array([1.0])],
+        [pyarrow.chunked_array([[1.0, None]]), pyarrow.chunked_array([[1.0, math.nan]])],
+        [polars.Series([1.0, None]), polars.Series([1.0, math.nan]), polars.Series([None, 1.0])],
+        # Names beside the values.
+        [pandas.DataFrame({"a": [1]}, index=pandas.Index([0], name=name)) for name in (None, "i", "k")],
+        [pandas.DataFrame([[1]], columns=pandas.Index(["a"], name=name)) for name in (None, "i", "k")],
+        [pandas.Index([1, 2], name=name) for name in (None, "i", "k")],
+        [polars.Series(name, [1, 2]) for name in ("", "i", "k")],
+    ],
+)
+def test_tables_of_other_values_have_other_keys(values: list[Any]) -> None:
+    assert len({key(value) for value in values}) == len(values)
+    again = [copy.deepcopy(value) for value in values]
+    assert [key(value) for value in again] == [key(value) for value in values]
+
+
+@pytest.mark.parametrize("value", [np.ma.masked, np.ma.array([1.0, 2.0], mask=[False, True])[1]])
+def test_a_masked_number_is_not_the_number_behind_it(value: Any) -> None:
+    with pytest.raises(InvalidInputError, match="masked"):
+        key(value)
+    with pytest.raises(InvalidInputError, match="masked"):
+        draw.key_of(0, 1, value)
+
+
+@pytest.mark.parametrize("value", [Access(0), Access(8), Access.READ | Access.WRITE, Access.READ])
+def test_flags_come_back(value: Access) -> None:
+    encoded, _ = encode_value(value)
+    assert encoded is not None
+    assert decode_value(encoded) is value
+
+
 def test_equal_tables_have_one_key() -> None:
+    pieces = pyarrow.concat_tables([pyarrow.table({"a": [1]}), pyarrow.table({"a": [2]})])
+    assert key(pieces) == key(pyarrow.table({"a": [1, 2]}))
     assert key(pandas.DataFrame({"a": [1, 2]})) == key(pandas.DataFrame({"a": [1, 2]}))
     assert key(polars.DataFrame({"a": [1, 2]})) == key(polars.DataFrame({"a": [1, 2]}))
 
