@@ -218,6 +218,11 @@ def _rows(value: Any) -> list[Mapping[str, Any]]:
     elif hasattr(value, "columns") and hasattr(value, "__getitem__") and not isinstance(value, Mapping):
         value = {str(name): list(value[name]) for name in value.columns}
     if isinstance(value, Mapping):
+        for name, column in value.items():
+            if isinstance(column, (str, bytes)) or not hasattr(column, "__iter__"):
+                raise InvalidInputError(
+                    f"the column {name} of a manifest is a {type(column).__name__}, and has one value for each row"
+                )
         columns = {name: list(column) for name, column in value.items()}
         lengths = {len(column) for column in columns.values()}
         if len(lengths) > 1:
@@ -243,6 +248,8 @@ def _check_names(number: int, row: Mapping[str, Any], files: tuple[str, ...], me
         if name not in row:
             raise InvalidInputError(f"row {number} has no column {name}; it has {', '.join(map(str, row))}")
     for name in row:
+        if not isinstance(name, str):
+            raise InvalidInputError(f"row {number} has a column {name!r}, and names of columns are texts")
         if name not in files and name not in metadata:
             raise InvalidInputError(f"row {number} has a column {name}, which is neither of files nor of metadata")
 
@@ -328,8 +335,13 @@ def _check_types(rows: list[Row], metadata: tuple[str, ...]) -> None:
         kinds = {type(row.metadata[name]) for row in rows}
         if {int, float} <= kinds:
             # As they come back.
-            for row in rows:
-                row.metadata[name] = None if row.metadata[name] is None else float(row.metadata[name])
+            for number, row in enumerate(rows):
+                value = row.metadata[name]
+                if isinstance(value, int) and int(float(value)) != value:
+                    raise InvalidInputError(
+                        f"row {number}, column {name} is {value}, which no float equals, and other rows have floats"
+                    )
+                row.metadata[name] = None if value is None else float(value)
 
 
 def _order(value: Any) -> tuple[Any, ...]:

@@ -121,7 +121,7 @@ class Task:
 
     # ------------------------------------------------------------------ identity
 
-    def key_of(self, *args: Any, **kwargs: Any) -> bytes:
+    def key_of(self, /, *args: Any, **kwargs: Any) -> bytes:
         """Return the key of a call, which is not made.
 
         Parameters
@@ -171,7 +171,7 @@ class Task:
 
     # ------------------------------------------------------------------ calls
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function, unless that was done: then its recorded result is returned.
 
         Raises

@@ -141,6 +141,13 @@ def changed(rows: Rows, at: int, **cells: Any) -> Rows:
         (lambda rows, _: changed(rows, 2, cell=1 << 63), InvalidInputError, "more than 64 bits"),
         (lambda rows, _: changed(rows, 2, cell=[2]), InvalidInputError, "row 2, column cell is a list"),
         (
+            lambda rows, _: changed(changed(rows, 0, cell=2**53 + 1), 2, cell=0.5),
+            InvalidInputError,
+            "row 0, column cell is 9007199254740993, which no float equals",
+        ),
+        (lambda rows, _: [{**row, 3: 1} for row in rows], InvalidInputError, "row 0 has a column 3, and names"),
+        (lambda rows, _: {"image": 1, "cell": [1]}, InvalidInputError, "the column image of a manifest is a int"),
+        (
             lambda rows, _: changed(rows, 2, structure="\ud800"),
             InvalidInputError,
             "row 2, column structure is not UTF-8",
