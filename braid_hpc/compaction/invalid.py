@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
+from braid_hpc.vocabulary.barriers import Barriers
 from braid_hpc.vocabulary.codes import Relation
 
 __all__ = ["find_invalid"]
@@ -20,7 +24,7 @@ _STANDING = """
 _REACHED = """
     insert into braid_invalid
     with recursive reached(id) as (
-        select $root
+        select unnest($roots::bigint[])
         union
         select e.child from reached r join braid_cascade e on e.parent = r.id
         where $cascade and e.child not in (select id from braid_invalid where whole)
@@ -42,15 +46,14 @@ def find_invalid(connection: Any) -> None:
     execute("create temp table braid_invalid_tasks (begun_by varchar, begun_at bigint, cause varchar)")
     if not (standing := execute(_STANDING).fetchall()):
         return
-    barriers = execute("select id, despite from stated_revalidations where despite is not null").fetchall()
+    barriers = Barriers(execute("select id, despite from stated_revalidations where despite is not null").fetchall())
     relations = ", ".join(f"'{relation}'" for relation in _CASCADED)
     execute(f"create temp table braid_cascade as select child, parent from edges where relation in ({relations})")
     execute("create temp table braid_invalid (id bigint, cause varchar, whole boolean)")
     try:
-        for uid, root, cause, cascade in standing:
-            barred = [node for node, despite in barriers if uid.startswith(despite)]
-            if root not in barred:
-                execute(_REACHED, {"root": root, "cause": cause, "cascade": cascade, "barred": barred})
+        for (cause, cascade, barred), roots in _together(standing, barriers):
+            given = {"roots": roots, "cause": cause, "cascade": cascade, "barred": sorted(barred)}
+            execute(_REACHED, given)
         execute(
             "insert into braid_invalid_tasks select t.begun_by, t.begun_at, first(i.cause order by i.rowid) "
             "from task_rows t join activity_rows a on a.writer = t.begun_by and a.sequence = t.begun_at "
@@ -61,3 +64,12 @@ def find_invalid(connection: Any) -> None:
     finally:
         execute("drop table braid_cascade")
         execute("drop table braid_invalid")
+
+
+def _together(
+    standing: Iterable[tuple[str, int, str, bool]], barriers: Barriers
+) -> Iterator[tuple[tuple[str, bool, frozenset[int]], list[int]]]:
+    """Yield statements that follow each other and say the same, with what they stand on: a denial makes thousands."""
+    held = [(root, (cause, cascade, barriers.of(uid))) for uid, root, cause, cascade in standing]
+    for said, group in groupby((each for each in held if each[0] not in each[1][2]), key=itemgetter(1)):
+        yield said, [root for root, _ in group]

@@ -8,6 +8,7 @@ from typing import Any
 from braid_hpc.lineage.walk import CASCADED, walk
 from braid_hpc.snapshots.adjacency import Adjacency
 from braid_hpc.store.holding import FOREVER, filled_nodes
+from braid_hpc.vocabulary.barriers import Barriers
 
 __all__ = ["Judgement", "invalid_nodes", "standing"]
 
@@ -116,11 +117,11 @@ def standing(connection: Any, *, at: int, as_of: int | None = None) -> list[tupl
         f"and (r.time, r.uid) > (i.time, i.uid)) order by time, uid",
         given,
     ).fetchall()
-    barriers = _barriers(connection, until, given) if rows else []
+    barriers = Barriers(_barriers(connection, until, given) if rows else [])
     found = []
     for row in rows:
         judgement = Judgement(*row)
-        barred = frozenset(node for node, despite in barriers if judgement.uid.startswith(despite))
+        barred = barriers.of(judgement.uid)
         if judgement.node not in barred:
             found.append((judgement, barred))
     return found
