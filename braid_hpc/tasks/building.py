@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from braid_hpc.run.handles import Record
-from braid_hpc.tasks.classes import INPUTS, arguments_of, inputs_of, task_of
+from braid_hpc.tasks.classes import INPUTS, arguments_of, in_form_of, inputs_of, task_of
 from braid_hpc.tasks.identity import ParameterMissing
 from braid_hpc.tasks.recording import record_missing
 from braid_hpc.tasks.task import _open_run
@@ -159,6 +159,8 @@ def build(tasks: Any, *, workers: Any = 1) -> Built:
     """
     if not hasattr(workers, "submit") and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise InvalidInputError(f"workers= is a number of processes or a pool, not {workers!r}")
+    if task_of(tasks) is tasks and not isinstance(tasks, Iterable):
+        raise InvalidInputError(f"build(...) takes tasks such as Fit(seed=3), not {tasks!r}")
     wanted = [tasks] if task_of(tasks) is not tasks else list(tasks)
     graph = _Graph(wanted)
     run = _open_run("build")
@@ -330,7 +332,7 @@ def _filled(form: Any, steps: dict[_Name, Step]) -> Any:
     if isinstance(form, dict):
         return {name: _filled(each, steps) for name, each in form.items()}
     if isinstance(form, (list, tuple)):
-        return type(form)(_filled(each, steps) for each in form)
+        return in_form_of(form, [_filled(each, steps) for each in form])
     return form
 
 

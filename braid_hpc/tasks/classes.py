@@ -15,7 +15,7 @@ from typing import Any
 from braid_hpc.tasks.known import RESULTS
 from braid_hpc.vocabulary.errors import InvalidInputError
 
-__all__ = ["Runner", "check_class", "described", "equip", "inputs_of", "make_class", "task_of"]
+__all__ = ["Runner", "check_class", "described", "equip", "in_form_of", "inputs_of", "make_class", "task_of"]
 
 #: Argument for the results of what a task requires.
 INPUTS = "requires"
@@ -263,7 +263,7 @@ def inputs_of(instance: Any, result: Callable[[Any], Any]) -> Any:
         if isinstance(wanted, dict):
             return {name: walk(each) for name, each in wanted.items()}
         if isinstance(wanted, (list, tuple)):
-            return type(wanted)(walk(each) for each in wanted)
+            return in_form_of(wanted, [walk(each) for each in wanted])
         if isinstance(wanted, Iterable) and not hasattr(type(wanted), _TASK):
             return [walk(each) for each in wanted]
         if isinstance(wanted, type) or not hasattr(type(wanted), _TASK):
@@ -273,6 +273,25 @@ def inputs_of(instance: Any, result: Callable[[Any], Any]) -> Any:
         return result(wanted)
 
     return walk(instance.requires()) if hasattr(type(instance), "requires") else None
+
+
+def in_form_of(wanted: Any, parts: list[Any]) -> Any:
+    """Return other parts in the form of a list or a tuple, which may have names.
+
+    Parameters
+    ----------
+    wanted : list or tuple
+        What they stand for.
+    parts : list
+        As many.
+
+    Returns
+    -------
+    list or tuple
+        Of the same type.
+    """
+    kind: Any = type(wanted)
+    return kind._make(parts) if hasattr(kind, "_make") else kind(parts)
 
 
 def described(made: type) -> dict[str, str]:

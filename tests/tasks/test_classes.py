@@ -7,7 +7,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -216,11 +216,38 @@ def test_results_that_are_written_are_handed_on(runs: Runs, tmp_path: Path) -> N
     assert isinstance(Written(folder, 4), Written)
 
 
+class Pair(NamedTuple):
+    """What a task requires, by names."""
+
+    low: Any
+    high: Any
+
+
+def test_what_is_required_by_names_has_these_names(runs: Runs) -> None:
+    """A named tuple is made of its fields, and not of one list."""
+
+    @braid.task(version="1", name="between")
+    class Between:
+        x: int
+
+        def requires(self) -> Pair:
+            return Pair(Base(self.x), high=[Base(self.x + 2)])
+
+        def run(self) -> float:
+            given = self.input()
+            return float(given.low + given.high[0]) / 2
+
+    assert runs(lambda: build(Between(3))[-1].result)[0] == 4.0
+    assert runs(lambda: Between(3).run()) == (4.0, [])
+
+
 def test_what_requires_itself_and_what_is_no_task_are_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"Egg requires itself: .*Egg -> .*Hen -> .*Egg$"):
         build(Egg())
     with pytest.raises(InvalidInputError, match=r"takes tasks such as Fit\(seed=3\), not 3"):
         build([3])
+    with pytest.raises(InvalidInputError, match=r"takes tasks such as Fit\(seed=3\), not 3"):
+        build(3)
     with pytest.raises(InvalidInputError, match=r"takes tasks such as Fit"):
         build([Base])
     with pytest.raises(InvalidInputError, match="workers= is a number of processes or a pool, not 0"):

@@ -200,3 +200,16 @@ def test_a_grid_of_the_wrong_type_is_one_sentence(cells: Any, options: dict[str,
     with braid.job("job"), pytest.raises(InvalidInputError, match=said):
         anything.map(cells, **options)
     assert RAN == []
+
+
+def test_a_parameter_may_be_called_self(tmp_path: Path) -> None:
+    """As the first one of a method is, which is called like a function."""
+
+    @braid.task(version="1", name="own")
+    def own(self: int, args: int = 2) -> list[int]:
+        return [self, args]
+
+    with braid.job("own", log_dir=tmp_path):
+        assert own(self=1, args=3) == own(1, 3) == [1, 3]
+        assert own.key_of(self=1) == own.key_of(1)
+        assert list(own.map({"self": [1, 2]})) == [[1, 2], [2, 2]]
