@@ -17,7 +17,7 @@ from braid_hpc.vocabulary.places import FileState
 if TYPE_CHECKING:
     from braid_hpc.store.store import Store
 
-__all__ = ["YOUNG", "Folders", "check_files", "say_marks"]
+__all__ = ["YOUNG", "Folders", "check_files", "check_young", "say_marks"]
 
 #: Seconds after its last change for which a file counts as being written.
 YOUNG = 60.0
@@ -66,24 +66,29 @@ def check_files(
     NotFoundError
         If no such table was declared.
     InvalidInputError
-        If `root` is no directory, or a condition cannot be asked.
+        If `root` is no directory, `size` no number of bytes, `young` none of seconds, `place` no text, or a condition
+        cannot be asked.
     StorageError
         If a directory cannot be listed, or nothing can be written beside the store.
     """
     folder = Path(root)
     if not folder.is_dir():
         raise InvalidInputError(f"{folder} is no directory: name the one that the files' names are below")
+    since = time.time_ns() - check_young(young)
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
+        raise InvalidInputError(f"size= is a number of bytes, not {size!r}")
+    if not isinstance(place, str) or not place:
+        raise InvalidInputError(f"place= is a text such as 'disk', not {place!r}")
     campaign = Campaign(store)
     stage = campaign._stage(table)
     names = campaign.list("total", table, **conditions)[stage.table.schema.file or ""]
     known = _known(store, stage.name, place)
     found: dict[FileState, list[tuple[str, int, int]]] = defaultdict(list)
     seen = Folders(folder)
-    now = time.time_ns()
     for name in names:
         before, recorded = known.get(name, (FileState.EXPECTED, None))
         there = seen.look(name)
-        state = _state(there, before, size if size is not None else recorded, now - int(young * 1e9))
+        state = _state(there, before, size if size is not None else recorded, since)
         # A size that nobody recorded is worth knowing the next time.
         sized = state is not FileState.EXISTS or recorded is not None
         if state is not None and (state != before or not sized):
@@ -91,6 +96,29 @@ def check_files(
     if found:
         say_marks(store, stage.name, place, found)
     return dict(Counter({state.word: len(each) for state, each in found.items()}))
+
+
+def check_young(young: Any) -> int:
+    """Return the nanoseconds for which a file counts as growing.
+
+    Parameters
+    ----------
+    young : float
+        Seconds.
+
+    Returns
+    -------
+    int
+        As many nanoseconds.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no number of seconds.
+    """
+    if isinstance(young, bool) or not isinstance(young, (int, float)) or not 0 <= young < 1e9:
+        raise InvalidInputError(f"young= is a number of seconds, not {young!r}")
+    return int(young * 1e9)
 
 
 def _state(there: tuple[int, int] | None, before: FileState, size: int | None, since: int) -> FileState | None:

@@ -12,11 +12,10 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from braid_hpc.campaigns.checking import YOUNG, Folders, say_marks
+from braid_hpc.campaigns.checking import YOUNG, Folders, check_young, say_marks
 from braid_hpc.store.tables import Table
 from braid_hpc.tasks.done_index import KEY_BYTES
 from braid_hpc.tasks.states import State
-from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.places import FileState
 
 if TYPE_CHECKING:
@@ -211,9 +210,7 @@ class Results:
         StorageError
             If a directory cannot be listed, or nothing can be written beside the store.
         """
-        if isinstance(young, bool) or not isinstance(young, (int, float)) or not 0 <= young < 1e9:
-            raise InvalidInputError(f"young= is a number of seconds, not {young!r}")
-        since = time.time_ns() - int(young * 1e9)
+        since = time.time_ns() - check_young(young)
         folders = Folders(Path("/"))
         found: dict[FileState, list[tuple[str, int, int]]] = defaultdict(list)
         elsewhere = 0

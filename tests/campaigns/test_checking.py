@@ -63,6 +63,26 @@ def test_each_state_is_told_from_the_others(tmp_path: Path, monkeypatch: pytest.
             check_files(store, "src", root=tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"young": each} for each in (float("nan"), float("inf"), -1, "1", True)),
+        *({"size": each} for each in (-1, 1.5, "1", True)),
+        *({"place": each} for each in ("", 3, None)),
+    ],
+)
+def test_what_is_no_number_is_refused_before_anything_is_looked_at(wrong: dict[str, Any], tmp_path: Path) -> None:
+    with one(tmp_path / "logs") as job:
+        job[0].declare(SRC, {"configuration": Configuration("a", 0), "s": [1], "name": ["a"]})
+        job[0].mark(SRC, "exists", names=["a"])
+    compact(tmp_path / "logs", tmp_path / "prov.duckdb")
+    with Store(tmp_path / "prov.duckdb") as store:
+        (name,) = wrong
+        with pytest.raises(InvalidInputError, match=f"^{name}= is a"):
+            check_files(store, SRC, root=tmp_path, **wrong)
+        assert store.snapshot == 1
+
+
 class _Entries:
     """A listing in which some files are removed before they are looked at."""
 
