@@ -20,7 +20,7 @@ __all__ = ["ACCESS", "groups_of_runs", "visible_writers"]
 #: Name of the facts, and key of the tags, that say which groups may see a run.
 ACCESS = "access"
 
-#: The jobs of logs that are written beside a store.
+#: The jobs of logs that are written beside a store. Anybody may call a job so, so more is asked of them (`_OWN`).
 _BESIDE = ("statements", "actions", "inspect files")
 
 _FACTS = """
@@ -44,6 +44,13 @@ _ABOUT = """
     union select a.writer, n.id from attempt_rows a left join nodes n on n.uid = a.record
     union select i.writer, o.id from inspection_rows i left join occurrences o
         on o.writer = i.about_writer and o.sequence = i.about_sequence
+"""
+#: Logs that made something of their own, as none does that is written beside a store, where streams are ours too.
+_OWN = """
+    select o.writer from occurrences o join version_rows v using (id)
+    where not (v.kind = 'stream' and starts_with(v.name, 'braid/'))
+    union select writer from activity_rows union select writer from uri_rows
+    union select writer from stream_rows where not starts_with(stream, 'braid/')
 """
 _NAMED = """
     select writer, kind, name from invalidation_rows where name is not null
@@ -137,10 +144,13 @@ def visible_writers(connection: Any, groups: Collection[str]) -> set[str]:
         Writers.
     """
     mine = frozenset(groups)
-    shown = {run for run, lists in groups_of_runs(connection).items() if all(mine & each for each in lists)}
+    named = groups_of_runs(connection)
+    shown = {run for run, lists in named.items() if all(mine & each for each in lists)}
     writers = connection.execute("select writer, run, header ->> '$.job' from writers").fetchall()
     found = {writer for writer, run, _ in writers if run in shown}
-    waiting = {writer for writer, run, job in writers if run not in shown and job in _BESIDE}
+    waiting = {writer for writer, run, job in writers if run not in named and job in _BESIDE}
+    if waiting:
+        waiting -= {writer for (writer,) in connection.execute(_OWN).fetchall()}
     if not waiting:
         return found
     about, names = _said_beside(connection, waiting)

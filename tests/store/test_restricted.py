@@ -169,6 +169,42 @@ def test_what_names_no_groups_shows_nothing(tmp_path: Path, value: Any) -> None:
         assert asked(store, "select count(*) from runs") == [(0,)]
 
 
+@pytest.mark.parametrize("job", ["statements", "actions", "inspect files"])
+@pytest.mark.parametrize("access", ["theirs", None])
+def test_a_job_that_is_called_as_a_log_of_ours_is_a_run_as_any_other(
+    tmp_path: Path, job: str, access: str | None
+) -> None:
+    """Also where all that it used is shown: what it made is its own, and so are its activities and streams."""
+
+    def made(run: Any, number: int) -> None:
+        if number == 0:
+            run.model("secret-net", digest="s", derived_from="data:scan")
+        elif number == 1:
+            with run.activity("secret-fit", used="data:scan"):
+                pass
+        else:
+            run.stream("secret-stream", {"secret": "text"}).append("secret")
+
+    with one(tmp_path / "logs", "open-job") as first:
+        first[0].fact("access", "ours")
+        first[0].data("scan", digest="o")
+    compact(tmp_path / "logs", tmp_path / "s.duckdb")
+    for number in range(3):
+        with one(tmp_path / "logs", job) as later:
+            if access is not None:
+                later[0].fact("access", access)
+            made(later[0], number)
+    compact(tmp_path / "logs", tmp_path / "s.duckdb")
+    with Store(tmp_path / "s.duckdb") as whole:
+        whole.tag("data:scan", quality="good")
+        whole.invalidate("data:scan", cause="beam off")
+    with open_store(tmp_path / "s.duckdb", groups="ours") as store:
+        assert "secret" not in texts_of(store)
+        assert "theirs" not in texts_of(store)
+        assert not store.lineage("data:scan").nodes[0].valid
+        assert [(each.key, each.value) for each in store.annotations("data:scan")] == [("quality", "good")]
+
+
 def test_a_statement_about_something_of_others_is_not_shown(shared: Shared) -> None:
     """Also where it is about something of ours as well, or names a thing that only others have."""
     with Store(shared.path) as whole:
