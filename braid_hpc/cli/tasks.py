@@ -139,7 +139,7 @@ def cost(reference: str, at: int | None, store: Stores, form: str) -> None:
 @stores_option
 @text_format_option
 def why_run(reference: str, at: int | None, store: Stores, form: str) -> None:
-    """Say why TASK ran, what differs from the execution that it is nearest to, and whether it would run now.
+    """Say why TASK ran, what differs from the execution that it is nearest to (of 1,000), and whether it would run now.
 
     TASK is the beginning of a key, a task id, an activity, or a task's name, which means its newest execution.
     """

@@ -241,7 +241,7 @@ class Tasks:
         Returns
         -------
         WhyRun
-            A sentence, and what differs from the execution that it is nearest to.
+            A sentence, and what differs from the execution that it is nearest to, of the newest 1,000 before it.
 
         Raises
         ------
