@@ -13,7 +13,7 @@ from braid_hpc.collectors.documents import DocumentCollector
 from tests.jobs import made, one
 
 READERS = Path(__file__).parent / "readers"
-CASES = sorted(path.stem for path in READERS.glob("*.json"))
+CASES = sorted(path.stem for path in READERS.glob("*.jsonl"))
 
 #: Arrays in events that Tiled gives back as texts.
 TEXTS_IN_TILED = {"spec_spectrum", "spec_counts"}

@@ -107,7 +107,7 @@ def runs(draw: st.DrawFn) -> list[Pair]:
     return documents
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(runs())
 def test_a_table_is_what_plain_python_makes_of_the_documents(documents: list[Pair]) -> None:
     """Any values, declared or not, on rows, in their rests, as documents, twice, and before their descriptor."""
