@@ -159,9 +159,11 @@ def typed(value: Any) -> tuple[str, str, str | None, float | None, bool | None]:
         return "bool", "true" if value else "false", None, None, value
     if isinstance(value, int):
         fits = -(1 << 127) < value < (1 << 127)
-        return "int", str(value), str(value) if fits else None, _real(value), None
+        text = str(int(value))
+        return "int", text, text if fits else None, _real(value), None
     if isinstance(value, float):
-        return "float", repr(value), None, value, None
+        # NumPy's scalars are floats too, and write themselves otherwise.
+        return "float", repr(float(value)), None, float(value), None
     if isinstance(value, str):
         return "str", value, None, None, None
     return "json", as_json(value) or "null", None, None, None

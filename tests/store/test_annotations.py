@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import braid_hpc as braid
@@ -179,3 +180,16 @@ def test_private_annotations_of_what_several_stores_have(tmp_path: Path) -> None
     with braid.open(tmp_path / "b.duckdb", private=tmp_path / "own.duckdb") as opened:
         assert opened.find("mine = true")["name"] == ["peaks-b"]
         assert [each.value for each in opened.annotations("peaks-b")] == [True]
+
+
+def test_scalars_of_numpy_are_the_numbers_that_they_are(store: Store) -> None:
+    """They are floats to Python, and write themselves as none."""
+    store.tag("peaks", one=np.float64(1.5), none=np.float64("nan"), whole=np.int64(3), text=np.str_("a"))
+    assert {each.key: type(each.value) for each in store.annotations("peaks")} == {
+        "one": float,
+        "none": float,
+        "whole": int,
+        "text": str,
+    }
+    assert store.describe("peaks")["tags"]["one"] == 1.5
+    assert store.find("one = 1.5 and none = nan and whole = 3 and text = a")["name"] == ["peaks"]
