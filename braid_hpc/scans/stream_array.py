@@ -134,8 +134,9 @@ class StreamArray:
         import numpy as np
 
         first, rest = (index[0], index[1:]) if isinstance(index, tuple) and index else (index, ())
-        if index == () or first is Ellipsis:
-            first, rest = slice(None), ((Ellipsis, *rest) if index != () else ())
+        if first is Ellipsis or (isinstance(index, tuple) and not index):
+            # An ellipsis may stand for no dimension at all.
+            return self._read(slice(None))[index]
         reverse = isinstance(first, slice) and first.step is not None and first.step < 0
         if isinstance(first, slice):
             exact = range(len(self))[first]
@@ -153,7 +154,8 @@ class StreamArray:
         table = StreamTable(self._events, columns=[self.name, "seq_num"], rows=rows)
         parts = []
         for batch in table.batches(1 << 62):
-            parts.append(stacked(batch.column(0), batch.column(1), self._inner, self.key))
+            # A column is there once, that of the numbers too.
+            parts.append(stacked(batch.column(0), batch.column(batch.num_columns - 1), self._inner, self.key))
         found = np.concatenate(parts) if parts else np.zeros((0, *self._inner), self.dtype)
         return found.astype(self.dtype, copy=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from braid_hpc.vocabulary.errors import BraidWarning, ConflictError, InvalidInputError, NotFoundError
@@ -57,3 +58,25 @@ def test_its_documents_and_what_is_missing(tmp_path: Path) -> None:
         assert [name for name, _ in found.documents()] == ["start", "descriptor", "event", "event", "stop"]
         assert [(gap.what, gap.numbers) for gap in found.missing] == [("event", ((2, 2),))]
         assert repr(found) == f"<Scan 3 {found.uid}>"
+
+
+def test_an_array_is_indexed_as_numpy_does(tmp_path: Path) -> None:
+    """With NumPy's integers, arrays of places, truth values and an ellipsis too."""
+    with stored(tmp_path, scan(4)) as store:
+        found = store.scan(-1).array("primary", "n")
+        plain = np.array([1, 2, 3, 4])
+        for index in (
+            np.int64(2),
+            np.array([0, 2]),
+            np.array([[0], [3]]),
+            np.array([True, False, True, False]),
+            [1, 1],
+            (Ellipsis, 0),
+            (0, Ellipsis),
+            (Ellipsis, slice(1, 3)),
+            (),
+            (None, 1),
+        ):
+            np.testing.assert_array_equal(found[index], plain[index])
+        # A column that every table has, too.
+        np.testing.assert_array_equal(store.scan(-1).array("primary", "seq_num"), plain)
