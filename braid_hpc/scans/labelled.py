@@ -78,8 +78,12 @@ def _values(found: Any, column: Column, about: dict[str, Any]) -> Any:
     array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
     if column.form == PACKED:
         return _objects([None if body is None else decode_words(body) for body in array.to_pylist()])
-    if array.null_count and column.form.kind in ("int64", "null") and not column.form.depth and column.form.exact:
-        array = array.cast(pa.float64())
+    if array.null_count and column.form.kind in ("int64", "null") and not column.form.depth:
+        try:
+            array = array.cast(pa.float64())
+        except pa.ArrowInvalid:
+            # Integers that no double is equal to.
+            return _objects(array.to_pylist())
     inner: tuple[int, ...] = ()
     if column.form.depth:
         first = next((each for each in array if each.is_valid), None)
@@ -89,7 +93,7 @@ def _values(found: Any, column: Column, about: dict[str, Any]) -> Any:
     except InvalidInputError:
         # Values of several shapes, or missing ones.
         plain = array.to_pylist()
-        return _objects([np.asarray(each) if isinstance(each, list) else each for each in plain])
+        return _objects([_as_array(each) if isinstance(each, list) else each for each in plain])
     wanted = declared_dtype(about, values.dtype)
     if wanted != values.dtype:
         with np.errstate(all="ignore"):
@@ -97,6 +101,16 @@ def _values(found: Any, column: Column, about: dict[str, Any]) -> Any:
         if np.array_equal(narrow.astype(values.dtype), values, equal_nan=values.dtype.kind == "f"):
             values = narrow
     return values
+
+
+def _as_array(value: list[Any]) -> Any:
+    """Return a list as an array: of lists where these differ in length."""
+    import numpy as np
+
+    try:
+        return np.asarray(value)
+    except ValueError:
+        return _objects(value)
 
 
 def _objects(values: list[Any]) -> Any:

@@ -92,3 +92,20 @@ def test_dimensions_units_and_types_are_those_that_are_declared(tmp_path: Path) 
         chosen: Any = store.scan(-1).table(columns=["narrow", "seq_num"], rows=slice(1, None)).to_xarray()
         assert set(chosen.data_vars) == {"narrow", "seq_num"}
         assert chosen["narrow"].values.tolist() == [2, 3]
+
+
+def test_values_that_no_type_of_numpy_holds_are_objects(tmp_path: Path) -> None:
+    """Integers beyond doubles where some are missing, and lists of several lengths in a value."""
+    first = start()
+    of = descriptor(first, {"wide": key("integer"), "ragged": key("array", [2, 2]), "cube": key("array", [1, 1, 2])})
+    values: list[dict[str, Any]] = [
+        {"wide": 2**63 - 1, "ragged": [[1, 2], [3]], "cube": [[[1, 2], [3]]]},
+        {"ragged": [[1, 2], [3, 4]]},
+    ]
+    documents = [first, of, *(event(of, number, each) for number, each in enumerate(values, 1))]
+    with stored(tmp_path, documents) as store:
+        found = store.scan(-1).table().to_xarray()
+        assert found["wide"].values.tolist() == [2**63 - 1, None]
+        assert [[list(each) for each in value] for value in found["ragged"].values] == [[[1, 2], [3]], [[1, 2], [3, 4]]]
+        assert [[list(each) for each in part] for part in found["cube"].values[0]] == [[[1, 2], [3]]]
+        assert found["cube"].values[1] is None
