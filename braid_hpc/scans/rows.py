@@ -105,11 +105,13 @@ class Rows(ABC):
         MissingExtraError
             If pandas is not installed.
         """
-        needed("pandas")
+        pandas = needed("pandas")
         found = self.to_arrow()
         frame = found.to_pandas()
         for name in self._packed():
-            frame[name] = [None if body is None else decode_words(body) for body in frame[name]]
+            # pandas would guess at a type, and has none for every text.
+            values = [None if body is None else decode_words(body) for body in frame[name]]
+            frame[name] = pandas.Series(values, index=frame.index, dtype=object)
         return frame
 
     def to_polars(self) -> Any:

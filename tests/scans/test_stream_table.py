@@ -344,3 +344,15 @@ def test_other_libraries_take_it_as_it_is(twenty: Any) -> None:
     with duckdb.connect() as connection:
         connection.register("given", pa.RecordBatchReader.from_stream(table))
         assert connection.execute("select sum(n) from given").fetchall() == [(210,)]
+
+
+def test_texts_that_utf_8_cannot_hold_are_what_they_were_in_pandas(tmp_path: Path) -> None:
+    first = start()
+    of = descriptor(first, {"text": key("string")})
+    values = ["\ud800", "plain", None]
+    documents = [first, of, *(event(of, number, {"text": each}) for number, each in enumerate(values, 1))]
+    with stored(tmp_path, documents) as store:
+        table = store.scan(-1).table()
+        frame = table.to_pandas()
+        texts = [[each for each in row if isinstance(each, str)] for row in frame[table.columns[2:]].values.tolist()]
+        assert texts == [["\ud800"], ["plain"], []]
