@@ -287,17 +287,17 @@ class Events:
     def letters(self) -> dict[str, str] | None:
         """How data keys are written, by their form in lower case; None if that differs among the events."""
         found: dict[str, set[str]] = {}
-        for keys in self.described.values():
-            for lower, key in keys.items():
-                found.setdefault(lower, set()).add(key)
-        for key in self.rests.written:
-            found.setdefault(key.lower(), set()).add(key)
+        told = (keys for each in self.documents if type(keys := each.get("data_keys")) is dict)
+        over = (key for _, key in self.rests.over)
+        for key in (*(key for keys in told for key in keys), *over, *self.rests.written):
+            if type(key) is str:
+                found.setdefault(key.lower(), set()).add(key)
         if any(len(keys) > 1 for keys in found.values()):
             return None
         letters = {lower: next(iter(keys)) for lower, keys in found.items()}
         for lower, key in letters.items():
             lacking = [uid for uid in self.descriptors if lower not in self.described[uid]]
-            if key != lower and lacking and key not in self.rests.written:
+            if key != lower and lacking:
                 for part in self.parts:
                     columns = [quoted(column) for column in self.columns(part, "data", lower)]
                     if not columns:

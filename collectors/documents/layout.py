@@ -16,6 +16,7 @@ from braid_hpc.vocabulary.event_rows import (
     REST_WHOLE_TIMES,
     column_of,
     time_column_of,
+    written_keys,
 )
 from braid_hpc.vocabulary.verbatim import encode_words
 
@@ -92,6 +93,8 @@ class Layout:
         self.units = units
         self.orphan = described is None
         self._described = described or frozenset()
+        self._told = {key.lower() for key in self._described if type(key) is str}
+        self._written = written_keys(self._described)
         self.keys: tuple[str, ...] = ()
         self.places: frozenset[str] = frozenset()
         self.kinds: tuple[str, ...] = ()
@@ -126,7 +129,7 @@ class Layout:
             natural = kinds_of(value)
             if key in wanted:
                 wanted[key] = wider_kind(wanted[key], natural)
-            elif column_of(key) is not None and len(wanted) < MOST_KEYS and key.lower() not in taken:
+            elif column_of(key) is not None and len(wanted) < MOST_KEYS and self._has_place(key, taken):
                 wanted[key] = self._first_kind(key, natural)
                 taken.add(key.lower())
         if self.append is not None and tuple(wanted.items()) == tuple(zip(self.keys, self.kinds, strict=True)):
@@ -142,6 +145,11 @@ class Layout:
         self._forms = {}
         self.append, self.extend = stream.append, stream.extend
         return True
+
+    def _has_place(self, key: str, taken: set[str]) -> bool:
+        """Say whether a key can have a column: the name of that does not tell small letters from others."""
+        lower = key.lower()
+        return lower not in taken and (lower not in self._told or self._written.get(lower) == key)
 
     def _first_kind(self, key: str, natural: str | None) -> str:
         declared = self.declared.get(key)

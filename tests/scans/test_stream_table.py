@@ -356,3 +356,37 @@ def test_texts_that_utf_8_cannot_hold_are_what_they_were_in_pandas(tmp_path: Pat
         frame = table.to_pandas()
         texts = [[each for each in row if isinstance(each, str)] for row in frame[table.columns[2:]].values.tolist()]
         assert texts == [["\ud800"], ["plain"], []]
+
+
+@pytest.mark.parametrize("keys", [("A", "a"), ("a", "A"), ("Ä", "ä")])
+def test_keys_that_differ_in_nothing_but_case_keep_their_values(keys: tuple[str, str], tmp_path: Path) -> None:
+    """Although columns of a store do not tell them apart."""
+    first = start()
+    of = descriptor(first, {each: key("string") for each in keys})
+    one, other = keys
+    values = [{one: "1", other: "2"}, {one: "3"}, {other: "4"}]
+    documents = [first, of, *(event(of, number, each) for number, each in enumerate(values, 1))]
+    with stored(tmp_path, documents) as store:
+        check_scan(store.scan(-1))
+        assert [row[other] for row in store.scan(-1).table(columns=[other])] == ["2", None, "4"]
+        assert [row["seq_num"] for row in store.scan(-1).table(where=f'"{other}" exists')] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("described", "late"), [(("A", "a"), False), (("a", "A"), True), (("A",), False), (("a",), False), ((), False)]
+)
+def test_case_is_kept_whoever_made_the_column(described: tuple[str, ...], late: bool, tmp_path: Path) -> None:
+    """One rank has a column for the one key, another for the other, and both are one column of the store."""
+    first = start()
+    of = descriptor(first, {each: key("string") for each in described})
+    events = [event(of, 1, {"A": "1"}), event(of, 2, {"a": "2"})]
+    with Job(tmp_path / "logs", 2) as job:
+        for rank, each in enumerate(events):
+            deliver(job, rank, [first, each, of] if late else [first, of, each])
+    with made(tmp_path / "logs", tmp_path / "prov.duckdb") as store:
+        assert [each["data"] for name, each in store.documents(first[1]["uid"]) if name == "event"] == [
+            {"A": "1"},
+            {"a": "2"},
+        ]
+        check_scan(store.scan(-1))
+        assert store.find_scans('data.A = "1" and data.a = "2" and not data.A = "2"')["uid"] == [first[1]["uid"]]
