@@ -105,6 +105,8 @@ class Known:
             If there is no such column, or none is named.
         """
         found: list[Column] = []
+        if not isinstance(names, Iterable):
+            raise InvalidInputError(f"columns= names columns, and is no {type(names).__name__}")
         for name in [names] if isinstance(names, str) else names:
             found += [column for column in self.named(name) if column not in found]
         if not found:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from braid_hpc.queries.operators import Operator
 from braid_hpc.queries.parse import parse_query
 from braid_hpc.queries.tree import And, Condition, Not, Query
+from braid_hpc.queries.written import noun
 from braid_hpc.scans.events import Item
 from braid_hpc.store.bound import Bound
 from braid_hpc.store.comparing import check_expression, compared_number, compared_real, compared_text
@@ -19,6 +20,7 @@ from braid_hpc.vocabulary.times import nanoseconds
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from braid_hpc.queries.fields import Field
     from braid_hpc.scans.columns import Known
     from braid_hpc.scans.events import Events, Part
 
@@ -74,12 +76,27 @@ class Where:
     def __init__(self, query: Query, events: Events, known: Known) -> None:
         self.query = query
         self.events = events
+        for each in query.conditions():
+            self._check_field(each.field)
         self._asked = {name_of(each): known.named(name_of(each)) for each in query.conditions()}
         for each in query.conditions():
             self._check(each)
         self.columns = [column for columns in self._asked.values() for column in columns]
         self.heads = {column.name for column in self.columns if column.item is None}
         self.items: list[Item] = list(dict.fromkeys(each.item for each in self.columns if each.item is not None))
+
+    def _check_field(self, asked: Field) -> None:
+        """See that one value of an event is asked for, and one of these events."""
+        if asked.of is not None:
+            raise InvalidInputError(
+                f"where= asks each event for its own values, and an event has no {noun(asked)}: ask "
+                "store.find_scans for what holds of all values of a scan"
+            )
+        if asked.stream is not None and asked.stream != self.events.name:
+            raise InvalidInputError(
+                f"where= asks an event of stream {self.events.name!r:.80}, which has nothing of {noun(asked)}: "
+                "ask the table of that stream"
+            )
 
     def _check(self, asked: Condition) -> None:
         if asked.operator is Operator.MATCHES:

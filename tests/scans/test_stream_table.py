@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from braid_hpc.queries import data
 from braid_hpc.vocabulary.errors import InvalidInputError, NotFoundError
 from tests.collectors.documents.instrument import (
     Pair,
@@ -21,6 +22,7 @@ from tests.collectors.documents.instrument import (
     event,
     key,
     page,
+    scan,
     start,
     stop,
     stored,
@@ -390,3 +392,15 @@ def test_case_is_kept_whoever_made_the_column(described: tuple[str, ...], late: 
         ]
         check_scan(store.scan(-1))
         assert store.find_scans('data.A = "1" and data.a = "2" and not data.A = "2"')["uid"] == [first[1]["uid"]]
+
+
+def test_what_no_event_has_is_no_condition_and_no_column(tmp_path: Path) -> None:
+    """One number for all events is not one of an event."""
+    with stored(tmp_path, scan(3)) as store:
+        found = store.scan(-1)
+        for where in ("sum(data.n) > 1", "all(data.n) > 0", data("n", stream="baseline") > 1):
+            with pytest.raises(InvalidInputError, match="an event"):
+                found.table(where=where)
+        with pytest.raises(InvalidInputError, match="columns= names columns, and is no int"):
+            found.table(columns=5)  # type: ignore[arg-type]
+        assert [row["n"] for row in found.table(where=data("n", stream="primary") > 1)] == [2, 3]
