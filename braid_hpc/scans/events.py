@@ -120,6 +120,7 @@ class Events:
 
     def __init__(self, store: Opened, held: Held, name: str, then: dict[str, int]) -> None:
         self.store, self.name, self.then = store, name, then
+        self.scan = held.found.uid
         self.documents = [each for each in held.found.descriptors if each.get("name") == name]
         self.described = {uid: held.described[uid] for each in self.documents if type(uid := each.get("uid")) is str}
         self.descriptors = [uid for uid in self.described if clean(uid) == uid]

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from braid_hpc.scans.forms import PACKED
 from braid_hpc.scans.packages import needed
-from braid_hpc.scans.stream_array import declared_dtype, stacked
+from braid_hpc.scans.stream_array import declared_dtype, lies_in_files, stacked
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.verbatim import decode_words
 
 if TYPE_CHECKING:
     from braid_hpc.scans.columns import Column
     from braid_hpc.scans.events import Events
+    from braid_hpc.scans.filling import Filling
 
 __all__ = ["to_dataset"]
 
 
-def to_dataset(events: Events, columns: list[Column], table: Any) -> Any:
+def to_dataset(events: Events, columns: list[Column], table: Any, filling: Filling | None = None) -> Any:
     """Return rows of a stream as a dataset.
 
     Parameters
@@ -27,7 +28,9 @@ def to_dataset(events: Events, columns: list[Column], table: Any) -> Any:
     columns : list of Column
         Of the table, without the time.
     table : pyarrow.Table
-        These columns, and ``time``.
+        These columns, ``time`` and ``seq_num``.
+    filling : Filling, optional
+        Reads what lies in files.
 
     Returns
     -------
@@ -39,12 +42,20 @@ def to_dataset(events: Events, columns: list[Column], table: Any) -> Any:
     ------
     MissingExtraError
         If xarray is not installed.
+    BraidError
+        As :meth:`braid_hpc.scans.filling.Filling.values`.
     """
     xarray = needed("xarray")
     variables: dict[str, Any] = {}
     numbered = 0
     for column in columns:
-        about = events.about(column.item[1]) if column.item is not None and column.item[0] == "data" else {}
+        key = column.item[1] if column.item is not None and column.item[0] == "data" else None
+        about = events.about(key) if key is not None else {}
+        if filling is not None and key is not None and lies_in_files(events, key):
+            if column.place == 0:
+                dims, values = filling.values(key, table.column("seq_num"))
+                variables[column.name] = (["time", *dims], values, _attributes(column, about))
+            continue
         values = _values(table.column(column.name), column, about)
         dims = ["time"]
         further = values.ndim - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.scans.columns import HEADS, Column, Known
@@ -11,6 +11,7 @@ from braid_hpc.scans.conditions import Where, parsed
 from braid_hpc.scans.forms import PACKED, arrow_type
 from braid_hpc.scans.frames import Frames
 from braid_hpc.scans.rows import Rows, chosen_rows, length_of
+from braid_hpc.vocabulary.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -173,8 +174,16 @@ class StreamTable(Rows):
         found._frames = Frames(self._events, columns, self._where)
         return found
 
-    def to_xarray(self) -> Any:
+    def to_xarray(self, *, fill: bool = False, root_map: Mapping[str, Any] | None = None) -> Any:
         """Return the rows as an xarray Dataset.
+
+        Parameters
+        ----------
+        fill : bool
+            Whether values that lie in files of detectors are read from these; without it they are missing, or the
+            names of datums.
+        root_map : mapping of str to path-like, optional
+            Where files lie today whose paths begin so.
 
         Returns
         -------
@@ -186,14 +195,27 @@ class StreamTable(Rows):
         Raises
         ------
         MissingExtraError
-            If xarray is not installed.
+            If xarray is not installed, or what reads a file.
+        InvalidInputError
+            If there is a `root_map`, and nothing is filled; or as :meth:`braid_hpc.assets.Filler.fill`.
+        NotFoundError, ConflictError, StorageError
+            If a value is asked for that cannot be read; the sentence names the file and the event.
         """
         from braid_hpc.scans.labelled import to_dataset
 
+        if root_map is not None and not fill:
+            raise InvalidInputError("root_map= says where files lie, and none is read: give fill=True too")
+
         named = self._named
         columns = [each for each in self._columns if each.name != "time" and (named or each.name != "seq_num")]
-        table = self if "time" in self.columns else self._with([*self._columns, Column("time", HEADS["time"], None)])
-        return to_dataset(self._events, columns, table.to_arrow())
+        more = [each for each in ("time", "seq_num") if each not in self.columns]
+        table = self._with([*self._columns, *(Column(each, HEADS[each], None) for each in more)]) if more else self
+        if not fill:
+            return to_dataset(self._events, columns, table.to_arrow())
+        from braid_hpc.scans.filling import Filling
+
+        with Filling(self._events, root_map) as filling:
+            return to_dataset(self._events, columns, table.to_arrow(), filling)
 
 
 def _one(batches: list[Any], schema: Any) -> Any:
