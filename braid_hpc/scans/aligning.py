@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from braid_hpc.queries.fields import near
-from braid_hpc.scans.derived import NUMBER, Batched, Derived
+from braid_hpc.scans.derived import NUMBER, Batched, Derived, inner_names
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.sql import quoted
 
@@ -71,34 +71,41 @@ def align(
     whole = kinds == ["int", "int"]
     if not whole and "int" in kinds:
         _refuse_inexact((left, right)[kinds.index("int")], on, names[kinds.index("int")])
-    time = f"{quoted(on)}::hugeint" if whole else f"{quoted(on)}::double"
+    mine, other = inner_names(left.schema), inner_names(right.schema)
+    (mine_time, mine_good), (time, good) = _moment(mine[on], whole), _moment(other[on], whole)
     number = quoted(NUMBER)
-    good = f"{quoted(on)} is not null" + ("" if whole else f" and not isnan({time})")
-    given = [f"l.{quoted(name)}" for name in left.schema.names]
+    given = [f"l.{name}" for name in mine.values()]
     added = [(name, f"{names[1]}.{name}") for name in chosen]
     taken = {*left.schema.names} & {label for _, label in added}
     if taken:
         raise InvalidInputError(f"column {min(taken)!r:.80} of {names[0]} is called as one of the result: leave it out")
     parts = [
-        f"l as (select *, case when {good} then {time} end as t from tbl_left)",
+        f"l as (select *, case when {mine_good} then {mine_time} end as t from tbl_left)",
         f"r as (select *, {time} as t from tbl_right where {good} "
         f"qualify lead(t) over (order by t, {number}) is distinct from t)",
     ]
     within = " and abs({0} - l.t) <= $tolerance" if tolerance is not None else ""
     values: dict[str, Any] = {} if tolerance is None else {"tolerance": tolerance}
     if how == "linear":
-        found, joins = _linear(added, within)
+        found, joins = _linear([(other[name], f"v{at}") for at, (name, _) in enumerate(added)], within)
     else:
         parts.append(_matches(how))
         found = [
-            f"case when r.t is not null{within.format('r.t')} then r.{quoted(name)} end as {quoted(label)}"
-            for name, label in added
+            f"case when r.t is not null{within.format('r.t')} then r.{other[name]} end as v{at}"
+            for at, (name, _) in enumerate(added)
         ]
         joins = f"left join m on m.n = l.{number} left join r on r.{number} = m.k"
     query = f"with {', '.join(parts)} select {', '.join([*given, *found])} from l {joins} order by l.{number}"
     about = {field.name: field.metadata for field in left.schema}
     about |= {label: right.schema.field(name).metadata for name, label in added}
-    return Derived({"tbl_left": left, "tbl_right": right}, query, values, about=about)
+    names_there = [*left.schema.names, *(label for _, label in added)]
+    return Derived({"tbl_left": left, "tbl_right": right}, query, names_there, values, about=about)
+
+
+def _moment(column: str, whole: bool) -> tuple[str, str]:
+    """Return the time in a column, and what says whether there is one."""
+    time = f"{column}::hugeint" if whole else f"{column}::double"
+    return time, f"{column} is not null" + ("" if whole else f" and not isnan({time})")
 
 
 def _matches(how: str) -> str:
@@ -118,14 +125,13 @@ def _linear(added: list[tuple[str, str]], within: str) -> tuple[list[str], str]:
     """Return the values between two rows, and the joins that find these, for each column those that have a value."""
     found, joins = [], ""
     for at, (name, label) in enumerate(added):
-        value = f"{quoted(name)}::double"
-        rows = f"(select t::double as t, {value} as v from r where {quoted(name)} is not null)"
+        rows = f"(select t::double as t, {name}::double as v from r where {name} is not null)"
         joins += f" asof left join {rows} b{at} on l.t >= b{at}.t asof left join {rows} a{at} on l.t <= a{at}.t"
         near_enough = within.format(f"b{at}.t") + within.format(f"a{at}.t")
         slope = f"(a{at}.v - b{at}.v) / (a{at}.t - b{at}.t) * (l.t::double - b{at}.t) + b{at}.v"
         found.append(
             f"case when b{at}.t is null or a{at}.t is null then null{_unless(near_enough)} "
-            f"when b{at}.t = a{at}.t then b{at}.v else {slope} end as {quoted(label)}"
+            f"when b{at}.t = a{at}.t then b{at}.v else {slope} end as {label}"
         )
     return found, joins
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +15,7 @@ from braid_hpc.vocabulary.sql import quoted
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["NUMBER", "Batched", "Derived", "sentence_of"]
+__all__ = ["NUMBER", "Batched", "Derived", "inner_names", "sentence_of"]
 
 #: Rows of a batch, where nothing else is asked for, and that are taken in at once.
 BATCH = 10_000
@@ -44,7 +44,10 @@ class Derived:
     sources : mapping of str to Batched
         Tables by the names that the statement calls them.
     query : str
-        The statement, which gives the rows in their order.
+        The statement, which gives the rows in their order. In it columns of the tables have the names of
+        :func:`inner_names`.
+    names : sequence of str
+        What the columns of the result are called.
     values : dict, optional
         Its parameters.
     about : mapping of str to dict, optional
@@ -57,12 +60,14 @@ class Derived:
         self,
         sources: Mapping[str, Batched],
         query: str,
+        names: Sequence[str],
         values: dict[str, Any] | None = None,
         *,
         about: Mapping[str, dict[bytes, bytes] | None] | None = None,
         refused: Callable[[str], str | None] | None = None,
     ) -> None:
         self._sources, self._query, self._values = dict(sources), query, values or {}
+        self._names = list(names)
         self._about, self._refused = about or {}, refused
         self._schema: pa.Schema | None = None
 
@@ -77,7 +82,8 @@ class Derived:
             connection.execute("set temp_directory = $folder", {"folder": folder})
             connection.execute("set preserve_insertion_order = true")
             for name, source in self._sources.items():
-                schema = source.schema.append(pa.field(NUMBER, pa.int64()))
+                fields = [field.with_name(_inner(at)) for at, field in enumerate(source.schema)]
+                schema = pa.schema([*fields, pa.field(NUMBER, pa.int64())])
                 batches = iter(()) if empty else _numbered(source, schema)
                 connection.register("given", pa.RecordBatchReader.from_batches(schema, batches))
                 connection.execute(f"create table {quoted(name)} as from given")
@@ -101,7 +107,8 @@ class Derived:
     def _described(self, schema: pa.Schema) -> pa.Schema:
         import pyarrow as pa
 
-        return pa.schema([field.with_metadata(self._about.get(field.name)) for field in schema])
+        named = zip(schema, self._names, strict=True)
+        return pa.schema([field.with_name(name).with_metadata(self._about.get(name)) for field, name in named])
 
     @property
     def columns(self) -> list[str]:
@@ -242,6 +249,28 @@ def _numbered(source: Batched, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         numbers = pa.array(np.arange(row, row + batch.num_rows))
         row += batch.num_rows
         yield pa.RecordBatch.from_arrays([*batch.columns, numbers], schema=schema)
+
+
+def inner_names(schema: pa.Schema) -> dict[str, str]:
+    """Return what the columns of a table are called while it is worked on.
+
+    DuckDB does not tell upper from lower case, and a column may be called as one that a statement makes.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        Of the table.
+
+    Returns
+    -------
+    dict of str to str
+        By the name of a column; they need no quotes.
+    """
+    return {name: _inner(at) for at, name in enumerate(schema.names)}
+
+
+def _inner(at: int) -> str:
+    return f"c{at}"
 
 
 def sentence_of(mark: str) -> Callable[[str], str | None]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.scans.aligning import _refuse_inexact
-from braid_hpc.scans.derived import NUMBER, Batched, Derived
+from braid_hpc.scans.derived import NUMBER, Batched, Derived, inner_names
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.sql import quoted
 
@@ -96,16 +96,21 @@ def merge_tables(tables: Mapping[str, Batched], *, label: str = "scan", on: str 
                 units.setdefault(field.name, {}).setdefault(unit, name)
     _refuse_mixtures(tables, kinds, units)
     parts, sources, values = [], {}, {}
-    listed = ", ".join(map(quoted, about))
+    united = {column: f"u{at}" for at, column in enumerate(about)}
     for at, (name, table) in enumerate(tables.items()):
         sources[f"tbl{at}"] = table
         values[f"name{at}"] = name
-        parts.append(f"select $name{at}::varchar as {quoted(label)}, {at} as _table, * from tbl{at}")
+        # Integers beside floats of 32 bits would become such.
+        listed = "".join(
+            f"{inner}{'::double' if len(kinds[column]) > 1 else ''} as {united[column]}, "
+            for column, inner in inner_names(table.schema).items()
+        )
+        parts.append(f"select $name{at}::varchar as label, {at} as _table, {listed}{quoted(NUMBER)} from tbl{at}")
     query = (
-        f"select {quoted(label)}, {listed} from ({' union all by name '.join(parts)}) "
-        f"order by {quoted(on)} nulls last, _table, {quoted(NUMBER)}"
+        f"select label, {', '.join(united.values())} from ({' union all by name '.join(parts)}) "
+        f"order by {united[on]} nulls last, _table, {quoted(NUMBER)}"
     )
-    return Derived(sources, query, values, about=about)
+    return Derived(sources, query, [label, *about], values, about=about)
 
 
 def _refuse_mixtures(

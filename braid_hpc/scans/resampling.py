@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.queries.fields import near
-from braid_hpc.scans.derived import NUMBER, Batched, Derived
+from braid_hpc.scans.derived import NUMBER, Batched, Derived, inner_names
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.sql import quoted
 
@@ -82,27 +82,27 @@ def resample(
     size = _size(step, whole)
     hows = _hows(schema, on, how, columns)
     n = quoted(NUMBER)
-    time = quoted(on) if whole else f"round({quoted(on)}::double * {_NANO})"
-    good = f"{quoted(on)} is not null" + ("" if whole else f" and isfinite({quoted(on)})")
+    inner = inner_names(schema)
+    moment = inner[on]
+    time = moment if whole else f"round({moment}::double * {_NANO})"
+    good = f"{moment} is not null" + ("" if whole else f" and isfinite({moment})")
     parts = []
     for name, chosen in hows.items():
-        there = f"{quoted(name)} is not null"
+        there = f"{inner[name]} is not null"
         if _is_float(schema.field(name).type):
-            there += f" and not isnan({quoted(name)})"
-        made = HOWS[chosen].format(quoted(name), f" filter (where {there})", n)
+            there += f" and not isnan({inner[name]})"
+        made = HOWS[chosen].format(inner[name], f" filter (where {there})", n)
         whole_sum = chosen == "sum" and not _is_float(schema.field(name).type)
         parts.append(f"({made})::bigint" if whole_sum else made)
-    listed = "".join(f", {made} as {quoted(name)}" for made, name in zip(parts, hows, strict=True))
+    made_columns = "".join(f", {made} as {inner[name]}" for made, name in zip(parts, hows, strict=True))
     rows = f"rows as (select *, {time}::hugeint as t from tbl where {good})"
-    bins = f"bins as (select (t - (t % {size} + {size}) % {size})::bigint as _bin{listed} from rows group by 1)"
+    bins = f"bins as (select (t - (t % {size} + {size}) % {size})::bigint as _bin{made_columns} from rows group by 1)"
     label = "_bin" if whole else f"_bin / {_NANO}::double"
-    names = "".join(f", {quoted(name)}" for name in hows)
-    query = f"with {rows}, {bins} select {label} as {quoted(on)}{names} from bins order by _bin"
+    listed = "".join(f", {inner[name]}" for name in hows)
+    query = f"with {rows}, {bins} select {label} as bin{listed} from bins order by _bin"
     if empty:
         filled = "".join(
-            f", coalesce(b.{quoted(name)}, 0) as {quoted(name)}"
-            if chosen in ("sum", "count")
-            else f", b.{quoted(name)}"
+            f", coalesce(b.{inner[name]}, 0)" if chosen in ("sum", "count") else f", b.{inner[name]}"
             for name, chosen in hows.items()
         )
         ends = "ends as (select min(_bin) as low, max(_bin) as high from bins)"
@@ -110,11 +110,11 @@ def resample(
         every = f"every as (select unnest(range(low, {many} + 1, {size})) as _bin from ends where low is not null)"
         query = (
             f"with {rows}, {bins}, {ends}, {every} "
-            f"select {label.replace('_bin', 'e._bin')} as {quoted(on)}{filled} "
+            f"select {label.replace('_bin', 'e._bin')} as bin{filled} "
             "from every e left join bins b on b._bin = e._bin order by e._bin"
         )
     about = {name: schema.field(name).metadata for name in (on, *hows) if hows.get(name) != "count"}
-    return Derived({"tbl": table}, query, about=about, refused=_refused)
+    return Derived({"tbl": table}, query, [on, *hows], about=about, refused=_refused)
 
 
 _MANY = f"there would be more than {MOST} bins: give a longer step, or empty=False"
@@ -156,6 +156,10 @@ def _size(step: Any, whole: bool) -> int:
     return size
 
 
+def _listed(columns: Iterable[str]) -> list[str]:
+    return [columns] if isinstance(columns, str) else list(columns)
+
+
 def _hows(schema: pa.Schema, on: str, how: Any, columns: Iterable[str] | None) -> dict[str, str]:
     """Return what becomes of each column."""
     import pyarrow as pa
@@ -166,7 +170,7 @@ def _hows(schema: pa.Schema, on: str, how: Any, columns: Iterable[str] | None) -
         if columns is not None:
             raise InvalidInputError("which columns, and how, is said once: by columns=, or by how= of each")
     else:
-        chosen = [name for name in numbers if name not in (on, "seq_num")] if columns is None else list(columns)
+        chosen = [name for name in numbers if name not in (on, "seq_num")] if columns is None else _listed(columns)
         hows = dict.fromkeys(chosen, how)
     for name, each in hows.items():
         if name not in schema.names or name == on:

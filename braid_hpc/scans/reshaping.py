@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from braid_hpc.queries.fields import near
-from braid_hpc.scans.derived import NUMBER, Batched, Derived, sentence_of
+from braid_hpc.scans.derived import NUMBER, Batched, Derived, inner_names, sentence_of
 from braid_hpc.vocabulary.errors import InvalidInputError
 from braid_hpc.vocabulary.sql import quoted
 
@@ -59,26 +59,28 @@ def unnest(
     labels = [*kept, *([] if index is None else [index]), *keys]
     if len(set(labels)) < len(labels):
         raise InvalidInputError(f"a column would be twice in the result: {', '.join(labels)}")
-    lengths = [f"len({quoted(key)})" for key in keys]
+    inner = inner_names(schema)
+    lengths = [f"len({inner[key]})" for key in keys]
     longest = f"greatest({', '.join(lengths)})"
     differ = " or ".join(f"{length} <> {longest}" for length in lengths)
     numbered = "seq_num" in schema.names and "seq_num" not in keys
-    which = "' values in seq_num ' || seq_num" if numbered else f"' values in row ' || {quoted(NUMBER)}"
+    which = f"' values in seq_num ' || {inner['seq_num']}" if numbered else f"' values in row ' || {quoted(NUMBER)}"
     has = [
         _literal(f"{key} has ") + f" || coalesce({n}::varchar, 'none')" for key, n in zip(keys, lengths, strict=True)
     ]
     said = " || ', ' || ".join(has)
     check = f"case when {differ} then error({_literal(_DIFFER)} || {said} || {which}) else true end"
-    parts = [quoted(each) for each in kept]
-    parts.append(f"unnest(range(coalesce({longest}, 0))) as {quoted(index or '_at')}")
-    parts += [f"unnest({quoted(key)}) as {quoted(key)}" for key in keys]
-    at = quoted(index or "_at")
+    parts = [f"{inner[each]} as k{at}" for at, each in enumerate(kept)]
+    parts.append(f"unnest(range(coalesce({longest}, 0))) as n")
+    parts += [f"unnest({inner[key]}) as v{at}" for at, key in enumerate(keys)]
+    listed = [f"k{at}" for at in range(len(kept))] + ([] if index is None else ["n"])
+    listed += [f"v{at}" for at in range(len(keys))]
     query = (
-        f"select {', '.join(map(quoted, labels))} from "
-        f"(select {quoted(NUMBER)}, {', '.join(parts)} from tbl where {check}) order by {quoted(NUMBER)}, {at}"
+        f"select {', '.join(listed)} from "
+        f"(select {quoted(NUMBER)}, {', '.join(parts)} from tbl where {check}) order by {quoted(NUMBER)}, n"
     )
     about = {name: schema.field(name).metadata for name in [*kept, *keys]}
-    return Derived({"tbl": table}, query, about=about, refused=sentence_of(_DIFFER))
+    return Derived({"tbl": table}, query, labels, about=about, refused=sentence_of(_DIFFER))
 
 
 def stack(
@@ -117,13 +119,16 @@ def stack(
     chosen = [name for name in schema.names if name not in groups] if keys is None else _known(schema, keys)
     if twice := set(chosen) & set(groups):
         raise InvalidInputError(f"column {min(twice)!r:.80} is to be an array, and what its rows have in common")
-    ordered = f"{quoted(order)}, {quoted(NUMBER)}" if order in schema.names else quoted(NUMBER)
-    parts = [quoted(each) for each in groups]
-    parts += [f"list({quoted(each)} order by {ordered}) as {quoted(each)}" for each in chosen]
-    grouped = f"group by {', '.join(map(quoted, groups))} " if groups else ""
+    if not groups and not chosen:
+        raise InvalidInputError("no column is to be put together: name one")
+    inner = inner_names(schema)
+    ordered = f"{inner[order]}, {quoted(NUMBER)}" if order in schema.names else quoted(NUMBER)
+    parts = [inner[each] for each in groups]
+    parts += [f"list({inner[each]} order by {ordered})" for each in chosen]
+    grouped = f"group by {', '.join(parts[: len(groups)])} " if groups else ""
     query = f"select {', '.join(parts)} from tbl {grouped}having count(*) > 0 order by min({quoted(NUMBER)})"
     about = {name: schema.field(name).metadata for name in [*groups, *chosen]}
-    return Derived({"tbl": table}, query, about=about)
+    return Derived({"tbl": table}, query, [*groups, *chosen], about=about)
 
 
 def _known(schema: pa.Schema, names: str | Iterable[str]) -> list[str]:

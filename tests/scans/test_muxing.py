@@ -348,6 +348,67 @@ def test_rows_are_stacked_by_what_they_have_in_common(rows: list[tuple[int, int]
     assert [(row["n"], row["seq_num"]) for row in found] == [(n, sorted(numbers)) for n, numbers in expected.items()]
 
 
+#: Names that statements use themselves, and names that differ in upper and lower case alone.
+ODD = [
+    "t",
+    "T",
+    "n",
+    "k",
+    "u",
+    "v",
+    "c0",
+    "c1",
+    "_bin",
+    "_table",
+    "_at",
+    "at",
+    "low",
+    "high",
+    "label",
+    "Time",
+    "SEQ_NUM",
+]
+
+
+def test_columns_may_have_any_names() -> None:
+    """Also those that the statements behind have, and such as DuckDB does not tell apart."""
+    left = Given(pa.table({"time": [1.0, 2.0], **{name: [float(at), at + 100.0] for at, name in enumerate(ODD)}}))
+    right = Given(pa.table({"time": [2.0, 1.0], **{name: [at + 0.5, at + 0.25] for at, name in enumerate(ODD)}}))
+    for how in ("asof", "nearest", "linear"):
+        rows = align(left, right, how=how).to_pylist()
+        for at, name in enumerate(ODD):
+            assert [row[name] for row in rows] == [at, at + 100]
+            assert [row[f"right.{name}"] for row in rows] == [at + 0.25, at + 0.5], (how, name)
+    for how, values in (("mean", lambda at: [at, at + 100]), ("last", lambda at: [at, at + 100])):
+        rows = resample(left, step=1, how=how).to_pylist()
+        assert [row["time"] for row in rows] == [1, 2]
+        for at, name in enumerate(ODD):
+            assert [row[name] for row in rows] == values(at), (how, name)
+    rows = merge_tables({"a": left, "b": table(time=[1.5], x=[3.0], X=[4.0])}).to_pylist()
+    assert [row["scan"] for row in rows] == ["a", "b", "a"]
+    assert [(row["x"], row["X"]) for row in rows] == [(None, None), (3, 4), (None, None)]
+    for at, name in enumerate(ODD):
+        assert [row[name] for row in rows] == [at, None, at + 100], name
+    (stacked,) = stack(left).to_pylist()
+    assert stacked == {"time": [1, 2], **{name: [at, at + 100] for at, name in enumerate(ODD)}}
+    whole = unnest(stack(left), left.schema.names, index=None)
+    assert whole.to_pylist() == [dict(row) for batch in left.batches() for row in batch.to_pylist()]
+
+
+def test_integers_beside_short_floats_stay_what_they_are() -> None:
+    short = Given(pa.table({"time": [1.0], "x": pa.array([0.5], pa.float32())}))
+    whole = Given(pa.table({"time": [2.0], "x": pa.array([16_777_217])}))
+    assert [row["x"] for row in merge_tables({"a": short, "b": whole}).to_pylist()] == [0.5, 16_777_217]
+
+
+def test_nothing_to_stack_is_one_sentence() -> None:
+    assert attempted(lambda: stack(table(x=[1.0]), [])) == "no column is to be put together: name one"
+
+
+def test_one_column_may_be_named_by_a_text() -> None:
+    assert resample(table(time=[1.0], volts=[2.0]), step=1, columns="volts").to_pylist() == [{"time": 1, "volts": 2}]
+
+
 def test_a_thousand_events_are_one_row(tmp_path: Path) -> None:
     """And arrays of a stream are rows, with what is kept of their events."""
     documents = scan(1000)
