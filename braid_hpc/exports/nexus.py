@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["write_nexus"]
 
+#: Groups of an entry that are written behind the streams, and what an instrument has beside its devices.
+_LATER = ("bluesky", "data", "instrument", "process")
+_OWN = ("name",)
+
 
 def write_nexus(
     scan: Any,
@@ -166,7 +170,7 @@ class _Streams:
         """Write a stream as a group of datasets, one for each column."""
         described = self._described(stream)
         table = self._tables[stream] = self._scan.table(stream)
-        group = make_group(self._entry, name_of(stream, self._entry), "NXdata")
+        group = make_group(self._entry, name_of(stream, {*self._entry, *_LATER}), "NXdata")
         group.attrs["stream"] = stream
         self.groups[stream] = group
         self.names[stream] = write_columns(group, table, described)
@@ -213,7 +217,7 @@ class _Streams:
             settings = settings if isinstance(settings, dict) else {}
             for device, keys in objects.items() if isinstance(objects, dict) else ():
                 kind = "NXpositioner" if device in motors or motors & set(map(str, keys)) else "NXdetector"
-                group = make_group(instrument, name_of(str(device)), kind)
+                group = make_group(instrument, name_of(str(device), _OWN), kind)
                 for at, key in enumerate(key for key in keys if key in self.names.get(stream, {})):
                     dataset = self.names[stream][key]
                     whole = "value" if kind == "NXpositioner" else "data"
@@ -223,7 +227,7 @@ class _Streams:
             for device, about in settings.items():
                 data = about.get("data") if isinstance(about, dict) else None
                 if isinstance(data, dict) and data:
-                    self._configure(make_group(instrument, name_of(str(device)), "NXdetector"), descriptor, about)
+                    self._configure(make_group(instrument, name_of(str(device), _OWN), "NXdetector"), descriptor, about)
 
     def _configure(self, group: Any, descriptor: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         """Write the settings of a device; equal ones once."""
@@ -262,8 +266,12 @@ class _Streams:
             *parents, last = inside.split("/")
             group = self._entry
             for parent in parents:
-                group = make_group(group, name_of(parent), CLASSES.get(parent, "NXcollection"))
-            if last in group:
+                name = name_of(parent)
+                if group is not None and group.get(name, getlink=True) is not None:
+                    group = group.get(name) if group.get(name, getclass=True) is h5py.Group else None
+                elif group is not None:
+                    group = make_group(group, name, CLASSES.get(parent, "NXcollection"))
+            if group is None or group.get(name_of(last), getlink=True) is not None:
                 notes.append(f"{path} is not written: something is there already")
             elif isinstance(target, h5py.SoftLink):
                 group[name_of(last)] = target

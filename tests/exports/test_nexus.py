@@ -175,6 +175,39 @@ def test_values_stand_at_the_names_that_searches_know(tmp_path: Path, monkeypatc
     assert done.notes == []
 
 
+@pytest.mark.parametrize(
+    "name", ["data", "instrument", "bluesky", "process", "entry", "title", "sample", "user", "name"]
+)
+def test_streams_and_devices_may_be_called_as_what_an_entry_has(tmp_path: Path, name: str) -> None:
+    first = start(uid="s", sample={"name": "Ni"}, owner="anna")
+    about = descriptor(first, {"det": key()}, name=name, object_keys={name: ["det"]})
+    events = [event(about, number, {"det": float(number)}) for number in (1, 2, 3)]
+    with stored(tmp_path, [first, about, *events, stop(first)]) as store:
+        assert store.scan("s").export(tmp_path / "s.nxs").notes == []
+    with h5py.File(tmp_path / "s.nxs") as file:
+        entry = file["entry"]
+        (group,) = [
+            each for each in entry.values() if isinstance(each, h5py.Group) and each.attrs.get("stream") == name
+        ]
+        assert group["det"][:].tolist() == [1, 2, 3]
+        assert entry["data"][entry["data"].attrs["signal"]][:].tolist() == [1, 2, 3]
+        devices = [each for each in entry["instrument"].values() if isinstance(each, h5py.Group)]
+        assert [each["data"][:].tolist() for each in devices] == [[1, 2, 3]]
+        kinds = [
+            entry[each].attrs["NX_class"] for each in ("data", "instrument", "bluesky", "process", "sample", "user")
+        ]
+        assert kinds == ["NXdata", "NXinstrument", "NXcollection", "NXprocess", "NXsample", "NXuser"]
+
+
+@pytest.mark.parametrize("path", ["entry/title/x", "entry/primary/det/x", "entry/data/det/x/y", "entry/title"])
+def test_a_name_below_a_value_is_not_written(tmp_path: Path, path: str) -> None:
+    first = start(uid="s", projections=[{"projection": {path: {"type": "static", "value": 1}}}])
+    about = descriptor(first, {"det": key()})
+    with stored(tmp_path, [first, about, event(about, 1, {"det": 1.0}), stop(first)]) as store:
+        done = store.scan("s").export(tmp_path / "s.nxs")
+    assert done.notes == [f"{path} is not written: something is there already"]
+
+
 def test_further_names_may_be_given(tmp_path: Path) -> None:
     names = {"/entry/sample/height": Place("event", "y", "primary"), "sample/name": Place("static", value="Cu")}
     done, file = exported(tmp_path, grid(), names=names)
