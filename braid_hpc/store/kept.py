@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -21,6 +22,9 @@ NAME = "store.duckdb"
 #: How many states of one store stay, the newest; and of how many stores.
 STATES, STORES = 2, 16
 
+#: What the directories are called that are made here; nothing else in the place is ever removed.
+_MADE = re.compile(r"[0-9a-f]{32}")
+
 
 def cache_directory() -> Path | None:
     """Return where stores are kept that were made to be asked, and nobody else can look in.
@@ -28,11 +32,11 @@ def cache_directory() -> Path | None:
     Returns
     -------
     Path or None
-        ``BRAID_CACHE_DIR``, else ``braid`` in ``XDG_CACHE_HOME`` or ``~/.cache``; None where it cannot be written, or
-        is somebody else's.
+        ``BRAID_CACHE_DIR``, where that is not empty, else ``braid`` in ``XDG_CACHE_HOME`` or ``~/.cache``; None where it
+        cannot be written, or is somebody else's.
     """
     given = os.environ.get("BRAID_CACHE_DIR")
-    if given is None:
+    if not given:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         given = os.path.join(home, "braid")
     place = Path(given, "stores")
@@ -106,7 +110,7 @@ def _states(folder: Path) -> list[Path]:
     found = []
     for path in folder.iterdir():
         with contextlib.suppress(OSError):
-            if not path.name.startswith("building-"):
+            if _MADE.fullmatch(path.name):
                 found.append((path.stat().st_mtime_ns, path))
     return [path for _, path in sorted(found)]
 

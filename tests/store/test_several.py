@@ -375,6 +375,28 @@ def test_states_that_nobody_asks_for_are_removed(three: Three, tmp_path: Path) -
     assert len(list(folder.iterdir())) == kept.STATES
 
 
+def test_what_else_lies_in_the_cache_directory_stays(
+    three: Three, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may have kept stores of their own there, with their directories."""
+    monkeypatch.setenv("BRAID_CACHE_DIR", str(tmp_path / "mine"))
+    others = [tmp_path / "mine" / "stores" / f"prov-{number}.duckdb.d" for number in range(kept.STORES + 2)]
+    for other in others:
+        other.mkdir(parents=True)
+        (other / "1.duckdb").write_text("precious")
+    with braid.open(three.paths):
+        assert all((other / "1.duckdb").read_text() == "precious" for other in others)
+
+
+def test_an_empty_variable_names_no_cache_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not the directory in which somebody works."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BRAID_CACHE_DIR", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    assert kept.cache_directory() == tmp_path / "home" / "braid" / "stores"
+    assert not (tmp_path / "stores").exists()
+
+
 def test_ranks_of_one_run_in_two_stores(tmp_path: Path) -> None:
     """The run is one, and what its ranks share is shared."""
     with Job(tmp_path / "all", 4) as job:
