@@ -32,7 +32,7 @@ def cache_directory() -> Path | None:
     Returns
     -------
     Path or None
-        ``BRAID_CACHE_DIR``, where that is not empty, else ``braid`` in ``XDG_CACHE_HOME`` or ``~/.cache``; None where it
+        ``BRAID_CACHE_DIR``, unless that is empty, else ``braid`` in ``XDG_CACHE_HOME`` or ``~/.cache``; None where it
         cannot be written, or is somebody else's.
     """
     given = os.environ.get("BRAID_CACHE_DIR")
