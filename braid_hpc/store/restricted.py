@@ -17,7 +17,7 @@ from braid_hpc.store.guarded import guarded
 from braid_hpc.store.kept import keep
 from braid_hpc.vocabulary.errors import InvalidInputError
 
-__all__ = ["Restricted", "export_restricted", "named_groups", "show"]
+__all__ = ["Restricted", "export_restricted", "fewer_groups", "named_groups", "show"]
 
 
 @guarded
@@ -64,6 +64,28 @@ class Restricted(Derived):
 
     def _again(self) -> Self:
         return type(self)(self.path, self.groups)
+
+    def restricted(self, groups: str | Iterable[str]) -> Self:
+        """Open what some of the groups of this view may see.
+
+        Parameters
+        ----------
+        groups : str or iterable of str
+            Some of :attr:`groups`.
+
+        Returns
+        -------
+        Restricted
+            Another handle, to be closed by itself.
+
+        Raises
+        ------
+        InvalidInputError
+            If one is none of them: a view never shows more than it was made for.
+        NotFoundError, FormatTooNewError, CorruptLogError, StorageError
+            As for the class.
+        """
+        return type(self)(self.path, fewer_groups(groups, self.groups))
 
 
 def show(files: StoreFiles, groups: frozenset[str]) -> tuple[Path, Path | None]:
@@ -126,6 +148,34 @@ def export_restricted(store: str | os.PathLike[str], groups: str | Iterable[str]
         As for :class:`Restricted`.
     """
     return restrict_store(look_at("", StoreFiles(store)), named_groups(groups), StoreFiles(into))
+
+
+def fewer_groups(groups: str | Iterable[str], of: frozenset[str]) -> frozenset[str]:
+    """Return some of the groups that a view is for.
+
+    Parameters
+    ----------
+    groups : str or iterable of str
+        One, or several.
+    of : frozenset of str
+        Those of the view.
+
+    Returns
+    -------
+    frozenset of str
+        At least one.
+
+    Raises
+    ------
+    InvalidInputError
+        If none is named, one is no text, or the view is not for it.
+    """
+    named = named_groups(groups)
+    if beyond := sorted(named - of):
+        raise InvalidInputError(
+            f"this view is for {', '.join(sorted(of))}, and shows nothing to {beyond[0]!r:.80}: open the store itself"
+        )
+    return named
 
 
 def named_groups(groups: str | Iterable[str]) -> frozenset[str]:

@@ -17,7 +17,7 @@ from braid_hpc.store.derived import Derived
 from braid_hpc.store.guarded import guarded
 from braid_hpc.store.kept import keep
 from braid_hpc.store.resolve import Node, resolve
-from braid_hpc.store.restricted import named_groups, show
+from braid_hpc.store.restricted import fewer_groups, named_groups, show
 from braid_hpc.store.tables import Table
 from braid_hpc.vocabulary.errors import (
     BraidWarning,
@@ -106,7 +106,7 @@ class Several(Derived):
         Parameters
         ----------
         groups : str or iterable of str
-            Somebody's groups.
+            Somebody's groups; where this is what some groups may see, some of these.
 
         Returns
         -------
@@ -118,7 +118,7 @@ class Several(Derived):
         NotFoundError, InvalidInputError, FormatTooNewError, CorruptLogError, StorageError
             As for :class:`braid_hpc.store.restricted.Restricted`.
         """
-        return type(self)(self.origins, groups=groups)
+        return type(self)(self.origins, groups=groups if self.groups is None else fewer_groups(groups, self.groups))
 
     def table(self, stream: Any, *, at: int | None = None, as_of: Any = None) -> Any:
         """Return all rows of a stream, or those of a declared table that hold.

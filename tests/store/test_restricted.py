@@ -275,6 +275,26 @@ def test_several_stores_restricted(shared: Shared, tmp_path: Path, monkeypatch: 
             ]
 
 
+def test_a_view_gives_no_view_of_more(shared: Shared, tmp_path: Path) -> None:
+    """A program that was given what somebody may see cannot ask it for the rest."""
+    with one(tmp_path / "logs-2", "second") as job:
+        job[0].fact("access", "theirs")
+    compact(tmp_path / "logs-2", tmp_path / "second.duckdb")
+    for which in (shared.path, [shared.path, tmp_path / "second.duckdb"]):
+        with braid.open(which, groups=["ours", "theirs"]) as store:
+            for more in ("secret-group", ["ours", "secret-group"]):
+                with pytest.raises(InvalidInputError, match="shows nothing to 'secret-group'"):
+                    store.restricted(more)
+            with store.restricted("ours") as fewer:
+                assert {job for (job,) in asked(fewer, "select job from runs")} == {
+                    "open-job",
+                    "both-job",
+                    "statements",
+                }
+                with pytest.raises(InvalidInputError, match="shows nothing to 'theirs'"):
+                    fewer.restricted("theirs")
+
+
 def test_what_is_wrong_is_said(shared: Shared, tmp_path: Path) -> None:
     wrong: list[Any] = [[], "", [3], [""]]
     for groups in wrong:
