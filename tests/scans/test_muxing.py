@@ -379,11 +379,11 @@ def test_columns_may_have_any_names() -> None:
         for at, name in enumerate(ODD):
             assert [row[name] for row in rows] == [at, at + 100]
             assert [row[f"right.{name}"] for row in rows] == [at + 0.25, at + 0.5], (how, name)
-    for how, values in (("mean", lambda at: [at, at + 100]), ("last", lambda at: [at, at + 100])):
+    for how in ("mean", "last"):
         rows = resample(left, step=1, how=how).to_pylist()
         assert [row["time"] for row in rows] == [1, 2]
         for at, name in enumerate(ODD):
-            assert [row[name] for row in rows] == values(at), (how, name)
+            assert [row[name] for row in rows] == [at, at + 100], (how, name)
     rows = merge_tables({"a": left, "b": table(time=[1.5], x=[3.0], X=[4.0])}).to_pylist()
     assert [row["scan"] for row in rows] == ["a", "b", "a"]
     assert [(row["x"], row["X"]) for row in rows] == [(None, None), (3, 4), (None, None)]
