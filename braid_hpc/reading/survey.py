@@ -244,7 +244,9 @@ def _finish(log: WriterLog, losses: list[tuple[int, int, int]], *, torn: bool, c
         loss = _LOSS.decode(events.payload(row))
         told.add(loss.first)
         log.lost.append((loss.count, loss.first, loss.last))
-    log.lost.extend(loss for loss in losses if loss[1] not in told)
+    # Two tails may have begun to count one loss, if there was a new one for a moment: the later count has the earlier.
+    counted = {loss[1]: loss for loss in sorted(losses)}
+    log.lost.extend(loss for first, loss in counted.items() if first not in told)
     _add_lost_arrays(log)
     if log.lost:
         times = log.utc(np.array([[first, last] for _, first, last in log.lost], np.int64))

@@ -273,6 +273,18 @@ def test_a_loss_makes_a_closed_log_lossy(tmp_path: Path) -> None:
     assert (found.state, [loss[0] for loss in found.lost]) == (WriterState.LOSSY, [1])
 
 
+def test_a_loss_that_two_tails_have_begun_to_count_counts_once(tmp_path: Path) -> None:
+    """A new tail was there, and no room in it to tell of the loss: its count goes on from the other one's."""
+    log = RankLog(tmp_path / "logs", {}, background=False)
+    log._lose(OSError("no room"))
+    log._last = log._successor(log._last)
+    for _ in range(3):
+        log._lose(OSError("no room"))
+    assert (log.lost, [loss[0] for loss in read_writer(log.directory).lost]) == (4, [4])
+    log.close()
+    assert [loss[0] for loss in read_writer(log.directory).lost] == [4]
+
+
 def test_times_are_in_utc_and_in_order(directory: Path) -> None:
     """By the clock pairs of the log: near the clock of this test, and never backwards where the events are not."""
     log = read_writer(directory)
