@@ -84,8 +84,8 @@ class Ground:
 
     @property
     def source(self) -> Source:
-        """Where an answer comes from, for what is asked of it later."""
-        return Source(self.store.path, self.at, self.as_of)
+        """The store that an answer comes from, for what is asked of it later: of a view, what was made for it."""
+        return Source(self.store._files.path, self.at, self.as_of)
 
     def resolve(self, reference: str) -> tuple[Node, list[Node]]:
         """Find what a reference names, and what is as new where it names no version.

@@ -295,6 +295,14 @@ def test_a_view_gives_no_view_of_more(shared: Shared, tmp_path: Path) -> None:
                     fewer.restricted("theirs")
 
 
+def test_a_prov_document_is_of_what_is_shown(shared: Shared) -> None:
+    """What the whole store calls by the same number is of others, and so are its content, times and agents."""
+    with open_store(shared.path, groups="ours") as store:
+        said = store.lineage("model:net").to_prov().serialize()
+    assert "open" in said
+    assert "secret" not in said
+
+
 def test_what_is_wrong_is_said(shared: Shared, tmp_path: Path) -> None:
     wrong: list[Any] = [[], "", [3], [""]]
     for groups in wrong:

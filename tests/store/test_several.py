@@ -244,6 +244,14 @@ def test_a_snapshot_number_is_refused_and_a_time_is_not(three: Three) -> None:
             store.lineage("scan", as_of=1)
 
 
+def test_an_answer_of_several_is_a_prov_document(three: Three) -> None:
+    with braid.open(three.all) as store:
+        answer = store.lineage("b::model:net")
+        document = answer.to_prov()
+    labels = document.serialize()
+    assert all(node.name in labels for node in answer.nodes)
+
+
 def test_the_same_store_twice_is_one(three: Three, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "link.duckdb").symlink_to(three.paths["a"])
