@@ -32,8 +32,9 @@ def restrict(context: click.Context, store: Path, groups: tuple[str, ...], into:
     from braid_hpc.compaction.joined import look_at
     from braid_hpc.compaction.restrict import restrict_store
     from braid_hpc.snapshots.files import StoreFiles
+    from braid_hpc.store.restricted import named_groups
 
-    made = restrict_store(look_at("", StoreFiles(store)), groups, StoreFiles(into), progress=stepper())
+    made = restrict_store(look_at("", StoreFiles(store)), named_groups(groups), StoreFiles(into), progress=stepper())
     messages.print(
         f"{made.store}: snapshot {made.snapshot}, {made.runs:,} runs, {made.writers:,} logs, {made.arrays:,} arrays",
         soft_wrap=True,

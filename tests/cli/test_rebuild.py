@@ -48,3 +48,5 @@ def test_a_store_of_what_some_groups_may_see(cli: Braid, tmp_path: Path) -> None
     assert cli("restrict", tmp_path / "all.duckdb", "--groups", "us", "--into", new).exit_code == 5
     assert cli("restrict", tmp_path / "none.duckdb", "--groups", "us", "--into", tmp_path / "x.duckdb").exit_code == 3
     assert cli("restrict", tmp_path / "all.duckdb", "--into", tmp_path / "x.duckdb").exit_code == 2
+    assert cli("restrict", tmp_path / "all.duckdb", "--groups", "", "--into", tmp_path / "x.duckdb").exit_code == 2
+    assert not (tmp_path / "x.duckdb").exists()
