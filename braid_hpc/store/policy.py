@@ -11,6 +11,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from braid_hpc.store.annotations import current_tags
+from braid_hpc.store.bound import Bound
 from braid_hpc.store.holding import HOLDING, LATER
 from braid_hpc.store.listed import Listed
 from braid_hpc.vocabulary.references import format_reference
@@ -59,9 +61,8 @@ _RECORDS = f"""
     where v.kind in ('proposal', 'beamtime', 'user') and v.snapshot <= $at and v.id not in ({LATER})
 """
 _TAGS = """
-    select distinct v.kind, v.name, lower(t.key) as key, t.text from tag_rows t join version_rows v using (id)
-    where v.kind in ('proposal', 'beamtime') and lower(t.key) in ('pi', 'user', 'proposal') and t.snapshot <= $at
-    and epoch_ns(t.time) <= $as_of
+    select distinct v.kind, v.name, lower(t.key) as key, t.text from ({tags}) t join version_rows v using (id)
+    where v.kind in ('proposal', 'beamtime') and lower(t.key) in ('pi', 'user', 'proposal')
 """
 _BELONGS = f"""
     select distinct c.name, p.name as proposal from {HOLDING} h join version_rows c on c.id = h.child
@@ -89,7 +90,9 @@ def find_violations(store: Opened, *, then: dict[str, int]) -> Violations:
     for row in store._asked(_RECORDS, then):
         records[row["kind"]].add(row["name"])
     roles: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for row in store._asked(_TAGS, then):
+    bound = Bound()
+    tags = current_tags(store, bound)
+    for row in store._asked(_TAGS.format(tags=tags), {**bound.values, **then}):
         # A role may be given by a reference as well as by a name.
         kind = PROPOSAL if row["key"] == PROPOSAL else USER
         roles[row["kind"], row["name"], row["key"]].add(row["text"].removeprefix(f"{kind}:"))

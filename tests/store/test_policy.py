@@ -76,6 +76,20 @@ def test_it_is_of_a_moment(tmp_path: Path) -> None:
         assert violations(store) == set()
 
 
+def test_what_was_said_later_stands_over_what_was_recorded(tmp_path: Path) -> None:
+    with one(tmp_path / "logs") as job:
+        job[0].record("user", "anna")
+        job[0].record("proposal", "p1", tags={"PI": "anna"})
+    compact(tmp_path / "logs", tmp_path / "s.duckdb")
+    with Store(tmp_path / "s.duckdb") as store:
+        assert violations(store) == set()
+        store.untag("proposal:p1", "PI")
+        assert violations(store) == {("proposal:p1", "leader", ())}
+        store.tag("proposal:p1", PI="zoe")
+        assert violations(store) == {("proposal:p1", "known", ("zoe",))}
+        assert violations(store, at=1) == set()
+
+
 def test_the_command_says_it_with_its_exit_code(tmp_path: Path) -> None:
     with one(tmp_path / "logs") as job:
         job[0].record("beamtime", "b")
