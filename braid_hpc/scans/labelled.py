@@ -66,7 +66,9 @@ def to_dataset(events: Events, columns: list[Column], table: Any, filling: Filli
             else:
                 dims += [f"dim_{numbered + at}" for at in range(further)]
                 numbered += further
-        variables[column.name] = (dims, values, _attributes(column, about))
+        # What stands as MessagePack is objects, and xarray would ask pandas for a type, which has none for every text.
+        packed = column.form == PACKED
+        variables[column.name] = xarray.Variable(dims, values, _attributes(column, about), fastpath=packed)
     time = table.column("time").to_numpy()
     return xarray.Dataset(variables, coords={"time": ("time", time, {"units": "s"})})
 

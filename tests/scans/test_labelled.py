@@ -109,3 +109,15 @@ def test_values_that_no_type_of_numpy_holds_are_objects(tmp_path: Path) -> None:
         assert [[list(each) for each in value] for value in found["ragged"].values] == [[[1, 2], [3]], [[1, 2], [3, 4]]]
         assert [[list(each) for each in part] for part in found["cube"].values[0]] == [[[1, 2], [3]]]
         assert found["cube"].values[1] is None
+
+
+def test_texts_that_utf_8_cannot_hold_are_objects(tmp_path: Path) -> None:
+    first = start()
+    of = descriptor(first, {"text": key("string")})
+    documents = [
+        first,
+        of,
+        *(event(of, number, {"text": each}) for number, each in enumerate(["\ud800", "a\udfff"], 1)),
+    ]
+    with stored(tmp_path, documents) as store:
+        assert store.scan(-1).table().to_xarray()["text"].values.tolist() == ["\ud800", "a\udfff"]
