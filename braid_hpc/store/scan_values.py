@@ -160,7 +160,7 @@ class EventValues:
             "select scan, count(*) as n, "
             f"count(*) filter (where not {number_row}) as others, "
             "sum(integer) filter (where type = 'int') as int_sum, count(*) filter (where type = 'float') as floats, "
-            "fsum(real) filter (where type = 'float') as real_sum, "
+            f"{_exact_sum('real')} as real_sum, "
             "min(integer) filter (where type = 'int') as int_min, max(integer) filter (where type = 'int') as int_max, "
             "min(real) filter (where type = 'float' and not isnan(real)) as real_min, "
             "max(real) filter (where type = 'float' and not isnan(real)) as real_max "
@@ -168,7 +168,7 @@ class EventValues:
         )
         whole = (
             "select scan, sum(n)::hugeint as n, sum(others)::hugeint as others, sum(int_sum)::hugeint as int_sum, "
-            "sum(floats)::hugeint as floats, fsum(real_sum) as real_sum, min(int_min) as int_min, "
+            f"sum(floats)::hugeint as floats, {_exact_sum('real_sum')} as real_sum, min(int_min) as int_min, "
             "max(int_max) as int_max, min(real_min) as real_min, max(real_max) as real_max "
             f"from ({by_scan}) group by scan"
         )
@@ -240,6 +240,11 @@ class EventValues:
             about, value = mine[clean(event["descriptor"])], event["data"].get(key)
             if key not in about.external and value is not None:
                 yield _Value(about.scan, tuple(event.get(name) for name in ("time", "seq_num", "uid")), value)
+
+
+def _exact_sum(column: str) -> str:
+    """Return SQL of a sum of doubles: what corrects its rounding makes nan of infinities and of what is beyond."""
+    return f"if(isfinite(fsum({column})), fsum({column}), sum({column}))"
 
 
 _THEN_E = THEN.replace("_snapshot", "e._snapshot").replace("_time", "e._time")

@@ -80,3 +80,17 @@ def test_an_array_is_indexed_as_numpy_does(tmp_path: Path) -> None:
             np.testing.assert_array_equal(found[index], plain[index])
         # A column that every table has, too.
         np.testing.assert_array_equal(store.scan(-1).array("primary", "seq_num"), plain)
+
+
+@pytest.mark.parametrize("values", [[1e308, 1e308], [float("inf"), 1.0], [float("inf"), float("-inf")], [1.0, 1e-20]])
+def test_a_sum_beyond_all_doubles_is_infinite(values: list[float], tmp_path: Path) -> None:
+    """As in Python, where another scan has arrays, too; and infinities of both signs are nan."""
+    documents = []
+    for data in (values, [[1.0], [2.0]]):
+        first = start()
+        of = descriptor(first, {"v": key()})
+        documents += [first, of, *(event(of, number, {"v": each}) for number, each in enumerate(data, 1))]
+    with stored(tmp_path, documents) as store:
+        mine = documents[0][1]["uid"]
+        assert mine in store.find_scans(f"sum(data.v) = {sum(values)!r}")["uid"]
+        assert (mine in store.find_scans("sum(data.v) > 0")["uid"]) == (sum(values) > 0)
