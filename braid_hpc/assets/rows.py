@@ -404,6 +404,9 @@ class StreamRows:
         try:
             return self._values(segment, first, stop, inner)
         except BraidError as error:
+            # Which of the events it is, each alone says.
+            for at in range(first, stop) if stop - first > 1 else ():
+                self._part(segment, at, at + 1, inner)
             raise of_event(error, self._key, self.number(first), self._stream) from error
 
     def _values(self, segment: Segment, first: int, stop: int, inner: tuple[slice, ...] | None) -> Any:

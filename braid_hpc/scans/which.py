@@ -44,7 +44,8 @@ def resolve_which(store: Opened, which: Any, then: dict[str, int]) -> str:
     store : Opened
         Open.
     which : str or int
-        A uid or the beginning of one; a number of a scan, from 0; or -1 for the newest, -2 for the one before it.
+        A uid or the beginning of one, with or without the kind ``scan:`` before it; a number of a scan, from 0; or -1
+        for the newest, -2 for the one before it.
     then : dict of str to int
         The moment: ``at`` and ``as_of``.
 
@@ -68,7 +69,7 @@ def resolve_which(store: Opened, which: Any, then: dict[str, int]) -> str:
         If several scans have that number: the newest is taken, and the others are named.
     """
     if isinstance(which, str):
-        return resolve_scan(store, documents_place(store), which, then)
+        return resolve_scan(store, documents_place(store), which.removeprefix("scan:"), then)
     if isinstance(which, bool) or not hasattr(which, "__index__"):
         raise InvalidInputError(f"{which!r:.40} is no scan: name one by its uid, its scan_id, or -1 for the newest")
     number = int(which.__index__())

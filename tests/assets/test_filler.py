@@ -542,6 +542,16 @@ def test_what_is_wrong_is_one_sentence(kind: str, tmp_path: Path) -> None:
     assert "'img' of event " in str(caught.value)
 
 
+def test_of_events_that_are_read_together_the_one_is_named_that_lacks_its_row(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "frames.h5", images(4), chunks=(1, 3, 4))
+    documents = with_stream("application/x-hdf5", uri_of(path), {"dataset": DATA}, (1, 3, 4), [(0, 6)])
+    with Filler(documents) as filler:
+        array = filler.array("primary", "img")
+        with pytest.raises(InvalidInputError, match=r"'img' of event 5 .*has 4 rows"):
+            np.asarray(array)
+        assert array[:4].shape == (4, 1, 3, 4)
+
+
 def read_all(filler: Filler, documents: list[Pair]) -> None:
     for event in events_of(documents):
         filler.fill(event)

@@ -23,6 +23,7 @@ def test_a_scan_is_found_by_its_uid_its_number_and_its_place(tmp_path: Path) -> 
     runs = [run("aab1", 7, 20.0), run("aac2", 8, 10.0), run("bbd3", 7, 30.0)]
     with stored(tmp_path, [pair for each in runs for pair in each]) as store:
         assert [store.scan(which).uid for which in ("aab1", "aac", "b", 8)] == ["aab1", "aac2", "bbd3", "aac2"]
+        assert [store.scan(f"scan:{which}").uid for which in ("aab1", "aac")] == ["aab1", "aac2"]
         assert [store.scan(-n).uid for n in (1, 2, 3)] == ["bbd3", "aab1", "aac2"]
         with pytest.raises(ConflictError, match="'aa' begins the uid of several scans: aab1, aac2"):
             store.scan("aa")
