@@ -19,8 +19,11 @@ _EACH_NODE = (
 )
 
 # srun answers SIGTERM by killing its tasks at once; a signal to the step itself is one that they can answer.
+# The last task of an array has the id of the array, by which the steps of all its tasks are listed.
 _STOP = (
-    'steps=$(squeue --noheader --steps --jobs="$SLURM_JOB_ID" --format="%i %j" | sed -n "s/ *braid-ship$//p")',
+    r'mine="$SLURM_JOB_ID\|${SLURM_ARRAY_JOB_ID-}_${SLURM_ARRAY_TASK_ID-}"',
+    'steps=$(squeue --noheader --steps --jobs="$SLURM_JOB_ID" --format="%i %j" |',
+    r'    sed -n "s/^ *\(\($mine\)\.[0-9]*\) *braid-ship *$/\1/p")',
     "# shellcheck disable=SC2086 # each step is a word of its own",
     "[[ -z $steps ]] || scancel --signal=TERM $steps",
 )

@@ -134,7 +134,9 @@ done
 
 if [[ -n $shipper ]]; then
     if [[ -z $cancelled ]]; then
-        steps=$(squeue --noheader --steps --jobs="$SLURM_JOB_ID" --format="%i %j" | sed -n "s/ *braid-ship$//p")
+        mine="$SLURM_JOB_ID\|${SLURM_ARRAY_JOB_ID-}_${SLURM_ARRAY_TASK_ID-}"
+        steps=$(squeue --noheader --steps --jobs="$SLURM_JOB_ID" --format="%i %j" |
+            sed -n "s/^ *\(\($mine\)\.[0-9]*\) *braid-ship *$/\1/p")
         # shellcheck disable=SC2086 # each step is a word of its own
         [[ -z $steps ]] || scancel --signal=TERM $steps
     fi
