@@ -189,6 +189,7 @@ def as_store(
         _connected=connection,
         adjacency=index,
         path=Path("none"),
+        _files=SimpleNamespace(path=Path("none")),
         sql=lambda query, given: Table(connection.sql(query, params=given).to_arrow_table()),
         _rows=lambda query, given: rows_of(connection, query, given),
         _at=lambda at: at,
