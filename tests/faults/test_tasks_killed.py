@@ -169,6 +169,7 @@ def work_forever(logs: Path, counter: Counter) -> None:
             time.sleep(0.002 if number < 2000 else 3600)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(40_000)
 def test_logs_of_tasks_and_tables_arrive_though_shippers_and_the_rank_are_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
