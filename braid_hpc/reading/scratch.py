@@ -9,21 +9,23 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from braid_hpc.log.header import process_start
+from braid_hpc.log.header import pid_namespace, process_start
 
 __all__ = ["make_scratch", "remove_scratch"]
 
 _PREFIX = "braid-logs-"
-_NAME = re.compile(rf"{_PREFIX}([0-9]+)-([0-9]+)-.*")
+_NAME = re.compile(rf"{_PREFIX}([0-9]+)-([0-9]+)-([0-9]+)-.*")
 
 
 def make_scratch() -> Path:
     """Make a directory below the temporary one, and remove those of processes of this user and host that are no more.
 
+    Containers may share the temporary directory: those of another namespace of process ids are left alone.
+
     Returns
     -------
     Path
-        The caller's to remove. Its name has the process's pid and when it started.
+        The caller's to remove. Its name has the process's pid, when it started, and the namespace of its pid.
 
     Raises
     ------
@@ -31,13 +33,14 @@ def make_scratch() -> Path:
         If there is no room.
     """
     place = Path(tempfile.gettempdir())
+    namespace = pid_namespace()
     with contextlib.suppress(OSError), os.scandir(place) as entries:
         for entry in entries:
             found = _NAME.fullmatch(entry.name)
             with contextlib.suppress(OSError):
                 if found and entry.stat(follow_symlinks=False).st_uid == os.getuid():
                     pid, start = int(found[1]), int(found[2])
-                    if process_start(pid) != start:
+                    if 0 < namespace == int(found[3]) and process_start(pid) != start:
                         shutil.rmtree(entry.path, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=_prefix(), dir=place))
 
@@ -49,4 +52,4 @@ def remove_scratch() -> None:
 
 
 def _prefix() -> str:
-    return f"{_PREFIX}{os.getpid()}-{process_start(os.getpid())}-"
+    return f"{_PREFIX}{os.getpid()}-{process_start(os.getpid())}-{pid_namespace()}-"
