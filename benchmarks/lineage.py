@@ -111,7 +111,8 @@ def fill(connection: Any, width: int, newest: int) -> None:
         "insert into writers values ('w', 'run', 0, null, '{}', 1)",
     )
     connection.execute(
-        "insert into writer_states values ('w', 'closed', 'ok', null, make_timestamp_ns(0), null, "
+        "insert into writer_states (writer, state, outcome, error, begin_time, end_time, last_time, events, rejected, "
+        "lost, first_lost, last_lost, faults, snapshot) values ('w', 'closed', 'ok', null, make_timestamp_ns(0), null, "
         "make_timestamp_ns(1000000000000), 1, 0, 0, null, null, [], 1)"
     )
     connection.execute(
