@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from braid_hpc.results.local import ASIDE
+from braid_hpc.store.placing import name_file
 from braid_hpc.vocabulary.errors import ConflictError, StorageError
 
 __all__ = ["MANIFEST", "whole_file", "whole_folder"]
@@ -52,8 +53,8 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iter
             os.fsync(file.fileno())
         if overwrite:
             os.replace(aside, target)
-        else:
-            _name(aside, target)
+        elif not name_file(aside, target):
+            raise ConflictError(f"{target} is there already: somebody else made it meanwhile")
     except OSError as error:
         raise _cannot(target, error) from error
     finally:
@@ -119,18 +120,6 @@ def _aside(target: Path) -> Path:
 def _refuse(target: Path, *, overwrite: bool) -> None:
     if os.path.lexists(target) and not overwrite:
         raise ConflictError(f"{target} is there already: name another one, or overwrite it (--overwrite)")
-
-
-def _name(aside: Path, target: Path) -> None:
-    """Give a file its name, unless something has it."""
-    try:
-        os.link(aside, target)
-    except FileExistsError:
-        raise ConflictError(f"{target} is there already: somebody else made it meanwhile") from None
-    except PermissionError:
-        # A file system without hard links.
-        _refuse(target, overwrite=False)
-        os.rename(aside, target)
 
 
 def _cannot(target: Path, error: OSError) -> OSError:

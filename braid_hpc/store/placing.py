@@ -12,7 +12,7 @@ from pathlib import Path
 from braid_hpc.vocabulary.errors import ConflictError
 from braid_hpc.vocabulary.identity import content_of_file
 
-__all__ = ["aside_of", "publish"]
+__all__ = ["aside_of", "name_file", "publish"]
 
 
 @contextmanager
@@ -36,8 +36,43 @@ def aside_of(target: Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
+def name_file(aside: Path, target: Path) -> bool:
+    """Give a file its name, unless something has it.
+
+    Parameters
+    ----------
+    aside : Path
+        The file, complete.
+    target : Path
+        Its name, in the same directory.
+
+    Returns
+    -------
+    bool
+        False if something has that name; it stays what it is.
+
+    Raises
+    ------
+    OSError
+        If the file system refuses.
+    """
+    try:
+        # A link replaces nothing, whoever else may be writing there.
+        os.link(aside, target)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        # A file system without hard links.
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
+            raise
+        if os.path.lexists(target):
+            return False
+        os.rename(aside, target)
+    return True
+
+
 def publish(aside: Path, target: Path, digest: str) -> bool:
-    """Give a file its name.
+    """Give a file its name, or find that one of the same bytes has it.
 
     Parameters
     ----------
@@ -60,18 +95,8 @@ def publish(aside: Path, target: Path, digest: str) -> bool:
     OSError
         If the file system refuses.
     """
-    try:
-        # A link replaces nothing, whoever else may be writing there.
-        os.link(aside, target)
+    if name_file(aside, target):
         return True
-    except FileExistsError:
-        pass
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
-            raise
-        if not os.path.lexists(target):
-            os.rename(aside, target)
-            return True
     if target.is_file():
         with target.open("rb") as file:
             if content_of_file(file).digest == digest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -97,3 +98,26 @@ def test_no_such_directory_is_one_sentence(tmp_path: Path) -> None:
         place.write_text("x")
     with pytest.raises(StorageError, match=said), whole_folder(tmp_path / "no" / "a", {}):
         pass
+
+
+@pytest.mark.parametrize("refused", [errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS])
+def test_a_file_system_without_links(refused: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever way it says so, a file gets its name, and takes nobody else's."""
+
+    def link(aside: Path, target: Path) -> None:
+        raise OSError(refused, os.strerror(refused))
+
+    monkeypatch.setattr("os.link", link)
+    with whole_file(tmp_path / "a.csv") as aside:
+        aside.write_text("1")
+    assert (tmp_path / "a.csv").read_text() == "1"
+
+    def write_while_somebody_does() -> None:
+        with whole_file(tmp_path / "b.csv") as aside:
+            aside.write_text("2")
+            (tmp_path / "b.csv").write_text("theirs")
+
+    with pytest.raises(ConflictError, match="somebody else made it meanwhile"):
+        write_while_somebody_does()
+    assert (tmp_path / "b.csv").read_text() == "theirs"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv"]
